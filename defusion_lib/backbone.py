@@ -1,0 +1,89 @@
+"""VGG-16 as a feature extractor: six taps, and where their weights come from."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn import functional as F
+
+TAPS = ("conv1_2", "conv2_2", "conv3_3", "conv4_3", "conv5_3", "pool5")
+TAP_CHANNELS = (64, 128, 256, 512, 512, 512)
+STRIDE = 32  # pixels of the photograph a pixel of pool5 stands for
+
+# Convolutions of each of the five blocks, as in configuration D of Simonyan & Zisserman (2015).
+BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+
+# The released weights expect what they were trained on: RGB in 0..255 less the mean colour.
+MEAN = (0.48235, 0.45882, 0.40784)
+STD = 1 / 255
+
+
+class VGG16(nn.Module):
+    """The convolutions of VGG-16, giving the six feature maps that DeFusionNet taps (Sec. 3.5).
+
+    Takes RGB photographs (N, 3, H, W) in [0, 1], H and W multiples of 32; gives six maps of
+    64, 128, 256, 512, 512, 512 channels at 1, 1/2, 1/4, 1/8, 1/16 and 1/32 of the size. Parameter names are
+    those of torchvision's VGG-16 (`features.0.weight`, ...), so that its weights load unchanged. The last tap
+    is pool5 after a 3x3 average, as in RADF (Hu et al., 2018), whose heads the paper takes over.
+    """
+
+    def __init__(self):
+        super().__init__()
+        layers, channels = [], 3
+        for block in BLOCKS:
+            for width in block:
+                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
+                channels = width
+            layers.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*layers)
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
+
+    def blocks(self) -> list[list[nn.Conv2d]]:
+        """The convolutions of each block, first block first."""
+        convolutions = iter(layer for layer in self.features if isinstance(layer, nn.Conv2d))
+        return [[next(convolutions) for _ in block] for block in BLOCKS]
+
+    def forward(self, photo: torch.Tensor) -> list[torch.Tensor]:
+        x, taps = (photo - self.mean) / STD, []
+        for layer in self.features:
+            if isinstance(layer, nn.MaxPool2d):
+                taps.append(x)  # the last convolution before each pooling: conv1_2 ... conv5_3
+            x = layer(x)
+        taps.append(F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False))
+        return taps
+
+
+def load_backbone(backbone: VGG16, source: str | Path | None) -> str:
+    """Fill a backbone with weights, and say in a few words which ones they are.
+
+    `source` is "imagenet" (torchvision's `VGG16_Weights.IMAGENET1K_FEATURES`, the original Oxford weights that
+    the paper starts from; downloaded once), the path of a safetensors file of the same layout (any float type),
+    or None for random weights. Raises FileNotFoundError where the file is missing and ValueError where its
+    layout is another.
+    """
+    if source is None:
+        return "random weights"
+    if source == "imagenet":
+        from defusion_lib.torchvision_door import torchvision
+
+        entry = torchvision.models.VGG16_Weights.IMAGENET1K_FEATURES
+        weights, words = entry.get_state_dict(progress=True, check_hash=True), str(entry)
+    else:
+        path = Path(source)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"No backbone weights at {path}: expected a safetensors file with keys features.N.weight; "
+                'give the path of one, "imagenet" to download them, or None for random weights.'
+            )
+        weights, words = load_file(path), path.name
+    # Released files also hold the classifier, which a fully convolutional network does without.
+    weights = {key: value.float() for key, value in weights.items() if key.startswith("features.")}
+    try:
+        backbone.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{words} does not hold VGG-16's 13 convolutions (expected features.0.weight ... features.28.bias): "
+            f"{str(error).splitlines()[-1].strip()} Use a file of torchvision's VGG-16 layout."
+        ) from None
+    return words

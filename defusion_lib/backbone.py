@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.nn import functional as F
 
@@ -58,9 +58,9 @@ def load_backbone(backbone: VGG16, source: str | Path | None) -> str:
     """Fill a backbone with weights, and say in a few words which ones they are.
 
     `source` is "imagenet" (torchvision's `VGG16_Weights.IMAGENET1K_FEATURES`, the original Oxford weights that
-    the paper starts from; downloaded once), the path of a safetensors file of the same layout (any float type),
-    or None for random weights. Raises FileNotFoundError where the file is missing and ValueError where its
-    layout is another.
+    the paper starts from; downloaded once), the path of a safetensors file of the same layout or of a whole
+    DeFusionNet (any float type), or None for random weights. Raises FileNotFoundError where the file is missing
+    and ValueError where its layout is another.
     """
     if source is None:
         return "random weights"
@@ -73,12 +73,13 @@ def load_backbone(backbone: VGG16, source: str | Path | None) -> str:
         path = Path(source)
         if not path.is_file():
             raise FileNotFoundError(
-                f"No backbone weights at {path}: expected a safetensors file with keys features.N.weight; "
+                f"No backbone weights at {path.name}: expected a safetensors file with keys features.N.weight; "
                 'give the path of one, "imagenet" to download them, or None for random weights.'
             )
-        weights, words = load_file(path), path.name
-    # Released files also hold the classifier, which a fully convolutional network does without.
-    weights = {key: value.float() for key, value in weights.items() if key.startswith("features.")}
+        weights, words = read_safetensors(path)[1], path.name
+    # A released VGG-16 also holds its classifier, a DeFusionNet its heads and steps.
+    weights = {key.removeprefix("backbone."): value.float() for key, value in weights.items()}
+    weights = {key: value for key, value in weights.items() if key.startswith("features.")}
     try:
         backbone.load_state_dict(weights)
     except RuntimeError as error:
@@ -87,3 +88,14 @@ def load_backbone(backbone: VGG16, source: str | Path | None) -> str:
             f"{str(error).splitlines()[-1].strip()} Use a file of torchvision's VGG-16 layout."
         ) from None
     return words
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """Metadata and tensors of a safetensors file; raises ValueError where it is damaged or something else."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path.name} is not a readable safetensors file ({error}): it may be cut short; get it again."
+        ) from None

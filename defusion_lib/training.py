@@ -1,6 +1,5 @@
 """One training loop for every network of the collection: progress, checkpoints, resume."""
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -237,7 +236,9 @@ def load_checkpoint(
         ) from None
     found = state["recipe"] | state["switches"]
     expected = asdict(recipe) | network.switches
-    differing = [f"{key}={found.get(key)!r} instead of {expected[key]!r}" for key in expected if found.get(key) != expected[key]]
+    differing = [
+        f"{key}={found.get(key)!r} instead of {value!r}" for key, value in expected.items() if found.get(key) != value
+    ]
     if differing:
         raise ValueError(
             f"{path.name} belongs to another run ({', '.join(differing)}): "
@@ -246,12 +247,3 @@ def load_checkpoint(
     network.load_state_dict(state["network"])
     optimiser.load_state_dict(state["optimiser"])
     return History(**state["history"])
-
-
-def weights_hash(network: nn.Module) -> str:
-    """SHA-256 over a network's names, shapes and values: equal for equal weights only."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

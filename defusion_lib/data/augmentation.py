@@ -54,7 +54,7 @@ class Augmented(Sequence):
         image, mask = (np.rot90(array, rotation // 90, axes=(0, 1)) for array in (image, mask))
         if flip:
             image, mask = image[:, ::-1], mask[:, ::-1]
-        return to_tensor(image), torch.from_numpy(np.ascontiguousarray(mask, dtype=np.float32))[None]
+        return to_tensor(image), torch.from_numpy(np.array(mask, np.float32, order="C"))[None]
 
     def _window(self, index: int, shape: tuple[int, int], scale: float) -> tuple[float, float, float, float]:
         """What stays in view (left, top, right, bottom) when a photograph is enlarged and cut back."""
@@ -72,4 +72,4 @@ def squash(picture: Image.Image, size: int, window: tuple | None = None) -> np.n
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:
     """A uint8 photograph (H, W, 3) as float32 (3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float() / 255
+    return torch.from_numpy(np.array(image, order="C")).permute(2, 0, 1).float() / 255

@@ -1,0 +1,51 @@
+"""From a photograph of any size to its defocus map."""
+
+import numpy as np
+import torch
+from PIL import Image
+
+from defusion_lib.data.augmentation import squash, to_tensor
+from defusion_lib.network import DeFusionNet, Maps
+
+SIZE = 320  # pixels: what the network sees, as in the paper's timing and in its last stage of training
+
+
+def detect(image: np.ndarray, network: DeFusionNet, size: int | None = SIZE) -> np.ndarray:
+    """The defocus map of a photograph, float32 (H, W) in [0, 1], 1 = blurred.
+
+    `image` is uint8, RGB (H, W, 3) or grey (H, W). The network sees it squashed to `size` x `size` pixels, as in
+    training, or as it is where `size` is None; the map comes back at the photograph's own size. Raises ValueError
+    for anything that is no photograph.
+    """
+    image = as_rgb(image)
+    probability = torch.sigmoid(run(image, network, size).final)[0, 0].cpu().numpy()
+    return to_shape(probability, image.shape[:2])
+
+
+def run(image: np.ndarray, network: DeFusionNet, size: int | None = SIZE) -> Maps:
+    """All that the network says of one photograph: logits (1, 1, size, size) of the final map and each side."""
+    seen = as_rgb(image) if size is None else squash(Image.fromarray(as_rgb(image)), size)
+    device = next(network.parameters()).device
+    network.eval()
+    with torch.inference_mode():
+        return network(to_tensor(seen)[None].to(device))
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """A photograph as uint8 RGB (H, W, 3); grey is repeated. Raises ValueError for anything else."""
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+        raise ValueError(
+            f"Found an array of {image.dtype} and shape {image.shape}, expected a photograph: uint8 of shape "
+            "(H, W, 3) or (H, W); open files with defusion_lib.data.files.read_image."
+        )
+    if image.size == 0:
+        raise ValueError("Found a photograph without pixels: open one that has at least one.")
+    return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image
+
+
+def to_shape(defocus: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A defocus map resized bilinearly to (height, width), staying in [0, 1]."""
+    height, width = shape
+    resized = Image.fromarray(np.asarray(defocus, np.float32)).resize((width, height), Image.Resampling.BILINEAR)
+    return np.clip(np.asarray(resized), 0, 1)

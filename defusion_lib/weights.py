@@ -1,0 +1,63 @@
+"""Trained networks as files: written, read and recognised."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from defusion_lib.backbone import read_safetensors
+from defusion_lib.network import DeFusionNet
+
+SHIPPED = Path(__file__).with_name("shipped") / "defusionnet_compact.safetensors"
+
+
+def save_network(network: DeFusionNet, path: Path, card: dict) -> None:
+    """Write a network as safetensors in half precision, with its switches and its card (what made it) inside.
+
+    A write that fails leaves the previous file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".part")
+    tensors = {name: tensor.detach().cpu().half().contiguous() for name, tensor in network.state_dict().items()}
+    metadata = {"switches": json.dumps(network.switches), "card": json.dumps(card)}
+    save_file(tensors, temporary, metadata=metadata)
+    os.replace(temporary, path)
+
+
+def load_network(path: str | Path = SHIPPED, device: torch.device | str = "cpu", **switches) -> DeFusionNet:
+    """Read a network that `save_network` wrote, ready to detect; the default is the one that ships with the library.
+
+    `switches` replace stored ones, such as `output="o3"` for a single side of a network trained with all of them.
+    Raises FileNotFoundError where there is no such file and ValueError where it holds no DeFusionNet.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"No network at {path.name}: expected a safetensors file written by save_network; "
+            "train one with notebook 03, or leave the path out to use the one that ships with the library."
+        )
+    metadata, tensors = read_safetensors(path)
+    if "switches" not in metadata:
+        raise ValueError(f"{path.name} holds no DeFusionNet (no switches in it): use a file written by save_network.")
+    network = DeFusionNet(**json.loads(metadata["switches"]) | switches)
+    if not hasattr(network, "final"):
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("final.")}
+    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    return network.to(device).eval()
+
+
+def read_card(path: str | Path = SHIPPED) -> dict:
+    """The card of a stored network: data and split, recipe, seed, results, stamp."""
+    return json.loads(read_safetensors(Path(path))[0]["card"])
+
+
+def weights_hash(network: torch.nn.Module) -> str:
+    """SHA-256 over a network's names, shapes and values: equal for equal weights only."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

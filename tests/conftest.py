@@ -1,0 +1,42 @@
+"""Where tests find the development data, and a folder of their own for what they write."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture(autouse=True)
+def outputs(tmp_path, monkeypatch):
+    """The folder that replaces `outputs/` while a test runs, so that no test touches committed results."""
+    monkeypatch.setenv("DEFUSION_OUTPUTS", str(tmp_path / "outputs"))
+    return tmp_path / "outputs"
+
+
+def development_data(relative):
+    """The path of development data, or a skip that says what is absent and how to name another place."""
+    beside = Path(__file__).resolve().parents[2] / "shared"
+    path = Path(os.environ.get("DEFUSION_DATA", beside)) / relative
+    if not path.exists():
+        pytest.skip(f"no development data {relative} (set DEFUSION_DATA to the folder that holds it)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def shi_root():
+    """The folder with images/ and masks/ of Shi's blur detection data set."""
+    return development_data("data/shi")
+
+
+@pytest.fixture(scope="session")
+def reference_maps():
+    """The folder with one subfolder of published maps for each compared method."""
+    return development_data("data/reference_maps")
+
+
+@pytest.fixture(scope="session")
+def vgg_weights():
+    """The safetensors file with VGG-16's convolution weights in torchvision's layout."""
+    return development_data("weights/vgg16_imagenet1k_features_fp16.safetensors")

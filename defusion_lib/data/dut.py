@@ -1,0 +1,82 @@
+"""DUT: 600 training and 500 test photographs, 320x320 (Zhao et al., CVPR 2018), masks white = in focus.
+
+The folder names are those that published code for this set reads from. No copy could be had while this was
+written: the reader was tested on made-up folders of that layout.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from defusion_lib.data import Photo, PhotoSet
+from defusion_lib.data.download import fetch_archive
+from defusion_lib.data.files import list_images, pair_masks, read_mask, read_photo
+
+Part = Literal["train", "test"]
+COUNTS = {"train": 600, "test": 500}
+LAYOUTS = {
+    "train": (("train/images", "train/masks"), ("DUT600S_Training", "DUT600GT_Training")),
+    "test": (("test/images", "test/masks"), ("DUT500S-Testing", "DUT500GT-Testing")),
+}
+WHERE = (
+    "ask for DUT where Zhao et al. (CVPR 2018) offered it (http://ice.dlut.edu.cn/ZhaoWenda/BTBCRLNet.html, "
+    "which has been reported gone) or write to its authors, and unpack it so that the folder holds "
+    "DUT500S-Testing, DUT500GT-Testing, DUT600S_Training and DUT600GT_Training, or test/images, test/masks, "
+    "train/images and train/masks"
+)
+
+
+def open_dut(root: str | Path, part: Part = "test") -> PhotoSet:
+    """Open the 500 test or 600 training photographs of DUT.
+
+    `root` holds the release's folders (also inside its own DUT-DBD_Dataset), or images and masks below test
+    and train. All masks of the part are read once: in-focus regions cover about a third of this set, so
+    masks that are white for the most part are the wrong way round. Raises FileNotFoundError for missing
+    folders or masks, ValueError for an unknown part, another number of photographs, or masks with white =
+    blurred.
+    """
+    if part not in COUNTS:
+        raise ValueError(f'part={part!r} is not a part of DUT: say part="train" or part="test"')
+    return open_part(root, part, COUNTS[part])
+
+
+def open_part(root: str | Path, part: Part, count: int) -> PhotoSet:
+    """Open a part of DUT that must have `count` photographs; raises what `open_dut` raises."""
+    image_folder, mask_folder = _folders(Path(root), part)
+    images = list_images(image_folder)
+    if len(images) != count:
+        raise ValueError(
+            f"{image_folder} holds {len(images)} photographs, expected {count} in DUT's {part} part: "
+            "complete the copy, for results on another number compare with nothing (open_folder reads any)"
+        )
+    masks = pair_masks(images, mask_folder)
+    blurred = sum(float(read_mask(path, "focus").mean()) for path in masks.values()) / count
+    if blurred < 0.5:
+        raise ValueError(
+            f"{mask_folder}: masks are inverted: white covers {1 - blurred:.2f} of the set, expected "
+            "about 0.31, for white = in focus in DUT; invert them or bring the released ones"
+        )
+
+    def read(stem: str) -> Photo:
+        return read_photo(stem, images[stem], masks[stem], white="focus")
+
+    return PhotoSet("dut", list(images), read)
+
+
+def fetch_dut(root: str | Path, addresses: Sequence[str] | None = None, sha256: str | None = None) -> Path:
+    """Download an archive of DUT (zip or tar) and unpack it into `root`.
+
+    No address is known to work, so the addresses and the archive's SHA-256 are yours to give, here or in
+    the environment (DEFUSION_DUT_ADDRESSES, separated by spaces, and DEFUSION_DUT_SHA256). Raises what
+    `download.fetch_archive` raises; without addresses the FileNotFoundError says where the set is to be
+    had.
+    """
+    return fetch_archive("dut", addresses, sha256, Path(root), WHERE)
+
+
+def _folders(root: Path, part: Part) -> tuple[Path, Path]:
+    for base in (root, root / "DUT-DBD_Dataset"):
+        for images, masks in LAYOUTS[part]:
+            if (base / images).is_dir() and (base / masks).is_dir():
+                return base / images, base / masks
+    raise FileNotFoundError(f"{root} does not hold DUT's {part} part: {WHERE}")

@@ -43,7 +43,8 @@ class Handler(BaseHTTPRequestHandler):
             case "corrupts":
                 self.send(CONTENT[:-1] + bytes([CONTENT[-1] ^ 1]), start)
             case "dies-once-then-corrupts":
-                self.send(CONTENT[:HALF] + bytes(len(CONTENT) - HALF), start, stop=HALF if first_visit else None)
+                zeros = bytes(len(CONTENT) - HALF)
+                self.send(CONTENT[:HALF] + zeros, start, stop=HALF if first_visit else None)
             case "wrong-range":
                 self.send(CONTENT, max(start - 5, 0))
             case "redirects":

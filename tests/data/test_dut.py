@@ -48,7 +48,7 @@ def test_an_incomplete_copy_is_refused(tmp_path):
 
 def test_inverted_masks_are_refused(tmp_path):
     make(tmp_path / "test/images", tmp_path / "test/masks", count=3, white_columns=7)
-    with pytest.raises(ValueError, match=r"masks are inverted: white covers 0\.70 of the set, expected about 0\.31"):
+    with pytest.raises(ValueError, match=r"inverted: white covers 0\.70 of the set, expected about 0\.31"):
         open_part(tmp_path, "test", count=3)
 
 

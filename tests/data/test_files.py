@@ -97,7 +97,8 @@ def test_masks_are_cut_at_half_and_follow_the_polarity(save):
     assert read_mask(path).tolist() == [[0, 0, 1, 1]]
     assert read_mask(path, "focus").tolist() == [[1, 1, 0, 0]]
     assert read_mask(path, grey=True) == pytest.approx(np.array([[0, 127, 128, 255]]) / 255, abs=1e-7)
-    assert read_mask(path, "focus", grey=True) == pytest.approx(np.array([[255, 128, 127, 0]]) / 255, abs=1e-7)
+    flipped = np.array([[255, 128, 127, 0]]) / 255
+    assert read_mask(path, "focus", grey=True) == pytest.approx(flipped, abs=1e-7)
 
 
 def test_16_bit_and_two_level_masks(save):
@@ -129,12 +130,13 @@ def test_a_mask_of_another_size_names_both_sizes(save, colours):
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.bmp", "a.tif", "a.webp"])
 def test_a_truncated_file_is_named_in_one_sentence(save, rng, name):
+    says = rf"{name} cannot be read as a picture \(.+\): expected a whole"
     noise = Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
     path = save(noise, name)
     whole = path.read_bytes()
     for part in (len(whole) * 2 // 3, 30):
         path.write_bytes(whole[:part])
-        with pytest.raises(ValueError, match=rf"{name} cannot be read as a picture \(.+\): exp") as error:
+        with pytest.raises(ValueError, match=says) as error:
             read_image(path)
         assert "\n" not in str(error.value)
 

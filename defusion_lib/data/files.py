@@ -57,14 +57,14 @@ def read_mask(
 
 
 def read_photo(
-    name: str, image: str | Path, mask: str | Path | None = None, white: White = "blurred", grey: bool = False
+    name: str, image: str | Path, mask: str | Path | None = None, white: White = "blurred"
 ) -> Photo:
     """Read a photograph and, where there is one, its mask of the same size into a `Photo` called `name`.
 
     Raises what `read_image` and `read_mask` raise.
     """
     pixels = read_image(image)
-    return Photo(name, pixels, None if mask is None else read_mask(mask, white, pixels.shape[:2], grey))
+    return Photo(name, pixels, None if mask is None else read_mask(mask, white, pixels.shape[:2]))
 
 
 def list_images(folder: str | Path) -> dict[str, Path]:

@@ -1,0 +1,64 @@
+# The graph of batch runs: a notebook, a profile's parameters and the library make an executed notebook.
+#
+#     snakemake --cores 1 --config profile=cpu
+#
+# The quick profile runs every notebook with its own defaults; another profile runs the notebooks that have a file
+# in params/<profile>/. A notebook is stale when itself, its parameters, anything in the library, or a notebook
+# whose files it reads is newer than the executed copy.
+
+import os
+import sys
+from pathlib import Path
+
+PROFILE = config.get("profile", "quick")
+FOLDER = f"{os.environ.get('DEFUSION_OUTPUTS', 'outputs')}/{PROFILE}"
+NEEDS = {"04_evaluation": ["03_training"]}
+
+LIBRARY = sorted(
+    str(path)
+    for path in Path("defusion_lib").rglob("*")
+    if path.suffix in {".py", ".json", ".txt", ".yaml", ".safetensors"}
+)
+NOTEBOOKS = sorted(
+    path.stem
+    for path in Path("notebooks").glob("*.ipynb")
+    if PROFILE == "quick" or Path(f"params/{PROFILE}/{path.stem}.yaml").is_file()
+)
+if not NOTEBOOKS:
+    known = ", ".join(sorted(path.name for path in Path("params").glob("*/")))
+    sys.exit(f"No notebook belongs to profile {PROFILE!r}: choose quick, or a folder of params/ ({known}).")
+
+
+def parameters(wildcards):
+    path = Path(f"params/{PROFILE}/{wildcards.stem}.yaml")
+    return [str(path)] if path.is_file() else []
+
+
+def needed(wildcards):
+    return [f"{FOLDER}/{stem}.ipynb" for stem in NEEDS.get(wildcards.stem, []) if stem in NOTEBOOKS]
+
+
+rule all:
+    input:
+        expand(f"{FOLDER}/{{stem}}.ipynb", stem=NOTEBOOKS),
+
+
+rule notebook:
+    input:
+        LIBRARY,
+        needed,
+        notebook="notebooks/{stem}.ipynb",
+        parameters=parameters,
+    output:
+        # update: what an earlier run left stays until the notebook has been executed to its end.
+        update(f"{FOLDER}/{{stem}}.ipynb"),
+        update(f"{FOLDER}/results/{{stem}}.json"),
+    wildcard_constraints:
+        stem="[^/.]+",
+    priority: lambda wildcards: -NOTEBOOKS.index(wildcards.stem)
+    params:
+        python=sys.executable,
+        place=lambda wildcards: f"{NOTEBOOKS.index(wildcards.stem) + 1}/{len(NOTEBOOKS)}",
+        given=lambda wildcards, input: f"--parameters {input.parameters}" if input.parameters else "",
+    shell:
+        "{params.python} -m defusion_lib.batch execute {input.notebook} {PROFILE} --place {params.place} {params.given}"

@@ -12,9 +12,10 @@ export MALLOC_TOP_PAD_ := 268435456
 export JUPYTER_PREFER_ENV_PATH := 1
 unexport JUPYTER_PATH MPLBACKEND
 
-# Only file times tell what is stale: a checkout brings no other record of earlier runs.
+# Only file times tell what is stale: a checkout brings no other record of earlier runs, and the marks in .done/ are
+# empty files, which all have one checksum.
 BATCH = $(BIN)/snakemake --cores 1 --quiet all --scheduler greedy --nolock --rerun-incomplete \
-	--rerun-triggers mtime --config profile=$(1) && $(BIN)/python -m defusion_lib.batch summary $(1)
+	--rerun-triggers mtime --max-checksum-file-size 0 --config profile=$(1) && $(BIN)/python -m defusion_lib.batch summary $(1)
 
 .PHONY: help run test lab cpu paper clean
 

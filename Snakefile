@@ -3,8 +3,10 @@
 #     snakemake --cores 1 --config profile=cpu
 #
 # The quick profile runs every notebook with its own defaults; another profile runs the notebooks that have a file
-# in params/<profile>/. A notebook is stale when itself, its parameters, anything in the library, or a notebook
-# whose files it reads is newer than the executed copy.
+# in params/<profile>/. A notebook is stale when itself, its parameters, anything in the library, or the last run of
+# a notebook whose files it reads is newer than its own last run to the end. That moment is kept as an empty file in
+# outputs/<profile>/.done/, because Snakemake removes what a rule makes before it runs the rule: so it is the mark that
+# goes, and the last good copy of a notebook stays until the new one is complete.
 
 import os
 import sys
@@ -27,6 +29,9 @@ NOTEBOOKS = sorted(
 if not NOTEBOOKS:
     known = ", ".join(sorted(path.name for path in Path("params").glob("*/")))
     sys.exit(f"No notebook belongs to profile {PROFILE!r}: choose quick, or a folder of params/ ({known}).")
+for stem in NOTEBOOKS:
+    if not Path(f"{FOLDER}/{stem}.ipynb").is_file():
+        Path(f"{FOLDER}/.done/{stem}").unlink(missing_ok=True)
 
 
 def parameters(wildcards):
@@ -35,12 +40,12 @@ def parameters(wildcards):
 
 
 def needed(wildcards):
-    return [f"{FOLDER}/{stem}.ipynb" for stem in NEEDS.get(wildcards.stem, []) if stem in NOTEBOOKS]
+    return [f"{FOLDER}/.done/{stem}" for stem in NEEDS.get(wildcards.stem, []) if stem in NOTEBOOKS]
 
 
 rule all:
     input:
-        expand(f"{FOLDER}/{{stem}}.ipynb", stem=NOTEBOOKS),
+        expand(f"{FOLDER}/.done/{{stem}}", stem=NOTEBOOKS),
 
 
 rule notebook:
@@ -50,9 +55,7 @@ rule notebook:
         notebook="notebooks/{stem}.ipynb",
         parameters=parameters,
     output:
-        # update: what an earlier run left stays until the notebook has been executed to its end.
-        update(f"{FOLDER}/{{stem}}.ipynb"),
-        update(f"{FOLDER}/results/{{stem}}.json"),
+        touch(f"{FOLDER}/.done/{{stem}}"),
     wildcard_constraints:
         stem="[^/.]+",
     priority: lambda wildcards: -NOTEBOOKS.index(wildcards.stem)

@@ -18,11 +18,11 @@ def detect(image: np.ndarray, network: DeFusionNet, size: int | None = SIZE) -> 
     for anything that is no photograph.
     """
     image = as_rgb(image)
-    probability = torch.sigmoid(run(image, network, size).final)[0, 0].cpu().numpy()
+    probability = torch.sigmoid(all_maps(image, network, size).final)[0, 0].cpu().numpy()
     return to_shape(probability, image.shape[:2])
 
 
-def run(image: np.ndarray, network: DeFusionNet, size: int | None = SIZE) -> Maps:
+def all_maps(image: np.ndarray, network: DeFusionNet, size: int | None = SIZE) -> Maps:
     """All that the network says of one photograph: logits (1, 1, size, size) of the final map and each side."""
     seen = as_rgb(image) if size is None else squash(Image.fromarray(as_rgb(image)), size)
     device = next(network.parameters()).device

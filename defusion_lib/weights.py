@@ -14,6 +14,23 @@ from defusion_lib.network import DeFusionNet
 SHIPPED = Path(__file__).with_name("shipped") / "defusionnet_compact.safetensors"
 
 
+def resolve(name: str) -> str | Path:
+    """What a notebook's parameter means: "shipped" is the network in the package, anything else is left alone."""
+    return SHIPPED if name == "shipped" else name
+
+
+def result_name(network: DeFusionNet) -> str:
+    """A network's name in result files: "defusionnet", its heads if not the reference's, and what is switched off."""
+    names = {"cam": {"off": "nocam", "gap": "nogmp", "gmp": "nogap"}, "fam": {False: "nofam"}, "ffrm": {False: "noffrm"}}
+    name = "defusionnet" + ("" if network.switches["heads"] == "radf" else f"-{network.switches['heads']}")
+    for switch, value in network.switches.items():
+        if value in names.get(switch, {}):
+            name += f"+{names[switch][value]}"
+    if network.switches["steps"] != 3:
+        name += f"+step{network.switches['steps']}"
+    return name + ("" if network.switches["output"] == "fused" else f"+{network.switches['output']}")
+
+
 def save_network(network: DeFusionNet, path: Path, card: dict) -> None:
     """Write a network as safetensors in half precision, with its switches and its card (what made it) inside.
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from defusion_lib.data.augmentation import squash
-from defusion_lib.detection import detect, run, to_shape
+from defusion_lib.detection import all_maps, detect, to_shape
 from defusion_lib.network import DeFusionNet
 
 
@@ -47,8 +47,8 @@ def test_grey_is_its_own_colour(network):
     assert np.array_equal(detect(grey, network, 32), detect(np.stack([grey] * 3, axis=-1), network, 32))
 
 
-def test_run_gives_every_map(network):
-    maps = run(photo(50, 60), network, 32)
+def test_all_maps_are_the_final_one_and_every_side(network):
+    maps = all_maps(photo(50, 60), network, 32)
     assert maps.final.shape == (1, 1, 32, 32) and len(maps.sides) == 6
 
 

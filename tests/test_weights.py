@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from defusion_lib.network import DeFusionNet
-from defusion_lib.weights import load_network, read_card, save_network, weights_hash
+from defusion_lib.weights import SHIPPED, load_network, read_card, resolve, result_name, save_network, weights_hash
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +70,24 @@ def test_hash_changes_with_one_weight_and_with_nothing_else(saved):
     with torch.no_grad():
         second.final.bias += 1e-6
     assert weights_hash(first) != weights_hash(second)
+
+
+@pytest.mark.parametrize(
+    "switches, name",
+    [
+        ({"heads": "radf"}, "defusionnet"),
+        ({}, "defusionnet-compact"),
+        ({"cam": "gap"}, "defusionnet-compact+nogmp"),
+        ({"cam": "gmp"}, "defusionnet-compact+nogap"),
+        ({"cam": "off", "fam": False}, "defusionnet-compact+nocam+nofam"),
+        ({"ffrm": False}, "defusionnet-compact+noffrm"),
+        ({"steps": 5}, "defusionnet-compact+step5"),
+        ({"output": "o2"}, "defusionnet-compact+o2"),
+    ],
+)
+def test_result_names_say_what_is_switched_off(switches, name):
+    assert result_name(DeFusionNet(**{"heads": "compact"} | switches)) == name
+
+
+def test_shipped_is_a_name():
+    assert resolve("shipped") == SHIPPED and resolve("mine.safetensors") == "mine.safetensors"

@@ -1,0 +1,121 @@
+"""The figures of the paper, one function each, for any photographs, maps and curves.
+
+Every function gives the matplotlib figure; the arrays behind it are what it was called with. Maps and masks are
+drawn as the field draws them: white = blurred, black = in focus.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from defusion_lib.data import Photo
+from defusion_lib.metrics import Curves
+
+PANEL = 2.1  # inches, one picture of a sheet
+COLOURS = sns.color_palette("colorblind")
+
+
+def sheet(rows: Mapping[str, Sequence[np.ndarray | None]], titles: Sequence[str] = ()) -> Figure:
+    """Pictures in rows with a name each, in columns with a title each; None leaves a place empty."""
+    columns = max(len(pictures) for pictures in rows.values())
+    shapes = [picture.shape for pictures in rows.values() for picture in pictures if picture is not None]
+    # All panels get the typical proportions, so that one upright photograph does not stretch the sheet.
+    proportion = float(np.clip(np.median([height / width for height, width, *_ in shapes]), 0.5, 1.5))
+    figure, axes = plt.subplots(
+        len(rows),
+        columns,
+        figsize=(columns * PANEL, len(rows) * PANEL * proportion + 0.3),
+        squeeze=False,
+        layout="constrained",
+    )
+    for line, (name, pictures) in zip(axes, rows.items()):
+        for axis, picture in zip(line, [*pictures, *[None] * (columns - len(pictures))]):
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
+            # White maps on white paper need an edge.
+            axis.spines[:].set(color="0.7", visible=picture is not None)
+            if picture is not None:
+                axis.imshow(picture, cmap="gray", vmin=0, vmax=255 if picture.dtype == np.uint8 else 1)
+        line[0].set_ylabel(name, fontsize=9)
+    for axis, title in zip(axes[0], titles):
+        axis.set_title(title, fontsize=9)
+    return figure
+
+
+def examples(photos: Sequence[Photo]) -> Figure:
+    """Photographs and their masks (Figure 7)."""
+    photos = list(photos)
+    rows = {"photograph": [photo.image for photo in photos], "mask": [photo.mask for photo in photos]}
+    return sheet(rows, [photo.name.replace("out_of_focus", "") for photo in photos])
+
+
+def comparison(photos: Sequence[Photo], maps: Mapping[str, Sequence[np.ndarray]]) -> Figure:
+    """Photographs, masks and the maps of several methods side by side, a photograph a row (Figure 11)."""
+    rows = {
+        photo.name.replace("out_of_focus", ""): [photo.image, photo.mask, *(of_method[i] for of_method in maps.values())]
+        for i, photo in enumerate(photos)
+    }
+    return sheet(rows, ["photograph", "mask", *maps])
+
+
+def overlay(image: np.ndarray, defocus: np.ndarray, strength: float = 0.75) -> np.ndarray:
+    """A photograph (H, W, 3) whose blurred parts, by a map or mask (H, W), are tinted; uint8."""
+    tint = 255 * np.array(COLOURS[1])
+    share = strength * defocus[..., None]
+    return np.uint8(np.round((1 - share) * image + share * tint))
+
+
+def training_loss(loss: Sequence[float], maps: int, window: int = 50, changes: Sequence[int] = ()) -> Figure:
+    """The loss of each iteration, a map (the sum of Eq. 10 over its number of terms), and its running mean (Figure 12).
+
+    `changes` are the iterations at which the photographs' size changes.
+    """
+    loss = np.asarray(loss, float) / maps
+    figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    axis.plot(loss, color=COLOURS[0], alpha=0.3, linewidth=0.8, label="each iteration")
+    if len(loss) >= 2 * window:
+        mean = np.convolve(loss, np.ones(window) / window, mode="valid")
+        axis.plot(np.arange(window - 1, len(loss)), mean, color=COLOURS[0], label=f"mean of the last {window}")
+    axis.axhline(np.log(2), color="0.5", linestyle=":", label="maps that say nothing (ln 2)")
+    for i, change in enumerate(changes):
+        axis.axvline(change, color=COLOURS[1], linestyle="--", label=None if i else "larger photographs from here")
+    top = max(1.0, float(np.quantile(loss, 0.98)) * 1.1) if len(loss) else 1.0
+    axis.set(xlabel="iteration", ylabel="cross-entropy a map", ylim=(0, top), title="Training loss (Figure 12)")
+    axis.legend(fontsize=8)
+    return figure
+
+
+def curves(methods: Mapping[str, Mapping[str, Curves]]) -> Figure:
+    """Precision-recall, F-measure and ROC curves of methods (Figures 8-10), a row for each positive class.
+
+    `methods` is {method: {"blur" or "focus": its mean curves}}.
+    """
+    classes = list(next(iter(methods.values())))
+    figure, axes = plt.subplots(len(classes), 3, figsize=(10, 3.1 * len(classes)), squeeze=False, layout="constrained")
+    for line, positive in zip(axes, classes):
+        for colour, (name, of_class) in zip(COLOURS, methods.items()):
+            found = of_class[positive]
+            line[0].plot(found.recall, found.precision, color=colour, label=name)
+            line[1].plot(found.threshold, found.f, color=colour, label=name)
+            line[2].plot([1, *found.fpr], [1, *found.tpr], color=colour, label=name)
+        line[2].plot([0, 1], [0, 1], color="0.5", linestyle=":", label="chance")
+        line[0].set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title=f"PR, positive: {positive}")
+        line[1].set(xlabel="threshold", ylabel="F-measure", xlim=(0, 1), ylim=(0, 1.02), title=f"F, positive: {positive}")
+        line[2].set(xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.02))
+        line[2].set_title(f"ROC, positive: {positive}")
+    axes[0, 2].legend(fontsize=8, loc="lower right")
+    return figure
+
+
+def blurred_shares(shares: Mapping[str, Sequence[float]]) -> Figure:
+    """How much of the photographs is blurred: a histogram for each set, with its mean."""
+    figure, axes = plt.subplots(1, len(shares), figsize=(3.4 * len(shares), 2.6), squeeze=False, layout="constrained")
+    for axis, colour, (name, values) in zip(axes[0], COLOURS, shares.items()):
+        axis.hist(values, bins=np.linspace(0, 1, 21), color=colour)
+        axis.axvline(np.mean(values), color="black", linestyle="--", label=f"mean {np.mean(values):.3f}")
+        axis.set(xlabel="blurred share of a photograph", ylabel="photographs", title=name)
+        axis.legend(fontsize=8)
+    return figure

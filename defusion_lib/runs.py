@@ -173,6 +173,8 @@ def _given_parameters(namespace: Mapping, stem: str) -> tuple[dict, dict]:
     even where every parameter is replaced. Names that papermill's cell sets are kept, known or not.
     """
     history = [source for source in namespace.get("In", []) if source.partition("\n")[0].rstrip() == MARKER]
+    if not history:
+        history = _tagged_cells(Path(f"{stem}.ipynb"))
     own = [i for i, source in enumerate(history) if _comments(source) > 1]
     if not own:
         raise ValueError(
@@ -190,6 +192,14 @@ def _given_parameters(namespace: Mapping, stem: str) -> tuple[dict, dict]:
                 name = statement.targets[0].id
                 given.setdefault(name, namespace.get(name))
     return defaults, given
+
+
+def _tagged_cells(notebook: Path) -> list[str]:
+    """The parameters cells of a notebook in the current folder: nbval runs cells there, without any history."""
+    if not notebook.is_file():
+        return []
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
 
 
 def _comments(source: str) -> int:

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from tiny import PARAMETERS, write_notebook
 
 from defusion_lib import runs
 from defusion_lib.data import PhotoSet
@@ -150,6 +151,16 @@ def test_rerun_of_a_notebook_that_papermill_made():
     again = "# Parameters\nsize = 128"
     run = start(notebook(again, "loss = 3", CELL, again, "best = 0.25"))
     assert run.stamp["overridden"] == ["size"]
+
+
+def test_without_history_the_notebook_itself_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_notebook(tmp_path / "00-tiny.ipynb")
+    namespace = {"In": [""]}
+    exec(PARAMETERS, namespace)
+    assert runs.start("00-tiny", namespace).stamp["overridden"] == []
+    namespace["size"] = 8
+    assert runs.start("00-tiny", namespace).stamp["overridden"] == ["size"]
 
 
 def test_no_parameters_cell():

@@ -47,5 +47,7 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
 def to_shape(defocus: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """A defocus map resized bilinearly to (height, width), staying in [0, 1]."""
     height, width = shape
-    resized = Image.fromarray(np.asarray(defocus, np.float32)).resize((width, height), Image.Resampling.BILINEAR)
+    resized = Image.fromarray(np.asarray(defocus, np.float32)).resize(
+        (width, height), Image.Resampling.BILINEAR
+    )
     return np.clip(np.asarray(resized), 0, 1)

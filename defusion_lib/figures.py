@@ -4,6 +4,7 @@ Every function gives the matplotlib figure; the arrays behind it are what it was
 drawn as the field draws them: white = blurred, black = in focus.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -39,7 +40,7 @@ def sheet(rows: Mapping[str, Sequence[np.ndarray | None]], titles: Sequence[str]
             axis.spines[:].set(color="0.7", visible=picture is not None)
             if picture is not None:
                 axis.imshow(picture, cmap="gray", vmin=0, vmax=255 if picture.dtype == np.uint8 else 1)
-        line[0].set_ylabel(name, fontsize=9)
+        line[0].set_ylabel(textwrap.fill(name, 20), fontsize=8)
     for axis, title in zip(axes[0], titles):
         axis.set_title(title, fontsize=9)
     return figure
@@ -55,7 +56,11 @@ def examples(photos: Sequence[Photo]) -> Figure:
 def comparison(photos: Sequence[Photo], maps: Mapping[str, Sequence[np.ndarray]]) -> Figure:
     """Photographs, masks and the maps of several methods side by side, a photograph a row (Figure 11)."""
     rows = {
-        photo.name.replace("out_of_focus", ""): [photo.image, photo.mask, *(of_method[i] for of_method in maps.values())]
+        photo.name.replace("out_of_focus", ""): [
+            photo.image,
+            photo.mask,
+            *(of_method[i] for of_method in maps.values()),
+        ]
         for i, photo in enumerate(photos)
     }
     return sheet(rows, ["photograph", "mask", *maps])
@@ -78,12 +83,18 @@ def training_loss(loss: Sequence[float], maps: int, window: int = 50, changes: S
     axis.plot(loss, color=COLOURS[0], alpha=0.3, linewidth=0.8, label="each iteration")
     if len(loss) >= 2 * window:
         mean = np.convolve(loss, np.ones(window) / window, mode="valid")
-        axis.plot(np.arange(window - 1, len(loss)), mean, color=COLOURS[0], label=f"mean of the last {window}")
+        axis.plot(
+            np.arange(window - 1, len(loss)), mean, color=COLOURS[0], label=f"mean of the last {window}"
+        )
     axis.axhline(np.log(2), color="0.5", linestyle=":", label="maps that say nothing (ln 2)")
     for i, change in enumerate(changes):
-        axis.axvline(change, color=COLOURS[1], linestyle="--", label=None if i else "larger photographs from here")
+        axis.axvline(
+            change, color=COLOURS[1], linestyle="--", label=None if i else "larger photographs from here"
+        )
     top = max(1.0, float(np.quantile(loss, 0.98)) * 1.1) if len(loss) else 1.0
-    axis.set(xlabel="iteration", ylabel="cross-entropy a map", ylim=(0, top), title="Training loss (Figure 12)")
+    axis.set(
+        xlabel="iteration", ylabel="cross-entropy a map", ylim=(0, top), title="Training loss (Figure 12)"
+    )
     axis.legend(fontsize=8)
     return figure
 
@@ -94,7 +105,9 @@ def curves(methods: Mapping[str, Mapping[str, Curves]]) -> Figure:
     `methods` is {method: {"blur" or "focus": its mean curves}}.
     """
     classes = list(next(iter(methods.values())))
-    figure, axes = plt.subplots(len(classes), 3, figsize=(10, 3.1 * len(classes)), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(
+        len(classes), 3, figsize=(10, 3.1 * len(classes)), squeeze=False, layout="constrained"
+    )
     for line, positive in zip(axes, classes):
         for colour, (name, of_class) in zip(COLOURS, methods.items()):
             found = of_class[positive]
@@ -102,8 +115,20 @@ def curves(methods: Mapping[str, Mapping[str, Curves]]) -> Figure:
             line[1].plot(found.threshold, found.f, color=colour, label=name)
             line[2].plot([1, *found.fpr], [1, *found.tpr], color=colour, label=name)
         line[2].plot([0, 1], [0, 1], color="0.5", linestyle=":", label="chance")
-        line[0].set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title=f"PR, positive: {positive}")
-        line[1].set(xlabel="threshold", ylabel="F-measure", xlim=(0, 1), ylim=(0, 1.02), title=f"F, positive: {positive}")
+        line[0].set(
+            xlabel="recall",
+            ylabel="precision",
+            xlim=(0, 1),
+            ylim=(0, 1.02),
+            title=f"PR, positive: {positive}",
+        )
+        line[1].set(
+            xlabel="threshold",
+            ylabel="F-measure",
+            xlim=(0, 1),
+            ylim=(0, 1.02),
+            title=f"F, positive: {positive}",
+        )
         line[2].set(xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.02))
         line[2].set_title(f"ROC, positive: {positive}")
     axes[0, 2].legend(fontsize=8, loc="lower right")
@@ -112,7 +137,9 @@ def curves(methods: Mapping[str, Mapping[str, Curves]]) -> Figure:
 
 def blurred_shares(shares: Mapping[str, Sequence[float]]) -> Figure:
     """How much of the photographs is blurred: a histogram for each set, with its mean."""
-    figure, axes = plt.subplots(1, len(shares), figsize=(3.4 * len(shares), 2.6), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(
+        1, len(shares), figsize=(3.4 * len(shares), 2.6), squeeze=False, layout="constrained"
+    )
     for axis, colour, (name, values) in zip(axes[0], COLOURS, shares.items()):
         axis.hist(values, bins=np.linspace(0, 1, 21), color=colour)
         axis.axvline(np.mean(values), color="black", linestyle="--", label=f"mean {np.mean(values):.3f}")

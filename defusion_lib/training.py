@@ -16,7 +16,9 @@ from defusion_lib.data import PhotoSet
 from defusion_lib.data.augmentation import ROTATIONS, SCALES, Augmented
 from defusion_lib.losses import deep_supervision
 
-BIAS_FACTOR = 2  # Caffe's habit, which the paper's network inherits: biases learn twice as fast and never decay
+BIAS_FACTOR = (
+    2  # Caffe's habit, which the paper's network inherits: biases learn twice as fast and never decay
+)
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,9 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         {"params": parameters, "lr": recipe.learning_rate * factor, "weight_decay": decay}
         for (factor, decay), parameters in groups.items()
     ]
-    return torch.optim.SGD(settings, momentum=0.9) if recipe.optimiser == "sgd" else torch.optim.AdamW(settings)
+    return (
+        torch.optim.SGD(settings, momentum=0.9) if recipe.optimiser == "sgd" else torch.optim.AdamW(settings)
+    )
 
 
 def batches(photos: PhotoSet, recipe: Recipe, begin: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -237,7 +241,9 @@ def load_checkpoint(
     found = state["recipe"] | state["switches"]
     expected = asdict(recipe) | network.switches
     differing = [
-        f"{key}={found.get(key)!r} instead of {value!r}" for key, value in expected.items() if found.get(key) != value
+        f"{key}={found.get(key)!r} instead of {value!r}"
+        for key, value in expected.items()
+        if found.get(key) != value
     ]
     if differing:
         raise ValueError(

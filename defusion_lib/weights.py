@@ -21,7 +21,11 @@ def resolve(name: str) -> str | Path:
 
 def result_name(network: DeFusionNet) -> str:
     """A network's name in result files: "defusionnet", its heads if not the reference's, and what is switched off."""
-    names = {"cam": {"off": "nocam", "gap": "nogmp", "gmp": "nogap"}, "fam": {False: "nofam"}, "ffrm": {False: "noffrm"}}
+    names = {
+        "cam": {"off": "nocam", "gap": "nogmp", "gmp": "nogap"},
+        "fam": {False: "nofam"},
+        "ffrm": {False: "noffrm"},
+    }
     name = "defusionnet" + ("" if network.switches["heads"] == "radf" else f"-{network.switches['heads']}")
     for switch, value in network.switches.items():
         if value in names.get(switch, {}):
@@ -38,7 +42,9 @@ def save_network(network: DeFusionNet, path: Path, card: dict) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
-    tensors = {name: tensor.detach().cpu().half().contiguous() for name, tensor in network.state_dict().items()}
+    tensors = {
+        name: tensor.detach().cpu().half().contiguous() for name, tensor in network.state_dict().items()
+    }
     metadata = {"switches": json.dumps(network.switches), "card": json.dumps(card)}
     save_file(tensors, temporary, metadata=metadata)
     os.replace(temporary, path)
@@ -58,7 +64,9 @@ def load_network(path: str | Path = SHIPPED, device: torch.device | str = "cpu",
         )
     metadata, tensors = read_safetensors(path)
     if "switches" not in metadata:
-        raise ValueError(f"{path.name} holds no DeFusionNet (no switches in it): use a file written by save_network.")
+        raise ValueError(
+            f"{path.name} holds no DeFusionNet (no switches in it): use a file written by save_network."
+        )
     network = DeFusionNet(**json.loads(metadata["switches"]) | switches)
     if not hasattr(network, "final"):
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("final.")}

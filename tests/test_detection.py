@@ -32,7 +32,9 @@ def test_native_size_is_the_network_itself(network):
     image = photo(40, 56)
     with torch.no_grad():
         logits = network(torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32) / 255)[None]).final
-    np.testing.assert_allclose(detect(image, network, size=None), torch.sigmoid(logits)[0, 0].numpy(), atol=1e-6)
+    np.testing.assert_allclose(
+        detect(image, network, size=None), torch.sigmoid(logits)[0, 0].numpy(), atol=1e-6
+    )
 
 
 def test_the_network_sees_the_photograph_squashed(network):
@@ -54,7 +56,12 @@ def test_all_maps_are_the_final_one_and_every_side(network):
 
 @pytest.mark.parametrize(
     "wrong",
-    [np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3), np.float32), np.zeros(8, np.uint8), np.zeros((2, 2, 2, 3), "u1")],
+    [
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((8, 8, 3), np.float32),
+        np.zeros(8, np.uint8),
+        np.zeros((2, 2, 2, 3), "u1"),
+    ],
 )
 def test_what_is_no_photograph_is_refused_in_one_sentence(network, wrong):
     with pytest.raises(ValueError, match=r"Found an array of .* expected a photograph: uint8"):

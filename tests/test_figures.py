@@ -18,7 +18,11 @@ def close():
 def photos(count=3):
     rng = np.random.default_rng(0)
     return [
-        Photo(f"out_of_focus000{i}", rng.integers(0, 256, (20, 30, 3), np.uint8), (rng.random((20, 30)) > 0.5) * 1.0)
+        Photo(
+            f"out_of_focus000{i}",
+            rng.integers(0, 256, (20, 30, 3), np.uint8),
+            (rng.random((20, 30)) > 0.5) * 1.0,
+        )
         for i in range(count)
     ]
 

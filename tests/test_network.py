@@ -44,7 +44,9 @@ def count(network):
 @pytest.mark.parametrize("pooling, average, maximum", [("gap+gmp", 1, 1), ("gap", 1, 0), ("gmp", 0, 1)])
 def test_cam_is_equations_4_to_7(pooling, average, maximum):
     cam, x = lively(CAM(96, pooling)), torch.rand(1, 96, 5, 7, dtype=torch.float64)
-    expected = literal.cam(x[0].numpy(), *numbers(cam.down), *numbers(cam.up), average=average, maximum=maximum)
+    expected = literal.cam(
+        x[0].numpy(), *numbers(cam.down), *numbers(cam.up), average=average, maximum=maximum
+    )
     np.testing.assert_allclose(cam(x)[0].detach().numpy(), expected, **ROUNDING)
 
 
@@ -78,7 +80,9 @@ def test_a_step_is_equation_3_crossed(ffrm):
     else:
         helpers = [literal_fuse(step.fused, maps)] * 6
     for i in range(6):
-        expected = literal.relu(literal.convolve(np.concatenate((maps[i], helpers[i])), *numbers(step.refine[i])))
+        expected = literal.relu(
+            literal.convolve(np.concatenate((maps[i], helpers[i])), *numbers(step.refine[i]))
+        )
         np.testing.assert_allclose(refined[i][0].detach().numpy(), expected, **ROUNDING)
         expected = literal.convolve(expected, *numbers(step.score[i]))
         np.testing.assert_allclose(scores[i][0].detach().numpy(), expected, **ROUNDING)
@@ -109,7 +113,14 @@ def test_final_map_is_equation_8_without_its_relu():
 
 def test_reference_has_the_parameters_of_its_blocks():
     network = DeFusionNet("radf")
-    assert [count(head) for head in network.heads] == [225_568, 299_296, 3_285_536, 4_923_936, 13_124_640, 25_707_552]
+    assert [count(head) for head in network.heads] == [
+        225_568,
+        299_296,
+        3_285_536,
+        4_923_936,
+        13_124_640,
+        25_707_552,
+    ]
     step = network.steps[0]
     assert count(step) == 98_022
     assert count(step.fshf.cam) + count(step.fsef.cam) == 2_304

@@ -7,7 +7,15 @@ import torch
 from safetensors.torch import save_file
 
 from defusion_lib.network import DeFusionNet
-from defusion_lib.weights import SHIPPED, load_network, read_card, resolve, result_name, save_network, weights_hash
+from defusion_lib.weights import (
+    SHIPPED,
+    load_network,
+    read_card,
+    resolve,
+    result_name,
+    save_network,
+    weights_hash,
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +66,9 @@ def test_missing_damaged_and_foreign_files_are_named(saved, tmp_path):
     cut.write_bytes(saved[1].read_bytes()[:5000])
     with pytest.raises(ValueError, match="cut.safetensors is not a readable safetensors file"):
         load_network(cut)
-    save_file({"features.0.weight": torch.zeros(1)}, tmp_path / "vgg.safetensors", metadata={"by": json.dumps("us")})
+    save_file(
+        {"features.0.weight": torch.zeros(1)}, tmp_path / "vgg.safetensors", metadata={"by": json.dumps("us")}
+    )
     with pytest.raises(ValueError, match="vgg.safetensors holds no DeFusionNet"):
         load_network(tmp_path / "vgg.safetensors")
 

@@ -32,7 +32,9 @@ class Augmented(Sequence):
         seed: int = 0,
     ):
         self.photos, self.size, self.seed = photos, size, seed
-        self.variants = [(rotation, scale, flip) for rotation in rotations for scale in scales for flip in flips]
+        self.variants = [
+            (rotation, scale, flip) for rotation in rotations for scale in scales for flip in flips
+        ]
 
     def __len__(self) -> int:
         return len(self.photos) * len(self.variants)
@@ -47,7 +49,9 @@ class Augmented(Sequence):
         which, (rotation, scale, flip) = self.variant(index)
         name, image, mask = self.photos[which]
         if mask is None:
-            raise ValueError(f"{name} of {self.photos.name} has no mask, and training needs one for every photograph.")
+            raise ValueError(
+                f"{name} of {self.photos.name} has no mask, and training needs one for every photograph."
+            )
         window = self._window(index, image.shape[:2], scale)
         image = squash(Image.fromarray(image), self.size, window)
         mask = squash(Image.fromarray(mask), self.size, window)

@@ -7,17 +7,17 @@ that a layer at the focus distance is as sharp as the pixel grid allows.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from scipy import fft, ndimage
+from scipy import ndimage
 
-from . import Photo, PhotoSet
+from defusion_lib.data import Photo, PhotoSet
+from defusion_lib.data.camera import BLUR_THRESHOLD, Camera, Layer, Scene, render, slice_depth, to_linear
 
 CHALLENGES = (
     "foreground-in-focus",
@@ -28,237 +28,8 @@ CHALLENGES = (
 )
 """The ordinary case, then the four challenging settings of the paper's section 4.1 in its order."""
 
-BLUR_THRESHOLD = 1.0
-"""Radius in pixels above which a pixel counts as blurred: a disc of radius 1 px gives most
-of a pixel's light to its neighbours, one of radius 0.5 px stays inside the pixel."""
-
 SMALLEST_SIDE, LARGEST_SIDE = 48, 384
 """Limits of a picture's sides in pixels: above, the source photographs would have to be enlarged."""
-
-
-# Camera and scene
-
-@dataclass(frozen=True)
-class Camera:
-    """A thin lens focused at one distance, in front of a sensor with noise.
-
-    `focus_distance` in metres; `aperture`, the lens's diameter, `focal_length` and `sensor_width` in
-    millimetres (an aperture of 0 is a pinhole: everything sharp). `shot_noise` is the standard deviation of
-    the photon noise at white and `read_noise` that of the sensor's floor, both as fractions of white in
-    linear light. Raises ValueError for a negative or non-finite value or a focus inside the focal length.
-    """
-
-    focus_distance: float
-    aperture: float = 40.0
-    focal_length: float = 85.0
-    sensor_width: float = 36.0
-    shot_noise: float = 0.01
-    read_noise: float = 0.002
-
-    def __post_init__(self):
-        for name in ("aperture", "shot_noise", "read_noise"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"Camera: {name} is {getattr(self, name)}; give a number of 0 or more.")
-        for name in ("focal_length", "sensor_width"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"Camera: {name} is {getattr(self, name)} mm; give a number above 0.")
-        if not self.focal_length / 1000 < self.focus_distance < math.inf:
-            raise ValueError(f"Camera: focus_distance is {self.focus_distance} m; give a distance beyond the "
-                             f"focal length of {self.focal_length} mm.")
-
-    def blur_radius(self, distance: float, width: int) -> float:
-        """Radius in pixels of the circle of confusion of a point, in a picture `width` pixels wide.
-
-        `distance` in metres, infinity allowed. Half of the thin lens's blur diameter
-        c = A f |d - s| / (d (s - f)), for aperture A, focal length f, focus distance s and distance d.
-        """
-        focal_length = self.focal_length / 1000
-        diameter = (self.aperture * focal_length / (self.focus_distance - focal_length)
-                    * abs(1 - self.focus_distance / distance))
-        return diameter / 2 / self.sensor_width * width
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A flat cut-out that faces the camera.
-
-    `colour` is float32 (H, W, 3) in linear light, 1 = white, defined also where the matte is 0 or another
-    layer hides it; `matte` is float32 (H, W) in [0, 1], 1 = opaque; `distance` in metres; `kind` says what it
-    shows.
-    """
-
-    colour: np.ndarray
-    matte: np.ndarray
-    distance: float
-    kind: str
-
-    def __post_init__(self):
-        if self.matte.ndim != 2 or self.colour.shape != (*self.matte.shape, 3):
-            raise ValueError(f"Layer {self.kind}: colour has shape {self.colour.shape} and matte "
-                             f"{self.matte.shape}; give (H, W, 3) and (H, W).")
-        if not self.distance > 0:
-            raise ValueError(f"Layer {self.kind}: distance is {self.distance} m; give a number above 0.")
-
-
-@dataclass(frozen=True)
-class Scene:
-    """Layers of one size, in any order; the one furthest away should fill the frame."""
-
-    layers: tuple[Layer, ...]
-
-    def __post_init__(self):
-        shapes = {layer.matte.shape for layer in self.layers}
-        if len(shapes) != 1:
-            raise ValueError(f"Scene: found layers of {len(shapes)} sizes {sorted(shapes)}; give one or more "
-                             "layers of one size.")
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.layers[0].matte.shape
-
-    @property
-    def distances(self) -> tuple[float, ...]:
-        """Distance of every layer in metres, in the layers' order."""
-        return tuple(layer.distance for layer in self.layers)
-
-    def at(self, distances: Sequence[float]) -> "Scene":
-        """The same layers at other distances in metres; ValueError unless there is one for each layer."""
-        if len(distances) != len(self.layers):
-            raise ValueError(f"Scene.at: found {len(distances)} distances; give {len(self.layers)}, one a "
-                             "layer.")
-        return Scene(tuple(replace(layer, distance=d) for layer, d in zip(self.layers, distances)))
-
-
-class Rendering(NamedTuple):
-    """A photograph of a scene and the truth about its blur.
-
-    `image` uint8 (H, W, 3) sRGB; `radius` float32 (H, W), the blur radius in pixels; `mask` float32 (H, W),
-    1 = blurred, that is `radius > BLUR_THRESHOLD`.
-    """
-
-    image: np.ndarray
-    radius: np.ndarray
-    mask: np.ndarray
-
-
-# Renderer
-
-def to_linear(srgb: np.ndarray) -> np.ndarray:
-    """Linear light, float32 with 1 = white, of sRGB values in uint8 (IEC 61966-2-1)."""
-    value = np.arange(256) / 255
-    table = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
-    return table[srgb]
-
-
-def to_srgb(linear: np.ndarray) -> np.ndarray:
-    """sRGB values in uint8 of linear light, clipped to [0, 1] as a sensor saturates (IEC 61966-2-1)."""
-    light = np.clip(linear, 0, 1)
-    value = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.rint(255 * value).astype(np.uint8)
-
-
-def disc(radius: float) -> np.ndarray:
-    """Kernel of a disc of `radius` pixels: each pixel's share of the disc's area, float32, summing to 1.
-
-    A disc of at most half a pixel lies inside one pixel, so its kernel is 1x1.
-    """
-    reach = max(0, math.ceil(radius - 0.5))
-    samples = 8
-    axis = (np.arange((2 * reach + 1) * samples) + 0.5) / samples - reach - 0.5
-    inside = axis[:, None] ** 2 + axis ** 2 <= max(radius, 0.5) ** 2
-    area = inside.reshape(2 * reach + 1, samples, 2 * reach + 1, samples).sum((1, 3)).astype(np.float64)
-    return (area / area.sum()).astype(np.float32)
-
-
-def render(scene: Scene, camera: Camera, seed: int | Sequence[int] = 0) -> Rendering:
-    """Photograph a scene: every layer blurred by its own disc, composited from back to front.
-
-    Premultiplied colour and matte of a layer are blurred together, in linear light: a blurred foreground
-    spills over what is behind it, and a blurred background takes no light from a sharp foreground because its
-    colour goes on underneath. What lies outside the frame is its mirror image. Noise is added before the sRGB
-    curve and is the same for the same `seed`. The radius of a pixel is the weighted median over the layers
-    that it shows: at least half of its light comes from layers blurred no more, and half from no less.
-    """
-    radii, weights, light = [], [], 0.0
-    for layer in sorted(scene.layers, key=lambda layer: -layer.distance):
-        radius = camera.blur_radius(layer.distance, scene.shape[1])
-        blurred = _blur(np.dstack([layer.colour * layer.matte[..., None], layer.matte]), radius)
-        matte = np.clip(blurred[..., 3], 0, 1)
-        behind = 1 - matte
-        light = light * behind[..., None] + blurred[..., :3]
-        weights = [weight * behind for weight in weights] + [matte]
-        radii.append(radius)
-    total = np.maximum(sum(weights), 1e-6)
-    light = light / total[..., None]
-    light += _noise(light, camera, seed)
-    radius = _weighted_median(radii, weights, total)
-    return Rendering(to_srgb(light), radius, (radius > BLUR_THRESHOLD).astype(np.float32))
-
-
-def _blur(planes: np.ndarray, radius: float) -> np.ndarray:
-    """Convolve (H, W, C) with a disc; the last plane, the matte, tells where there is anything to blur."""
-    kernel = disc(radius)
-    reach = len(kernel) // 2
-    if reach == 0:
-        return planes
-    height, width = planes.shape[:2]
-    padded = np.pad(planes, ((reach, reach), (reach, reach), (0, 0)), mode="symmetric")
-    rows, columns = (np.flatnonzero(padded[..., -1].any(axis)) for axis in (1, 0))
-    result = np.zeros_like(planes)
-    if len(rows) == 0:
-        return result
-    top, left = rows[0], columns[0]
-    piece = padded[top:rows[-1] + 1, left:columns[-1] + 1]
-    full = [piece.shape[0] + 2 * reach, piece.shape[1] + 2 * reach]
-    fast = [fft.next_fast_len(n, real=True) for n in full]
-    spectrum = fft.rfft2(np.moveaxis(piece, 2, 0), fast) * fft.rfft2(kernel, fast)
-    spread = np.moveaxis(fft.irfft2(spectrum, fast)[:, :full[0], :full[1]], 0, 2)
-    # Row i of `spread` is row top - 2 * reach + i of the picture: padding and kernel add `reach` each.
-    first_row, first_column = top - 2 * reach, left - 2 * reach
-    y0, y1 = max(0, first_row), min(height, first_row + full[0])
-    x0, x1 = max(0, first_column), min(width, first_column + full[1])
-    result[y0:y1, x0:x1] = spread[y0 - first_row:y1 - first_row, x0 - first_column:x1 - first_column]
-    return result
-
-
-def _noise(light: np.ndarray, camera: Camera, seed) -> np.ndarray:
-    """Gaussian sensor noise: variance grows with the light (photons) above a constant floor (read-out)."""
-    rng = np.random.default_rng(seed)
-    deviation = np.sqrt(camera.shot_noise ** 2 * np.clip(light, 0, 1) + camera.read_noise ** 2)
-    return deviation * rng.standard_normal(light.shape, dtype=np.float32)
-
-
-def _weighted_median(radii: list, weights: list, total: np.ndarray) -> np.ndarray:
-    result = np.zeros(total.shape, np.float32)
-    below = np.zeros_like(total)
-    for index in np.argsort(radii):
-        result[below < total / 2] = radii[index]
-        below = below + weights[index]
-    return result
-
-
-def slice_depth(colour: np.ndarray, distance: np.ndarray, slices: int = 20, reach: float = 0.1) -> Scene:
-    """Cut a picture with a depth map into layers, evenly in 1 / distance because blur is linear in it.
-
-    `colour` float32 (H, W, 3) in linear light, `distance` float (H, W) in metres. Every slice goes on behind
-    nearer ones for `reach` times the picture's width in the colour of its nearest own pixel, so that
-    neighbouring slices of one surface meet without a gap. A layer's distance is the harmonic mean of its
-    pixels'. Raises ValueError for no slices, other shapes or a distance that is not positive.
-    """
-    if slices < 1 or distance.shape != colour.shape[:2] or not np.all(distance > 0):
-        raise ValueError(f"slice_depth: found {slices} slices, colour {colour.shape} and distance "
-                         f"{distance.shape}; give at least 1 slice and a positive distance for every pixel.")
-    nearness = 1 / distance
-    edges = np.linspace(nearness.min(), nearness.max(), slices + 1)
-    index = np.clip(np.digitize(nearness, edges) - 1, 0, slices - 1)
-    layers = []
-    for number in np.unique(index):
-        own = index == number
-        gap, (y, x) = ndimage.distance_transform_edt(~own, return_indices=True)
-        matte = own | ((index > number) & (gap <= reach * colour.shape[1]))
-        layers.append(Layer(colour[y, x], matte.astype(np.float32), float(1 / nearness[own].mean()), "slice"))
-    return Scene(tuple(layers))
 
 
 # Sharp photographs
@@ -299,8 +70,10 @@ def _wheel_file(name: str, folder: Sequence[str]) -> Path:
     spec = find_spec(folder[0])
     path = Path(spec.submodule_search_locations[0] if spec else folder[0]).joinpath(*folder[1:], name)
     if not path.is_file():
-        raise FileNotFoundError(f"The photograph {name} of the package {folder[0]} is not at {path}; install "
-                                "the versions of scikit-image and scikit-learn that constraints.txt names.")
+        raise FileNotFoundError(
+            f"The photograph {name} of the package {folder[0]} is not at {path}; install "
+            "the versions of scikit-image and scikit-learn that constraints.txt names."
+        )
     return path
 
 
@@ -314,8 +87,12 @@ def _photograph(name: str) -> np.ndarray:
 
 def _resize(planes: np.ndarray, size: tuple[int, int], box=None) -> np.ndarray:
     """Area-weighted resampling of float32 (h, w, C), or of its box (left, top, right, bottom), to `size`."""
-    channels = [Image.fromarray(np.ascontiguousarray(planes[..., c])).resize(
-        size[::-1], Image.Resampling.HAMMING, box) for c in range(planes.shape[2])]
+    channels = [
+        Image.fromarray(np.ascontiguousarray(planes[..., c])).resize(
+            size[::-1], Image.Resampling.HAMMING, box
+        )
+        for c in range(planes.shape[2])
+    ]
     return np.stack([np.asarray(channel) for channel in channels], axis=2)
 
 
@@ -466,7 +243,7 @@ def _stone(rng, style, size, centre, extent):
         outline *= 1 + 0.16 / order * np.cos(order * turn + rng.uniform(0, 2 * math.pi))
     edge = np.interp(np.arctan2(y, x), turn, 0.62 * extent * outline).astype(np.float32)
     depth = np.hypot(y, x) / edge
-    height = np.sqrt(np.clip(1 - depth ** 2, 0, 1))
+    height = np.sqrt(np.clip(1 - depth**2, 0, 1))
     light = np.clip(0.55 * height - 0.6 * y / edge - 0.45 * x / edge, 0, None) + 0.22
     texture = _crop(rng, style, style.choice(["gravel", "brick", "wood"]), size)
     colour = 0.5 * texture.mean((0, 1)) + 0.5 * texture
@@ -490,8 +267,10 @@ def _fence(rng, style, size, centre, extent):
 def _mesh(rng, style, size, centre, extent):
     y, x = _grid(size, centre)
     pitch, width = extent * rng.uniform(0.3, 0.42), extent * rng.uniform(0.07, 0.1)
-    rising, falling = (np.abs(((x + slope * y) / math.hypot(1, slope) + pitch / 2) % pitch - pitch / 2)
-                       for slope in (-0.8, 0.8))
+    rising, falling = (
+        np.abs(((x + slope * y) / math.hypot(1, slope) + pitch / 2) % pitch - pitch / 2)
+        for slope in (-0.8, 0.8)
+    )
     to_wire = np.minimum(rising, falling)
     matte = to_wire < width / 2
     shade = 1.3 - 1.6 * np.clip(to_wire / width, 0, 0.5)
@@ -508,8 +287,14 @@ def _letters(rng, style, size, centre, extent):
     scale = 2.0 * extent / max(font.getlength(word) / _SAMPLES, 130)
     font = ImageFont.load_default(size=_SAMPLES * 100 * scale)
     drawing = Image.new("L", (size[1] * _SAMPLES, size[0] * _SAMPLES))
-    ImageDraw.Draw(drawing).text((centre[1] * _SAMPLES, centre[0] * _SAMPLES), word, 255, font, anchor="mm",
-                                 stroke_width=_SAMPLES * extent * 0.03)
+    ImageDraw.Draw(drawing).text(
+        (centre[1] * _SAMPLES, centre[0] * _SAMPLES),
+        word,
+        255,
+        font,
+        anchor="mm",
+        stroke_width=_SAMPLES * extent * 0.03,
+    )
     texture = _crop(rng, style, style.choice(["wood", "brick", "gravel"]), size)
     paints = [[0.8, 0.08, 0.06], [0.9, 0.85, 0.75], [0.08, 0.2, 0.6], [0.9, 0.6, 0.05]]
     paint = np.float32(style.choice(paints))
@@ -545,24 +330,33 @@ def _pasted(name):
         y0, y1 = max(top, 0), min(top + shape[0], size[0])
         x0, x1 = max(left, 0), min(left + shape[1], size[1])
         if y0 < y1 and x0 < x1:
-            part = small[y0 - top:y1 - top, x0 - left:x1 - left]
+            part = small[y0 - top : y1 - top, x0 - left : x1 - left]
             matte[y0:y1, x0:x1] = np.clip(part[..., 3], 0, 1)
             colour[y0:y1, x0:x1] = np.clip(part[..., :3] / np.maximum(part[..., 3:], 1e-3), 0, 2)
         return colour * _tint(style, name), matte
+
     return thing
 
 
 _THINGS = {
-    "leaves": _leaves, "stone": _stone, "fence": _fence, "mesh": _mesh, "letters": _letters, "card": _card,
-    "dahlia": _pasted("dahlia"), "saucer": _pasted("saucer"), "coins": _pasted("coins"),
+    "leaves": _leaves,
+    "stone": _stone,
+    "fence": _fence,
+    "mesh": _mesh,
+    "letters": _letters,
+    "card": _card,
+    "dahlia": _pasted("dahlia"),
+    "saucer": _pasted("saucer"),
+    "coins": _pasted("coins"),
 }
 
 
 # Scenes
 
+
 def _thing(rng, kind, size, centre, extent, distance, style_seed=None) -> Layer:
     """A thing at `centre` (fractions of the frame), of `extent` (fraction of the shorter side)."""
-    style = np.random.default_rng(rng.integers(2 ** 32) if style_seed is None else style_seed)
+    style = np.random.default_rng(rng.integers(2**32) if style_seed is None else style_seed)
     pixels = (centre[0] * size[0], centre[1] * size[1])
     colour, matte = _THINGS[kind](rng, style, size, pixels, extent * min(size))
     return Layer(colour.astype(np.float32), matte.astype(np.float32), float(distance), kind)
@@ -577,7 +371,7 @@ def _backdrop(rng, size, distance, names=_BACKDROPS) -> Layer:
         for _ in range(rng.integers(15, 40)):
             y, x = rng.uniform(0.45, 1) * size[0], rng.uniform(0, 1) * size[1]
             lamp = np.float32(rng.choice([[1, 0.75, 0.4], [1, 0.95, 0.85], [1, 0.25, 0.15], [0.5, 0.8, 1]]))
-            colour[int(y):int(y) + 2, int(x):int(x) + 2] += lamp * np.float32(rng.uniform(3, 14))
+            colour[int(y) : int(y) + 2, int(x) : int(x) + 2] += lamp * np.float32(rng.uniform(3, 14))
     return Layer(colour, np.ones(size, np.float32), float(distance), "backdrop")
 
 
@@ -597,8 +391,9 @@ def _stage(rng, size, near, far) -> tuple[Scene, Callable]:
     u = across * step[:, None] + rng.uniform(0, 500)
     v = 1.1 * (bottom - horizon) * distance / near + rng.uniform(0, 500)
     places = np.broadcast_arrays(v[:, None], u)
-    floor = np.dstack([_average(ndimage.map_coordinates(texture[..., c], places, order=1, mode="mirror"))
-                       for c in range(3)]) * _tint(rng, name)
+    floor = np.dstack(
+        [_average(ndimage.map_coordinates(texture[..., c], places, order=1, mode="mirror")) for c in range(3)]
+    ) * _tint(rng, name)
     on_floor = _average(np.broadcast_to((rows > foot)[:, None], (len(rows), len(across))).astype(np.float32))
     colour = floor * on_floor[..., None] + wall.colour * (1 - on_floor[..., None])
     depth = np.broadcast_to(distance.reshape(height, _SAMPLES).mean(1)[:, None], size)
@@ -664,13 +459,13 @@ def _simple(rng, size) -> tuple[Scene, float, float]:
 def _same_class(rng, size) -> tuple[Scene, float]:
     kind = rng.choice(["leaves", "stone", "dahlia", "coins", "saucer", "card", "letters"])
     distances = np.sort(rng.uniform([0.8, 1.25, 2.0], [0.95, 1.5, 2.8]))
-    style_seed = int(rng.integers(2 ** 32))
+    style_seed = int(rng.integers(2**32))
     layers = [_backdrop(rng, size, 5.0)]
     columns = rng.permutation(6)
     for number in range(6):
         distance = distances[number % 3]
         centre = (rng.uniform(0.2, 0.85), (columns[number] + 0.5) / 6)
-        layers.append(_thing(rng, kind, size, centre, 0.3 / distance ** 0.6, distance, style_seed))
+        layers.append(_thing(rng, kind, size, centre, 0.3 / distance**0.6, distance, style_seed))
     return Scene(tuple(layers)), float(rng.choice(distances))
 
 
@@ -684,8 +479,11 @@ def _clutter(rng, size) -> tuple[Scene, float]:
     layers = [backdrop]
     for _ in range(6):
         centre = rng.uniform(0, 1), rng.uniform(0, 1)
-        layers.append(_thing(rng, rng.choice(list(_THINGS)), size, centre, rng.uniform(0.12, 0.26),
-                             rng.uniform(1.8, 4.0)))
+        layers.append(
+            _thing(
+                rng, rng.choice(list(_THINGS)), size, centre, rng.uniform(0.12, 0.26), rng.uniform(1.8, 4.0)
+            )
+        )
     kind = rng.choice(["stone", "leaves", "card", "dahlia", "saucer"])
     sharp = _thing(rng, kind, size, rng.uniform(0.35, 0.65, 2), rng.uniform(0.38, 0.5), focus)
     weight = sharp.matte / sharp.matte.sum()
@@ -708,8 +506,9 @@ def _blurred_share(scene: Scene, camera: Camera) -> float:
     return blurred
 
 
-def make_scene(challenge: str, index: int = 0, size: tuple[int, int] = (128, 128),
-               seed: int = 0) -> tuple[Scene, Camera]:
+def make_scene(
+    challenge: str, index: int = 0, size: tuple[int, int] = (128, 128), seed: int = 0
+) -> tuple[Scene, Camera]:
     """The scene and the camera of one photograph of the synthetic set.
 
     `challenge` is one of `CHALLENGES`; `size` is (height, width) in pixels, 48 to 384 a side and at most 2:1.
@@ -737,12 +536,15 @@ def make_scene(challenge: str, index: int = 0, size: tuple[int, int] = (128, 128
         cameras = [_camera(rng, scene, focus, blur) for focus in focuses]
         if all(0.2 <= _blurred_share(scene, camera) <= 0.85 for camera in cameras):
             return scene, cameras[index % len(cameras)]
-    raise RuntimeError(f"make_scene: none of 100 scenes for {challenge} {index}, size {size} and seed {seed} "
-                       "has a blurred share of 0.2 to 0.85; take another seed or a squarer size.")
+    raise RuntimeError(
+        f"make_scene: none of 100 scenes for {challenge} {index}, size {size} and seed {seed} "
+        "has a blurred share of 0.2 to 0.85; take another seed or a squarer size."
+    )
 
 
-def open_synthetic(count: int, size: tuple[int, int] = (128, 128), seed: int = 0,
-                   challenges: Sequence[str] | None = None) -> PhotoSet:
+def open_synthetic(
+    count: int, size: tuple[int, int] = (128, 128), seed: int = 0, challenges: Sequence[str] | None = None
+) -> PhotoSet:
     """The synthetic set: `count` photographs that cycle through `challenges` (all of `CHALLENGES` if None).
 
     `size` is (height, width) in pixels, 48 to 384 a side and at most 2:1. Photographs are rendered when asked
@@ -769,12 +571,16 @@ def open_synthetic(count: int, size: tuple[int, int] = (128, 128), seed: int = 0
 def _check_size(size) -> None:
     fits = len(size) == 2 and all(SMALLEST_SIDE <= n <= LARGEST_SIDE and n == int(n) for n in size)
     if not fits or max(size) > 2 * min(size):
-        raise ValueError(f"Synthetic photographs: size is {tuple(size)}; give (height, width) in whole "
-                         f"pixels from {SMALLEST_SIDE} to {LARGEST_SIDE}, neither above twice the other.")
+        raise ValueError(
+            f"Synthetic photographs: size is {tuple(size)}; give (height, width) in whole "
+            f"pixels from {SMALLEST_SIDE} to {LARGEST_SIDE}, neither above twice the other."
+        )
 
 
 def _check_challenges(challenges) -> None:
     unknown = [name for name in challenges if name not in CHALLENGES]
     if unknown or not challenges:
-        raise ValueError(f"Synthetic photographs: found challenges {unknown or list(challenges)}; give one "
-                         f"or more of {', '.join(CHALLENGES)}.")
+        raise ValueError(
+            f"Synthetic photographs: found challenges {unknown or list(challenges)}; give one "
+            f"or more of {', '.join(CHALLENGES)}."
+        )

@@ -15,7 +15,11 @@ def test_synthetic_parts_share_no_scene():
 
 
 def test_seeds_never_meet():
-    images = [choose("synthetic", part, count=1, seed=seed)[0].image for seed in (0, 1) for part in ("train", "test")]
+    images = [
+        choose("synthetic", part, count=1, seed=seed)[0].image
+        for seed in (0, 1)
+        for part in ("train", "test")
+    ]
     for i, one in enumerate(images):
         assert not any(np.array_equal(one, other) for other in images[i + 1 :])
 

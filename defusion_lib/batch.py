@@ -153,6 +153,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"failed after {time.monotonic() - begun:.0f} s", flush=True)
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on with this notebook", flush=True)
+        return 130
     print(f"{time.monotonic() - begun:.0f} s", flush=True)
     return 0
 

@@ -96,6 +96,7 @@ def test_print_shows_parameters_and_changes_and_no_folder(capsys, tmp_path):
         ("size = None", "must be an integer .* not None"),
         ("resume = 1", r"must be True or False \(default False\), not 1"),
         ("rate = '1e-8'", "must be a number .* YAML reads 1e-8 as text: write 1.0e-8"),
+        ("rate = True", "must be a number .* not True"),
         ("rate = float('nan')", "must be a finite number"),
         ("heads = 3", "must be text"),
         ("seeds = 3", r"must be a list \(default \[0, 1\]\), not 3"),
@@ -145,6 +146,12 @@ def test_rerun_in_a_notebook_takes_the_edited_cell():
     run = start(namespace)
     assert run.parameters.size == 80 and run.parameters.batch == 4
     assert run.stamp["overridden"] == []
+
+
+def test_a_parameter_that_was_removed_from_the_cell_is_forgotten():
+    namespace = notebook("# Parameters\nbatch = 4", CELL)
+    namespace["In"][1] = CELL + "batch = 2  # photographs at once\n"
+    assert "batch" not in start(namespace).stamp["parameters"]
 
 
 def test_rerun_of_a_notebook_that_papermill_made():
@@ -209,6 +216,11 @@ def test_threads_are_the_same_everywhere(monkeypatch):
     assert start(notebook()).stamp["threads"] == 2
     monkeypatch.setenv("DEFUSION_THREADS", "1")
     assert start(notebook()).stamp["threads"] == 1
+
+
+def test_torch_is_deterministic_on_cpu():
+    torch.use_deterministic_algorithms(False)
+    assert start(notebook()).device.type == "cuda" or torch.are_deterministic_algorithms_enabled()
 
 
 def test_results_are_stamped(run, outputs):

@@ -1,0 +1,282 @@
+"""How well a defocus map agrees with a mask: Eq. 11-12 and the curves of Figures 8-10.
+
+Everything but the mean absolute error is computed from two 256-bin histograms an image, one of the in-focus
+and one of the blurred pixels, filled in one pass. A map is rounded to the 256 levels 0..255 first, as the
+field does by storing maps as 8-bit pictures; what lies halfway between two levels goes to the lower one, so
+that `level > 127` says exactly what `map > 0.5` says.
+
+A pixel counts as marked where the map is *above* the threshold (`>`), as in the helper that the saliency and
+defocus literature passes on. Two classes can be the positive one: "blur" (map > t) and "focus" (1 - map > t),
+which is map and mask inverted together.
+
+An image whose mask holds one class only has neither an AUC nor a recall of the class that it lacks: it counts
+in the mean absolute error and nowhere else, and `Evaluation.single_class` says how many there were.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+LEVELS = 256
+BETA2 = 0.3  # Eq. 11: precision weighs more than recall
+HALF = 127  # `level > HALF` is `map > 0.5`
+
+
+def f_measure(precision, recall):
+    """The F-measure with beta^2 = 0.3 (Eq. 11), in [0, 1]; 0 where precision and recall both are.
+
+    Takes numbers or arrays of one shape.
+    """
+    precision, recall = np.asarray(precision, float), np.asarray(recall, float)
+    below = BETA2 * precision + recall
+    return (1 + BETA2) * precision * recall / np.where(below > 0, below, 1)
+
+
+def floor(share):
+    """The F-measure of marking every pixel: 1.3 share / (0.3 share + 1), share being the positive class's.
+
+    It is Eq. 11 with precision = share and recall = 1; a max F at this value says nothing about a method.
+    """
+    return f_measure(share, np.ones_like(share, dtype=float))
+
+
+def quantise(defocus_map: np.ndarray) -> np.ndarray:
+    """A map in [0, 1] as levels 0..255 (uint8), rounded to the nearest, halves down."""
+    return np.ceil(np.asarray(defocus_map, np.float64) * (LEVELS - 1) - 0.5).astype(np.uint8)
+
+
+def check_pair(defocus_map: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Map and mask as float64 (H, W), or a ValueError that says what is wrong with them.
+
+    Both must be (H, W) of one size, free of NaN and within [0, 1].
+    """
+    defocus_map, mask = np.asarray(defocus_map, np.float64), np.asarray(mask, np.float64)
+    for name, values in (("map", defocus_map), ("mask", mask)):
+        if values.ndim != 2 or values.size == 0:
+            raise ValueError(f"The {name} has shape {values.shape}, not (height, width): pass one image.")
+    if defocus_map.shape != mask.shape:
+        raise ValueError(
+            f"The map is {defocus_map.shape}, the mask {mask.shape}: resize the map to the mask's size first."
+        )
+    for name, values in (("map", defocus_map), ("mask", mask)):
+        if np.isnan(values).any():
+            raise ValueError(f"The {name} has {np.isnan(values).sum()} NaN pixels: all must be in [0, 1].")
+        if values.min() < 0 or values.max() > 1:
+            raise ValueError(
+                f"The {name} reaches from {values.min():g} to {values.max():g}: scale it to [0, 1]."
+            )
+    return defocus_map, mask
+
+
+def check_binary(mask: np.ndarray) -> np.ndarray:
+    """The mask as bool, True = blurred, or a ValueError where it holds anything but 0 and 1."""
+    grey = (mask != 0) & (mask != 1)
+    if grey.any():
+        raise ValueError(f"The mask has {grey.sum()} pixels other than 0 and 1: binarise it with mask > 0.5.")
+    return mask == 1
+
+
+def histogram(defocus_map: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """How many pixels have each level: int64 (2, 256), row 0 the in-focus and row 1 the blurred pixels.
+
+    Map (H, W) in [0, 1], mask (H, W) of 0 and 1, 1 = blurred. ValueError as `check_pair` and `check_binary`.
+    """
+    defocus_map, mask = check_pair(defocus_map, mask)
+    bins = quantise(defocus_map) + LEVELS * check_binary(mask).astype(np.int64)
+    return np.bincount(bins.ravel(), minlength=2 * LEVELS).reshape(2, LEVELS)
+
+
+def oriented(counts: np.ndarray, positive: str) -> np.ndarray:
+    """Histograms (..., 2, 256) turned so that row 1 is the positive class and higher levels speak for it.
+
+    For "focus" rows and levels are reversed: map and mask inverted together.
+    """
+    if positive not in ("blur", "focus"):
+        raise ValueError(f"The positive class is {positive!r}, but must be 'blur' or 'focus'.")
+    return counts if positive == "blur" else counts[..., ::-1, ::-1]
+
+
+def two_class(counts: np.ndarray) -> np.ndarray:
+    """The histograms (N, 2, 256) of the images with pixels of both classes; ValueError when there is none."""
+    kept = counts[(counts.sum(-1) > 0).all(-1)]
+    if not len(kept):
+        raise ValueError(
+            f"None of the {len(counts)} masks has both blurred and in-focus pixels, so F-measure and AUC are"
+            " undefined: add an image that has both."
+        )
+    return kept
+
+
+def above(counts: np.ndarray) -> np.ndarray:
+    """How many pixels of histograms (..., 256) lie above each threshold (`>`), int64 (..., 256)."""
+    return counts[..., ::-1].cumsum(-1)[..., ::-1] - counts
+
+
+def precision_recall(
+    counts: np.ndarray, marked: np.ndarray, empty: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Precision and recall of each image at each threshold.
+
+    `counts` (N, 2, 256) oriented histograms, `marked` (N, 2, T) the pixels that each threshold marks, by
+    class. `empty` is the precision where nothing is marked: 1 in the field's helper (it adds the same small
+    number above and below the line), 0 in others.
+    """
+    total = marked.sum(-2)
+    precision = np.divide(marked[:, 1], total, out=np.full(total.shape, empty), where=total > 0)
+    return precision, marked[:, 1] / counts[:, 1].sum(-1, keepdims=True)
+
+
+class Curves(NamedTuple):
+    """The mean curves of a data set over the thresholds 0/255 .. 255/255, five arrays (256,) beside them.
+
+    `recall` against `precision` is the PR curve, `threshold` against `f` the F-measure curve, `fpr` against
+    `tpr` the ROC curve (Figures 8-10). `tpr` is `recall` under its other name. At the last threshold nothing
+    is marked; a ROC drawn to its end wants the point (1, 1) before the first.
+    """
+
+    threshold: np.ndarray
+    precision: np.ndarray
+    recall: np.ndarray
+    f: np.ndarray
+    fpr: np.ndarray
+
+    @property
+    def tpr(self) -> np.ndarray:
+        return self.recall
+
+
+def curves(counts: np.ndarray, positive: str) -> Curves:
+    """Precision, recall and false positive rate averaged over the images, F of those means (Eq. 11).
+
+    `counts` (N, 2, 256) as of `histogram`. An image without a marked pixel has precision 1.
+    """
+    counts = oriented(two_class(counts), positive)
+    marked = above(counts)
+    precision, recall = (each.mean(0) for each in precision_recall(counts, marked))
+    fpr = (marked[:, 0] / counts[:, 0].sum(-1, keepdims=True)).mean(0)
+    return Curves(np.arange(LEVELS) / (LEVELS - 1), precision, recall, f_measure(precision, recall), fpr)
+
+
+def area(counts: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    """The area under the true positive rate of each image, over the share of `axis` pixels above the
+    threshold, (N,).
+
+    `counts` (N, 2, 256) oriented histograms. With the negatives' histograms (N, 256) as `axis` this is the
+    ROC curve's area with both end points: the share of pairs of a positive and a negative pixel in the right
+    order, ties half.
+    """
+    ahead = above(counts[:, 1]) + counts[:, 1] / 2
+    return (axis * ahead).sum(-1) / (axis.sum(-1) * counts[:, 1].sum(-1))
+
+
+def max_f(counts: np.ndarray, positive: str) -> float:
+    """The highest F on the mean curve of `curves`: the paper's F-measure, as far as its numbers tell.
+
+    Source: the helper of saliency code; also BR2Net's, by DeFusionNet's first author.
+    """
+    return float(curves(counts, positive).f.max())
+
+
+def f_at_half(counts: np.ndarray, positive: str) -> float:
+    """The F-measure (Eq. 11) of each image (N, 2, 256) at the threshold 0.5 (`>`), then the mean over images.
+
+    Source: D-DFFNet's `test1.py`, blur positive.
+    """
+    counts = oriented(two_class(counts), positive)
+    precision, recall = precision_recall(counts, above(counts)[..., HALF : HALF + 1])
+    return float(f_measure(precision, recall).mean())
+
+
+def auc(counts: np.ndarray) -> float:
+    """The area under each image's ROC curve, mean over images; the same for either positive class."""
+    counts = two_class(counts)
+    return float(area(counts, counts[:, 0]).mean())
+
+
+def auc_paper(counts: np.ndarray, positive: str) -> float:
+    """The area as the paper's tables seem to have it: over the share of *all* pixels above the threshold.
+
+    Per image it is pi/2 + (1 - pi) AUC with pi the positive class's share, so no method gets above 1 - pi/2.
+    The paper does not say so: it is inferred from its numbers.
+    """
+    counts = oriented(two_class(counts), positive)
+    return float(area(counts, counts.sum(1)).mean())
+
+
+class Evaluation:
+    """The scores of one method on one data set: add every image, then ask.
+
+    Scores need one image, all but `mae` one with both classes: ValueError otherwise.
+    """
+
+    def __init__(self):
+        self._errors: list[float] = []
+        self._counts: list[np.ndarray] = []
+
+    def add(self, defocus_map: np.ndarray, mask: np.ndarray) -> None:
+        """Count one image: map (H, W) in [0, 1], mask of its size, 0 or 1, 1 = blurred; else ValueError."""
+        self._counts.append(histogram(defocus_map, mask))
+        difference = np.asarray(defocus_map, np.float64) - np.asarray(mask, np.float64)
+        self._errors.append(float(np.abs(difference).mean()))
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """The histograms of all images, int64 (N, 2, 256), for `defusion_lib.protocols`."""
+        if not self._counts:
+            raise ValueError("No image has been added yet: call add(map, mask) first.")
+        return np.stack(self._counts)
+
+    @property
+    def single_class(self) -> int:
+        """How many masks hold one class only: they count in `mae` and nowhere else."""
+        return int((self.counts.sum(-1) == 0).any(-1).sum())
+
+    def mae(self) -> float:
+        """Eq. 12 on the unrounded maps: the mean over an image's pixels, then over the images."""
+        if not self._errors:
+            raise ValueError("No image has been added yet: call add(map, mask) first.")
+        return float(np.mean(self._errors))
+
+    def share(self, positive: str) -> float:
+        """The positive class's share of the pixels, mean over the images with both classes."""
+        counts = oriented(two_class(self.counts), positive).sum(-1)
+        return float((counts[:, 1] / counts.sum(-1)).mean())
+
+    def floor(self, positive: str) -> float:
+        """The max F of marking every pixel of these images."""
+        return float(floor(self.share(positive)))
+
+    def curves(self, positive: str) -> Curves:
+        """The curves of Figures 8-10 with "blur" or "focus" as the positive class."""
+        return curves(self.counts, positive)
+
+    def max_f(self, positive: str) -> float:
+        """The highest F on the data set's mean curve, "blur" or "focus" as the positive class."""
+        return max_f(self.counts, positive)
+
+    def f_half_blur(self) -> float:
+        """The F-measure (Eq. 11) of the blurred pixels at the threshold 0.5, mean over the images."""
+        return f_at_half(self.counts, "blur")
+
+    def auc(self) -> float:
+        """The area under each image's ROC curve, mean over the images."""
+        return auc(self.counts)
+
+    def auc_paper(self, positive: str) -> float:
+        """The area over the share of all pixels, to stand beside the paper's tables."""
+        return auc_paper(self.counts, positive)
+
+    def values(self) -> dict[str, float]:
+        """The main protocol's numbers under the metric names of the result files."""
+        return {
+            "mae": self.mae(),
+            "max-f-blur": self.max_f("blur"),
+            "max-f-focus": self.max_f("focus"),
+            "f-half-blur": self.f_half_blur(),
+            "auc": self.auc(),
+            "auc-paper-blur": self.auc_paper("blur"),
+            "auc-paper-focus": self.auc_paper("focus"),
+        }

@@ -1,0 +1,104 @@
+"""The README keeps its promises: its commands run, its numbers are those of the result files, its links lead somewhere."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from defusion_lib.readme import BEGIN, END, rendered, results_table
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EVALUATION = ROOT / "outputs/cpu/results/04_evaluation.json"
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
+
+
+@pytest.fixture
+def photograph(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "my.jpg")
+    return tmp_path / "my.jpg"
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make ")])
+def test_make_commands_are_targets(command):
+    """What they would do is asked, not done: this test is part of one of them."""
+    asked = subprocess.run(["make", "-n", *command.split()[1:]], cwd=ROOT, capture_output=True, text=True)
+    assert asked.returncode == 0 and asked.stdout, asked.stderr
+
+
+def test_every_shell_command_is_tested():
+    others = [command for command in COMMANDS if not command.startswith("make ")]
+    assert [command.split()[0] for command in others] == [".venv/bin/papermill"]
+
+
+def test_papermill_maps_a_photograph_of_ones_own(photograph):
+    (command,) = [command for command in COMMANDS if "papermill" in command]
+    arguments = command.split()[1:]
+    assert arguments[-3:] == ["-p", "image", "my.jpg"]
+    arguments[0] = str(ROOT / arguments[0])
+    small = ["-p", "size", "32", "--no-progress-bar", "--execution-timeout", "300"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "papermill", *arguments, *small],
+        cwd=photograph.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    defocus = Image.open(photograph.with_name("my_defocus.png"))
+    assert defocus.size == (64, 48) and defocus.mode == "L"
+    assert photograph.with_name("my_map.ipynb").is_file()
+
+
+def test_python_block_runs(photograph):
+    (block,) = blocks("python")
+    check = "\nassert defocus.shape == (48, 64) and defocus.dtype == 'float32' and 0 <= defocus.min() <= defocus.max() <= 1"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(
+        [sys.executable, "-c", block + check],
+        cwd=photograph.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+
+
+def test_numbers_are_those_of_the_result_file():
+    """If this fails, `python -m defusion_lib.readme` writes them anew."""
+    assert README == rendered(README, results_table(EVALUATION))
+
+
+def test_changed_number_is_noticed(tmp_path):
+    changed = shutil.copy(EVALUATION, tmp_path / "changed.json")
+    text = Path(changed).read_text(encoding="utf-8")
+    Path(changed).write_text(re.sub(r'(compact/mae": 0\.\d)', r"\g<1>9", text), encoding="utf-8")
+    assert README != rendered(README, results_table(Path(changed)))
+
+
+def test_readme_without_marks_is_named():
+    with pytest.raises(ValueError, match="no place for results"):
+        rendered(README.replace(END, ""), "")
+    assert BEGIN in README
+
+
+def test_links_and_pictures_exist():
+    targets = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    assert targets and all((ROOT / target).is_file() for target in targets)
+
+
+def test_every_notebook_is_listed():
+    listed = set(re.findall(r"\(notebooks/([^)]+)\)", README))
+    assert listed == {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}

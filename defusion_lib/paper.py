@@ -119,3 +119,18 @@ SETTINGS = {
 
 # Supervised maps: six side outputs at each of three steps, and the fused one (Eq. 10).
 OUTPUTS = SETTINGS["n"].value * SETTINGS["t"].value + 1
+
+# The figures that show results; 2, 3, 5 and 6 draw the network.
+FIGURES = {
+    1: "maps of four methods on hard photographs",
+    4: "channels of the first fusing step and the weights that CAM gives them",
+    7: "photographs and masks of CTCUG",
+    8: "precision-recall, F-measure and ROC curves of twelve methods on Shi's set",
+    9: "the same on DUT",
+    10: "the same on CTCUG",
+    11: "maps of twelve methods side by side",
+    12: "the training loss over 10,000 iterations",
+    13: "maps with and without CAM and FAM",
+    14: "maps with and without GAP and GMP",
+    15: "maps after each recurrent step",
+}

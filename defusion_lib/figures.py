@@ -66,6 +66,11 @@ def comparison(photos: Sequence[Photo], maps: Mapping[str, Sequence[np.ndarray]]
     return sheet(rows, ["photograph", "mask", *maps])
 
 
+def as_levels(defocus: np.ndarray) -> np.ndarray:
+    """Maps in [0, 1] as the 256 levels of a picture, uint8, which is what is drawn and worth storing."""
+    return np.uint8(np.round(255 * np.clip(defocus, 0, 1)))
+
+
 def overlay(image: np.ndarray, defocus: np.ndarray, strength: float = 0.75) -> np.ndarray:
     """A photograph (H, W, 3) whose blurred parts, by a map or mask (H, W), are tinted; uint8."""
     tint = 255 * np.array(COLOURS[1])

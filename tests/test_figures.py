@@ -93,3 +93,7 @@ def test_curves_end_where_they_should():
 def test_histogram_counts_every_photograph():
     figure = figures.blurred_shares({"set": [0.1, 0.5, 0.9]})
     assert sum(patch.get_height() for patch in figure.axes[0].patches) == 3
+
+
+def test_levels_of_a_map():
+    assert figures.as_levels(np.array([0, 0.25, 1, 1.2])).tolist() == [0, 64, 255, 255]

@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-# Full-size feature maps are larger than what glibc keeps on its heap: each would be fetched from the kernel page by
-# page and given back at once. Keeping them halves the time of training, and changes no result.
+# Full-size feature maps are larger than what glibc keeps on its heap: each would be fetched from the kernel
+# page by page and given back at once. Keeping them halves the time of training, and changes no result.
 export MALLOC_MMAP_MAX_ := 0
 export MALLOC_TRIM_THRESHOLD_ := 17179869184
 export MALLOC_TOP_PAD_ := 268435456
@@ -12,10 +12,10 @@ export MALLOC_TOP_PAD_ := 268435456
 export JUPYTER_PREFER_ENV_PATH := 1
 unexport JUPYTER_PATH MPLBACKEND
 
-# Only file times tell what is stale: a checkout brings no other record of earlier runs, and the marks in .done/ are
-# empty files, which all have one checksum.
+# Only file times tell what is stale: a checkout brings no other record of earlier runs.
 BATCH = $(BIN)/snakemake --cores 1 --quiet all --scheduler greedy --nolock --rerun-incomplete \
-	--rerun-triggers mtime --max-checksum-file-size 0 --config profile=$(1) && $(BIN)/python -m defusion_lib.batch summary $(1)
+	--rerun-triggers mtime --max-checksum-file-size 0 --config profile=$(1) \
+	&& $(BIN)/python -m defusion_lib.batch summary $(1)
 
 .PHONY: help run test lab cpu paper clean
 
@@ -42,7 +42,8 @@ clean:   ## remove the environment and what the quick profile and the tests made
 	rm -rf .venv build .snakemake outputs/quick
 
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, not %d.%d: name one as in make run PYTHON=python3.12." % sys.version_info[:2])'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and sys.argv[1] % sys.version_info[:2])' \
+		"Python 3.11 or newer is needed, not %d.%d: name one as in make run PYTHON=python3.12."
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -c constraints.txt -e ".[dev]"
 	@touch $@

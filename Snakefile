@@ -2,11 +2,11 @@
 #
 #     snakemake --cores 1 --config profile=cpu
 #
-# The quick profile runs every notebook with its own defaults; another profile runs the notebooks that have a file
-# in params/<profile>/. A notebook is stale when itself, its parameters, anything in the library, or the last run of
-# a notebook whose files it reads is newer than its own last run to the end. That moment is kept as an empty file in
-# outputs/<profile>/.done/, because Snakemake removes what a rule makes before it runs the rule: so it is the mark that
-# goes, and the last good copy of a notebook stays until the new one is complete.
+# The quick profile runs every notebook with its own defaults; another profile runs the notebooks that have a
+# file in params/<profile>/. A notebook is stale when itself, its parameters, anything in the library, or the
+# last run of a notebook whose files it reads is newer than its own last run to the end. That moment is kept
+# as a small file in outputs/<profile>/.done/, because Snakemake removes what a rule makes before it runs the
+# rule: so it is the mark that goes, and the last good copy of a notebook stays until the new one is complete.
 
 import os
 import sys
@@ -15,6 +15,9 @@ from pathlib import Path
 PROFILE = config.get("profile", "quick")
 FOLDER = f"{os.environ.get('DEFUSION_OUTPUTS', 'outputs')}/{PROFILE}"
 NEEDS = {"04_evaluation": ["03_training"]}
+# The ledger of claims is held against the kept results of every profile but the quick one.
+KEPT = sorted(Path("outputs").glob("*/results/*.json"))
+READS = {"06_claims": [str(path) for path in KEPT if path.parts[1] not in ("quick", PROFILE)]}
 
 LIBRARY = sorted(
     str(path)
@@ -40,7 +43,8 @@ def parameters(wildcards):
 
 
 def needed(wildcards):
-    return [f"{FOLDER}/.done/{stem}" for stem in NEEDS.get(wildcards.stem, []) if stem in NOTEBOOKS]
+    runs = [f"{FOLDER}/.done/{stem}" for stem in NEEDS.get(wildcards.stem, []) if stem in NOTEBOOKS]
+    return runs + READS.get(wildcards.stem, [])
 
 
 rule all:
@@ -55,7 +59,7 @@ rule notebook:
         notebook="notebooks/{stem}.ipynb",
         parameters=parameters,
     output:
-        touch(f"{FOLDER}/.done/{{stem}}"),
+        f"{FOLDER}/.done/{{stem}}",
     wildcard_constraints:
         stem="[^/.]+",
     priority: lambda wildcards: -NOTEBOOKS.index(wildcards.stem)
@@ -64,4 +68,6 @@ rule notebook:
         place=lambda wildcards: f"{NOTEBOOKS.index(wildcards.stem) + 1}/{len(NOTEBOOKS)}",
         given=lambda wildcards, input: f"--parameters {input.parameters}" if input.parameters else "",
     shell:
-        "{params.python} -m defusion_lib.batch execute {input.notebook} {PROFILE} --place {params.place} {params.given}"
+        "{params.python:q} -m defusion_lib.batch execute {input.notebook:q} {PROFILE}"
+        " --place {params.place} {params.given}"
+        " && date > {output:q}"

@@ -1,7 +1,7 @@
 """Execute notebooks without a browser, and show what came out: what the Snakefile and the Makefile call.
 
-    python -m defusion_lib.batch execute notebooks/03_training.ipynb cpu --place 1/2
-    python -m defusion_lib.batch summary cpu
+python -m defusion_lib.batch execute notebooks/03_training.ipynb cpu --place 1/2
+python -m defusion_lib.batch summary cpu
 """
 
 import argparse
@@ -25,9 +25,9 @@ TRACEBACK_LINES = 16
 def execute(notebook: Path, profile: str, given: dict) -> Path:
     """Execute a notebook with a profile's parameters from the current folder, and return the executed copy.
 
-    The copy appears under `outputs/<profile>/` when it is complete, with the run's stamp in its metadata under
-    "defusion". Where a cell fails, what ran so far is kept beside it as `<stem>.failed.ipynb`. Raises RuntimeError
-    with the end of the cell's traceback, or where the notebook left no stamp.
+    The copy appears under `outputs/<profile>/` when it is complete, with the run's stamp in its metadata
+    under "defusion". Where a cell fails, what ran so far is kept beside it as `<stem>.failed.ipynb`. Raises
+    RuntimeError with the end of the cell's traceback, or where the notebook left no stamp.
     """
     # Imported here: they take a second, which the summary need not wait for.
     import nbformat
@@ -70,7 +70,7 @@ def execute(notebook: Path, profile: str, given: dict) -> Path:
 
 
 def read_profile(profile: str, path: Path) -> dict:
-    """What a notebook is given in a profile: its YAML file, and the profile's name where that is not the default.
+    """What a notebook is given in a profile: the profile's name, and what its YAML file says.
 
     Raises ValueError where the file is no list of `name: value` lines, or names another profile.
     """
@@ -83,7 +83,9 @@ def read_profile(profile: str, path: Path) -> dict:
     if not isinstance(given, dict):
         raise ValueError(f"{shown(path)} must hold lines `name: value`, not {given!r}.")
     if given.get("profile", profile) != profile:
-        raise ValueError(f"{shown(path)} sets profile to {given['profile']!r}: leave it out, the folder says it.")
+        raise ValueError(
+            f"{shown(path)} sets profile to {given['profile']!r}: leave it out, the folder says it."
+        )
     return {"profile": profile} | given
 
 
@@ -103,7 +105,9 @@ def summary(profile: str) -> str:
     table += [names + tuple(_number(row.get(metric)) for metric in columns) for names, row in rows.items()]
     widths = [max(map(len, column)) for column in zip(*table)]
     lines = [
-        "  ".join(cell.ljust(w) if i < 3 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths))).rstrip()
+        "  ".join(
+            cell.ljust(w) if i < 3 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths))
+        ).rstrip()
         for line in table
     ]
     more = f" ({others} more numbers)" if others else ""

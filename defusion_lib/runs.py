@@ -6,9 +6,9 @@
     run.figure(figure, "loss", loss=history.loss)
     run.finish()
 
-Everything is written under `outputs/<profile>/`; the environment variable DEFUSION_OUTPUTS names another folder
-instead of `outputs`. What these functions print is the same on every machine, so that stored notebook outputs can
-be compared as text; what differs between machines is in the stamp.
+Everything is written under `outputs/<profile>/`; the environment variable DEFUSION_OUTPUTS names another
+folder instead of `outputs`. What these functions print is the same on every machine, so that stored notebook
+outputs can be compared as text; what differs between machines is in the stamp.
 """
 
 import ast
@@ -34,8 +34,8 @@ from pathlib import Path
 import numpy as np
 
 MARKER = "# Parameters"
-# Two threads wherever a run is repeated: sums split over another number of threads differ in the last digit, and
-# training carries that to the third digit within a few hundred steps.
+# Two threads wherever a run is repeated: sums split over another number of threads differ in the last digit,
+# and training carries that to the third digit within a few hundred steps.
 THREADS = 2
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _KEY = re.compile(r"[a-z0-9][a-z0-9_.-]*/[a-z0-9][a-z0-9+-]*/[a-z0-9][a-z0-9-]*(@seed\d+)?(-std)?")
@@ -48,8 +48,9 @@ _ALWAYS = {"seed": (0, 2**32 - 1)}
 def read_parameters(cell: str) -> dict:
     """The names and defaults of a notebook's parameters cell, in order.
 
-    The cell's first line is `# Parameters`, its first parameter is `profile`, and each of its statements gives a
-    name a plain value: text, number, bool, None, or lists and tuples of these. Raises ValueError otherwise.
+    The cell's first line is `# Parameters`, its first parameter is `profile`, and each of its statements
+    gives a name a plain value: text, number, bool, None, or lists and tuples of these. Raises ValueError
+    otherwise.
     """
     defaults = {}
     for statement in ast.parse(cell).body:
@@ -59,34 +60,39 @@ def read_parameters(cell: str) -> dict:
             and isinstance(statement.targets[0], ast.Name)
         ):
             raise ValueError(
-                f"The parameters cell holds `{ast.unparse(statement)}`, but each of its lines must be `name = value`."
+                f"The parameters cell holds `{ast.unparse(statement)}`, but each of its lines must be "
+                "`name = value`."
             )
         name = statement.targets[0].id
         try:
             default = ast.literal_eval(statement.value)
         except ValueError:
             raise ValueError(
-                f"Parameter {name} is computed (`{ast.unparse(statement)}`) and would stay as it is when other "
-                "parameters change: write a plain value, and compute in a later cell."
+                f"Parameter {name} is computed (`{ast.unparse(statement)}`) and would stay as it is when "
+                "other parameters change: write a plain value, and compute in a later cell."
             ) from None
         if name.startswith("_") or name in defaults:
             raise ValueError(f"Parameter {name} must be named once, without a leading underscore.")
         if not _is_plain(default):
-            raise ValueError(f"Parameter {name} is a {type(default).__name__}: use text, numbers, or lists of them.")
+            raise ValueError(
+                f"Parameter {name} is a {type(default).__name__}: use text, numbers, or lists of them."
+            )
         defaults[name] = default
     if next(iter(defaults), None) != "profile":
         raise ValueError("The first parameter of a parameters cell must be `profile`.")
     return defaults
 
 
-def check_parameters(defaults: Mapping, given: Mapping, limits: Mapping | None = None, where: str = "") -> dict:
+def check_parameters(
+    defaults: Mapping, given: Mapping, limits: Mapping | None = None, where: str = ""
+) -> dict:
     """All effective parameters: the defaults, replaced by what is given; lists become tuples.
 
     A given value has its default's type (an integer also serves as a float; a list takes as many items as it
-    likes, of the type of the default's first; where the default is None, any plain value serves). `limits` maps a
-    name to (lowest, highest), either of them None for no bound, or to the texts it may be; it holds for each item
-    of a list, and not for None. Raises ValueError naming what was found and what is valid; `where` names the
-    notebook or file in it.
+    likes, of the type of the default's first; where the default is None, any plain value serves). `limits`
+    maps a name to (lowest, highest), either of them None for no bound, or to the texts it may be; it holds
+    for each item of a list, and not for None. Raises ValueError naming what was found and what is valid;
+    `where` names the notebook or file in it.
     """
     limits = _ALWAYS | dict(limits or {})
     where = f" of {where}" if where else ""
@@ -129,14 +135,22 @@ def _typed(name, default, value):
     if isinstance(default, list | tuple):
         if not isinstance(value, list | tuple):
             raise ValueError(f"Parameter {name} must be a list (default {default!r}), not {value!r}.")
-        return tuple(_typed(f"{name}, item {i}", default[0] if default else None, v) for i, v in enumerate(value))
+        return tuple(
+            _typed(f"{name}, item {i}", default[0] if default else None, v) for i, v in enumerate(value)
+        )
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not type(default):
         hint = ""
-        if isinstance(value, str) and isinstance(default, float) and re.fullmatch(r"[+-]?\d+e[+-]?\d+", value):
+        if (
+            isinstance(value, str)
+            and isinstance(default, float)
+            and re.fullmatch(r"[+-]?\d+e[+-]?\d+", value)
+        ):
             hint = f" YAML reads {value} as text: write {value.replace('e', '.0e')}."
-        raise ValueError(f"Parameter {name} must be {_kind(default)} (default {default!r}), not {value!r}.{hint}")
+        raise ValueError(
+            f"Parameter {name} must be {_kind(default)} (default {default!r}), not {value!r}.{hint}"
+        )
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"Parameter {name} must be a finite number, not {value}.")
     return value
@@ -161,7 +175,13 @@ def _check_limits(name, value, limit):
     elif value is not None:
         low, high = limit
         if low is not None and value < low or high is not None and value > high:
-            bounds = f"at most {high}" if low is None else f"at least {low}" if high is None else f"{low} to {high}"
+            bounds = (
+                f"at most {high}"
+                if low is None
+                else f"at least {low}"
+                if high is None
+                else f"{low} to {high}"
+            )
             raise ValueError(f"Parameter {name} must be {bounds}, not {value}.")
 
 
@@ -169,8 +189,8 @@ def _given_parameters(namespace: Mapping, stem: str) -> tuple[dict, dict]:
     """The defaults of the parameters cell that ran last, and what now replaces them.
 
     papermill puts a cell of its own behind the parameters cell, with the same first line. It never writes
-    another comment into it, whereas the notebook's own cell says what each parameter is; this tells them apart,
-    even where every parameter is replaced. Names that papermill's cell sets are kept, known or not.
+    another comment into it, whereas the notebook's own cell says what each parameter is; this tells them
+    apart, even where every parameter is replaced. Names that papermill's cell sets are kept, known or not.
     """
     history = [source for source in namespace.get("In", []) if source.partition("\n")[0].rstrip() == MARKER]
     if not history:
@@ -178,8 +198,8 @@ def _given_parameters(namespace: Mapping, stem: str) -> tuple[dict, dict]:
     own = [i for i, source in enumerate(history) if _comments(source) > 1]
     if not own:
         raise ValueError(
-            f"{stem} has run no parameters cell: its first line must be `{MARKER}`, and each parameter needs a "
-            "comment that says what it is."
+            f"{stem} has run no parameters cell: its first line must be `{MARKER}`, and each parameter needs "
+            "a comment that says what it is."
         )
     defaults = read_parameters(history[own[-1]])
     missing = [name for name in defaults if name not in namespace]
@@ -195,7 +215,7 @@ def _given_parameters(namespace: Mapping, stem: str) -> tuple[dict, dict]:
 
 
 def _tagged_cells(notebook: Path) -> list[str]:
-    """The parameters cells of a notebook in the current folder: nbval runs cells there, without any history."""
+    """The parameters cells of a notebook in the current folder: nbval runs cells there, without history."""
     if not notebook.is_file():
         return []
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
@@ -262,8 +282,8 @@ def start(stem: str, namespace: Mapping, limits: Mapping | None = None) -> "Run"
 
     `stem` is the notebook's file name without ending, `namespace` its `globals()`, `limits` as in
     `check_parameters`. Python, NumPy and torch are seeded with the parameter `seed`; torch uses 2 threads (or
-    DEFUSION_THREADS) and deterministic algorithms, on CUDA as far as cuDNN has them. Raises ValueError where a
-    parameter is unknown, of another type than its default, or outside its limits.
+    DEFUSION_THREADS) and deterministic algorithms, on CUDA as far as cuDNN has them. Raises ValueError where
+    a parameter is unknown, of another type than its default, or outside its limits.
     """
     if not _SLUG.fullmatch(stem):
         raise ValueError(f"{stem!r} is no notebook's name: use its file name without .ipynb.")
@@ -279,8 +299,8 @@ def start(stem: str, namespace: Mapping, limits: Mapping | None = None) -> "Run"
 class Run:
     """One run of a notebook: its checked parameters, its device, and where and how its results are written.
 
-    `parameters` is a frozen dataclass of all effective parameters; `device` the torch device ("cuda" where there
-    is one); `folder` is `outputs/<profile>`. Made by `start`.
+    `parameters` is a frozen dataclass of all effective parameters; `device` the torch device ("cuda" where
+    there is one); `folder` is `outputs/<profile>`. Made by `start`.
     """
 
     def __init__(self, stem: str, defaults: dict, effective: dict):
@@ -307,7 +327,7 @@ class Run:
 
     @property
     def stamp(self) -> dict:
-        """Where results come from, up to now: parameters, data, code, versions, machine, start and seconds."""
+        """Where results come from, up to now: parameters, data, code, versions, machine, start, seconds."""
         import torch
 
         cuda = self.device.type == "cuda"
@@ -338,16 +358,18 @@ class Run:
         """The place of a file of this run under `outputs/<profile>/`; its folder is made."""
         path = self.folder / relative
         if Path(relative).is_absolute() or ".." in Path(relative).parts:
-            raise ValueError(f"{relative!r} is not inside the run's folder: give a relative path without '..'.")
+            raise ValueError(
+                f"{relative!r} is not inside the run's folder: give a relative path without '..'."
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def results(self, values: Mapping, data=None) -> None:
         """Write `results/<stem>.json`: the stamp, and numbers under keys dataset/method/metric.
 
-        `data` is the photographs that the values were measured on (a `PhotoSet`, a name, or a list of these) and
-        goes into the stamp. The file replaces an older one. Raises ValueError where a key has another form or a
-        value is not a finite number.
+        `data` is the photographs that the values were measured on (a `PhotoSet`, a name, or a list of these)
+        and goes into the stamp. The file replaces an older one. Raises ValueError where a key has another
+        form or a value is not a finite number.
         """
         if data is not None:
             self.note(data=[_data_stamp(each) for each in (data if isinstance(data, list) else [data])])
@@ -355,7 +377,8 @@ class Run:
         for key, value in values.items():
             if not _KEY.fullmatch(key):
                 raise ValueError(
-                    f"Result key {key!r} must be dataset/method/metric in lower case, words joined by hyphens."
+                    f"Result key {key!r} must be dataset/method/metric in lower case, words joined by "
+                    "hyphens."
                 )
             number = value.item() if hasattr(value, "item") else value
             if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
@@ -373,13 +396,17 @@ class Run:
         Raises ValueError where no array is given or one holds objects.
         """
         if not _SLUG.fullmatch(name):
-            raise ValueError(f"{name!r} cannot name a figure: use lower-case letters, digits, hyphens, underscores.")
+            raise ValueError(
+                f"{name!r} cannot name a figure: use lower-case letters, digits, hyphens, underscores."
+            )
         if not arrays:
             raise ValueError(f"Figure {name} needs the arrays that it shows, as name=array.")
         arrays = {key: np.asarray(value) for key, value in arrays.items()}
         for key, array in arrays.items():
             if array.dtype == object or key == "stamp":
-                raise ValueError(f"Array {key!r} of figure {name} must be of numbers or text, under another name.")
+                raise ValueError(
+                    f"Array {key!r} of figure {name} must be of numbers or text, under another name."
+                )
         folder = self.folder / "figures"
         picture, data = io.BytesIO(), io.BytesIO()
         figure.savefig(picture, format="png", bbox_inches="tight")
@@ -409,8 +436,8 @@ def _settle(seed: int):
     torch.manual_seed(seed)
     torch.set_num_threads(int(os.environ.get("DEFUSION_THREADS", THREADS)))
     cuda = torch.cuda.is_available()
-    # On CUDA this would replace the backward pass of bilinear up-sampling, which DeFusionNet does dozens of times
-    # a step, by a scatter that takes many times as long.
+    # On CUDA this would replace the backward pass of bilinear up-sampling, which DeFusionNet does dozens of
+    # times a step, by a scatter that takes many times as long.
     torch.use_deterministic_algorithms(not cuda)
     # Filling every fresh tensor with NaN finds bugs in kernels, not here, and costs a pass over memory.
     torch.utils.deterministic.fill_uninitialized_memory = False
@@ -444,7 +471,9 @@ def _commit() -> str | None:
         return None
 
     def git(*arguments):
-        return subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            ["git", "-C", root, *arguments], capture_output=True, text=True, check=True
+        ).stdout
 
     try:
         changed = git("status", "--porcelain", "--", ".", ":!outputs")

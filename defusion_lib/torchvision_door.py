@@ -1,9 +1,9 @@
 """The one place where torchvision is imported: `from defusion_lib.torchvision_door import torchvision`.
 
 The torchvision wheels of the package index are linked against CUDA. Beside a CPU-only torch their compiled
-extension does not load, and the import stops because the operator `torchvision::nms` was never declared. Nothing
-here needs the extension, so declaring the two operators that torchvision asks for by name is enough: models,
-transforms, datasets and utilities work; `torchvision.io` and the detection models do not.
+extension does not load, and the import stops because the operator `torchvision::nms` was never declared.
+Nothing here needs the extension, so declaring the two operators that torchvision asks for by name is enough:
+models, transforms, datasets and utilities work; `torchvision.io` and the detection models do not.
 """
 
 import torch

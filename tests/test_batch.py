@@ -75,15 +75,16 @@ def test_stale_notebooks_and_no_others_run_in_order(project, outputs):
     assert values == {"synthetic/tiny/mae": 0.4}
 
     assert run_make(dry=True) == []
-    newer(project / "params/cpu/04_evaluation.yaml", outputs)
+    newer(project / "params/cpu/04_evaluation.yaml", project)
     assert run_make(dry=True) == ["04_evaluation"]
-    newer(project / "notebooks/03_training.ipynb", outputs)
+    newer(outputs / "cpu/.done/04_evaluation", project)
+    newer(project / "notebooks/03_training.ipynb", project)
     assert run_make(dry=True) == ["03_training", "04_evaluation"]
     assert run_make("quick", dry=True) == ["00_first", "03_training", "04_evaluation"]
 
-    newer(outputs / "cpu/.done/03_training", outputs)
+    newer(outputs / "cpu/.done/03_training", project)
     assert run_make(dry=True) == ["04_evaluation"]
-    newer(outputs / "cpu/.done/04_evaluation", outputs)
+    newer(outputs / "cpu/.done/04_evaluation", project)
     assert run_make(dry=True) == []
     (outputs / "cpu/04_evaluation.ipynb").unlink()
     assert run_make(dry=True) == ["04_evaluation"]
@@ -98,12 +99,12 @@ def test_the_library_makes_notebooks_stale(project, outputs, path):
             made.parent.mkdir(parents=True, exist_ok=True)
             made.write_text("")
     assert run_make(dry=True) == []
-    newer(project / path, outputs)
+    newer(project / path, project)
     assert run_make(dry=True) == ["03_training", "04_evaluation"]
 
 
-def newer(path, outputs):
-    latest = max(made.stat().st_mtime_ns for made in outputs.rglob("*"))
+def newer(path, project):
+    latest = max(other.stat().st_mtime_ns for other in project.rglob("*"))
     os.utime(path, ns=(latest + 10**9, latest + 10**9))
 
 
@@ -112,10 +113,14 @@ def test_a_failing_notebook_leaves_the_last_good_copy_and_shows_its_traceback(pr
     (outputs / "cpu/.done").mkdir(parents=True)
     (outputs / "cpu/.done/03_training").write_text("")
     good.write_text("the last good copy")
-    write_notebook(project / "notebooks/03_training.ipynb", body="def ratio(n):\n    return size / n\nratio(0)")
+    write_notebook(
+        project / "notebooks/03_training.ipynb", body="def ratio(n):\n    return size / n\nratio(0)"
+    )
     done = run_make()
     assert done.returncode != 0
-    assert done.stdout.startswith("[1/2] 03_training ... failed after ") and "04_evaluation" not in done.stdout
+    assert (
+        done.stdout.startswith("[1/2] 03_training ... failed after ") and "04_evaluation" not in done.stdout
+    )
     assert "Cell [4] failed" in done.stderr and "return size / n" in done.stderr
     assert "ZeroDivisionError: division by zero" in done.stderr
     assert "\x1b" not in done.stderr and len(done.stderr.splitlines()) < 25

@@ -1,7 +1,7 @@
 """What nbval does not ask of the committed notebooks, and what it needs in order to mean something.
 
-nbval passes where a notebook was never run, and where a cell is excused from comparison; it knows nothing of the
-parameters. Each check takes a notebook and returns what is wrong with it; below, each is shown to fail.
+nbval passes where a notebook was never run, and where a cell is excused from comparison; it knows nothing of
+the parameters. Each check takes a notebook and returns what is wrong with it; below, each is shown to fail.
 """
 
 import ast
@@ -27,7 +27,8 @@ PROFILES = sorted((ROOT / "params").glob("*/*"))
 
 SCREEN = 45
 ABSOLUTE = re.compile(
-    r"(?<![\w.:/…])(?:/(?:home|root|tmp|work|Users|opt|usr|var|mnt|media|private|srv|content|data)/[\w.-]|[A-Z]:\\\w)"
+    r"(?<![\w.:/…])(?:/(?:home|root|tmp|work|Users|opt|usr|var|mnt|media|private|srv|content|data)/[\w.-]"
+    r"|[A-Z]:\\\w)"
 )
 EXCUSE = re.compile(r"#\s*not compared: \w+", re.IGNORECASE)
 
@@ -84,7 +85,11 @@ def has_compared_text(notebook):
 
 
 def has_no_error(notebook):
-    return [f"holds {output.ename}: {output.evalue}" for output in outputs(notebook) if output.output_type == "error"]
+    return [
+        f"holds {output.ename}: {output.evalue}"
+        for output in outputs(notebook)
+        if output.output_type == "error"
+    ]
 
 
 def has_no_stderr(notebook):
@@ -92,14 +97,22 @@ def has_no_stderr(notebook):
 
 
 def names_no_folder_of_a_machine(notebook):
-    seen = [cell.source for cell in notebook.cells] + [text for output in outputs(notebook) for text in texts(output)]
+    seen = [cell.source for cell in notebook.cells] + [
+        text for output in outputs(notebook) for text in texts(output)
+    ]
     seen.append(str({key: value for key, value in notebook.metadata.items() if key != "widgets"}))
-    return [f"absolute path in {text[max(0, m.start() - 20):m.end() + 40]!r}" for text in seen for m in ABSOLUTE.finditer(text)]
+    return [
+        f"absolute path in {text[max(0, m.start() - 20) : m.end() + 40]!r}"
+        for text in seen
+        for m in ABSOLUTE.finditer(text)
+    ]
 
 
 def keeps_the_state_of_its_widgets(notebook):
     kinds = notebook.metadata.get("widgets", {})
-    return [f"metadata.widgets[{kind!r}] has no state" for kind, value in kinds.items() if "state" not in value]
+    return [
+        f"metadata.widgets[{kind!r}] has no state" for kind, value in kinds.items() if "state" not in value
+    ]
 
 
 def compares_every_cell_or_says_why(notebook):
@@ -120,7 +133,9 @@ def has_one_parameters_cell(notebook):
     if len(cells) != 1 or cells[0] is not code_cells(notebook)[0]:
         return [f"{len(cells)} cells tagged parameters, wanted: the first code cell and no other"]
     if cells[0].source.partition("\n")[0] != runs.MARKER:
-        return [f"the parameters cell begins with {cells[0].source.partition(chr(10))[0]!r}, not {runs.MARKER!r}"]
+        return [
+            f"the parameters cell begins with {cells[0].source.partition(chr(10))[0]!r}, not {runs.MARKER!r}"
+        ]
     try:
         defaults = runs.read_parameters(cells[0].source)
         runs.check_parameters(defaults, {}, stated_limits(notebook))
@@ -140,7 +155,8 @@ def explains_every_parameter(notebook):
     return [
         f"parameter {statement.targets[0].id} has no comment beside or above it"
         for statement in ast.parse(source).body
-        if statement.lineno - 1 not in alone and not beside & {*range(statement.lineno, statement.end_lineno + 1)}
+        if statement.lineno - 1 not in alone
+        and not beside & {*range(statement.lineno, statement.end_lineno + 1)}
     ]
 
 
@@ -170,13 +186,16 @@ def has_short_functions(notebook):
         f"function {node.name} has {node.end_lineno - node.lineno + 1} lines: move it to the library"
         for cell in code_cells(notebook)
         for node in ast.walk(tree(cell))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno >= SCREEN
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno - node.lineno >= SCREEN
     ]
 
 
 def leaves_its_environment_alone(notebook):
     forbidden = re.compile(r"^\s*(!.*|%+(?:pip|conda|cd|env)\b.*)|(sys\.path|os\.chdir)", re.MULTILINE)
-    return [f"calls {m[0].strip()!r}" for cell in code_cells(notebook) for m in forbidden.finditer(cell.source)]
+    return [
+        f"calls {m[0].strip()!r}" for cell in code_cells(notebook) for m in forbidden.finditer(cell.source)
+    ]
 
 
 def carries_its_stamp(notebook):
@@ -217,7 +236,7 @@ def start_call(notebook):
 
 
 def stated_limits(notebook):
-    """The limits that the notebook gives `runs.start` in plain values; those that it computes are left out."""
+    """The limits that the notebook gives `runs.start` in plain values, without those that it computes."""
     call = start_call(notebook)
     stated = next((word.value for word in call.keywords if word.arg == "limits"), None) if call else None
     limits = {}
@@ -233,7 +252,9 @@ def profile_problems(path, notebooks):
     """What is wrong with a file of parameters beside the notebooks in a folder."""
     notebook = notebooks / f"{path.stem}.ipynb"
     if path.suffix != ".yaml" or not notebook.is_file():
-        return [f"belongs to no notebook: expected one of {sorted(p.stem for p in notebooks.glob('*.ipynb'))}"]
+        return [
+            f"belongs to no notebook: expected one of {sorted(p.stem for p in notebooks.glob('*.ipynb'))}"
+        ]
     document = nbformat.read(notebook, as_version=4)
     problems = [f"absolute path {m[0]!r}" for m in ABSOLUTE.finditer(path.read_text(encoding="utf-8"))]
     try:
@@ -281,7 +302,9 @@ def test_a_proper_notebook_passes():
     )
     for check in OF_COMMITTED + OF_EXECUTED:
         assert check(notebook) == [], check.__name__
-    notebook.cells[2].source = "#not compared: a widget's state differs each time\n" + notebook.cells[2].source
+    notebook.cells[2].source = (
+        "#not compared: a widget's state differs each time\n" + notebook.cells[2].source
+    )
     notebook.cells[2].metadata["tags"] = ["nbval-ignore-output"]
     assert compares_every_cell_or_says_why(notebook) == []
 
@@ -336,8 +359,14 @@ LONG = "def long():\n" + "    pass\n" * SCREEN
         (names_no_folder_of_a_machine, set_output(2, "display_data", data={"text/html": f"<b>{FOLDER}</b>"})),
         (names_no_folder_of_a_machine, set_source(2, f"open('{FOLDER}')")),
         (names_no_folder_of_a_machine, set_source(2, r"open('C:\photos')")),
-        (names_no_folder_of_a_machine, lambda notebook: notebook.metadata.update(papermill={"input": FOLDER})),
-        (keeps_the_state_of_its_widgets, lambda notebook: notebook.metadata.update(widgets={"application/x": {}})),
+        (
+            names_no_folder_of_a_machine,
+            lambda notebook: notebook.metadata.update(papermill={"input": FOLDER}),
+        ),
+        (
+            keeps_the_state_of_its_widgets,
+            lambda notebook: notebook.metadata.update(widgets={"application/x": {}}),
+        ),
         (compares_every_cell_or_says_why, set_tags(2, "nbval-ignore-output")),
         (compares_every_cell_or_says_why, set_source(2, "# NBVAL_IGNORE_OUTPUT\nprint(size, rates)")),
         (compares_every_cell_or_says_why, set_tags(2, "nbval-skip")),
@@ -405,7 +434,18 @@ def test_profile_check(tmp_path, name, content, problem):
 
 def test_a_misspelt_parameter_on_the_command_line_stops_the_run(tmp_path, outputs):
     notebook = write_notebook(tmp_path / "00-tiny.ipynb")
-    command = [sys.executable, "-m", "papermill", notebook.name, "out.ipynb", "-p", "sise", "8", "-k", "python3"]
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        notebook.name,
+        "out.ipynb",
+        "-p",
+        "sise",
+        "8",
+        "-k",
+        "python3",
+    ]
     done = subprocess.run(
         [*command, "--execution-timeout", "100", "--no-progress-bar"],
         cwd=tmp_path,
@@ -415,6 +455,8 @@ def test_a_misspelt_parameter_on_the_command_line_stops_the_run(tmp_path, output
         timeout=200,
     )
     assert done.returncode != 0
-    sentence = '"sise" is no parameter of 00-tiny. Did you mean "size"? Valid names: profile, seed, size, rates.'
+    sentence = (
+        '"sise" is no parameter of 00-tiny. Did you mean "size"? Valid names: profile, seed, size, rates.'
+    )
     assert sentence in done.stderr
     assert not outputs.exists()

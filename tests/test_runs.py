@@ -88,7 +88,10 @@ def test_print_shows_parameters_and_changes_and_no_folder(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("sise = 128", r'"sise" is no parameter of 03_training. Did you mean "size"\? Valid names: profile, seed,'),
+        (
+            "sise = 128",
+            r'"sise" is no parameter of 03_training. Did you mean "size"\? Valid names: profile, seed,',
+        ),
         ("zzz = 128", r'"zzz" is no parameter of 03_training. Valid names: profile, .*, seeds, stages\.'),
         ("size = '128'", r"size of 03_training must be an integer \(default 64\), not '128'"),
         ("size = 64.5", "must be an integer"),
@@ -226,7 +229,9 @@ def test_torch_is_deterministic_on_cpu():
 def test_results_are_stamped(run, outputs):
     photos = PhotoSet("synthetic", ["a", "b"], None)
     run.note(backbone="imagenet")
-    run.results({"synthetic/defusionnet+o1/max-f-blur@seed1-std": np.float32(0.5), "dut/x/parameters": 3}, data=photos)
+    run.results(
+        {"synthetic/defusionnet+o1/max-f-blur@seed1-std": np.float32(0.5), "dut/x/parameters": 3}, data=photos
+    )
     written = json.loads((outputs / "quick/results/03_training.json").read_text())
     assert written["values"] == {"synthetic/defusionnet+o1/max-f-blur@seed1-std": 0.5, "dut/x/parameters": 3}
     stamp = written["stamp"]
@@ -244,7 +249,9 @@ def test_stamp_tells_splits_apart(run):
     assert digests[0] != digests[1]
 
 
-@pytest.mark.parametrize("key", ["dut/mae", "dut/jnb/mae/x", "Dut/jnb/mae", "dut/jnb/max f", "dut//mae", "dut/jnb/mae@1"])
+@pytest.mark.parametrize(
+    "key", ["dut/mae", "dut/jnb/mae/x", "Dut/jnb/mae", "dut/jnb/max f", "dut//mae", "dut/jnb/mae@1"]
+)
 def test_a_result_key_of_another_form_is_refused(run, key, outputs):
     with pytest.raises(ValueError, match="dataset/method/metric"):
         run.results({key: 1})
@@ -271,7 +278,8 @@ def test_figure_keeps_its_arrays_and_stays_open(run, outputs):
 
 
 @pytest.mark.parametrize(
-    ("name", "arrays"), [("loss", {}), ("a/b", {"x": [1]}), ("loss", {"x": [object()]}), ("loss", {"stamp": [1]})]
+    ("name", "arrays"),
+    [("loss", {}), ("a/b", {"x": [1]}), ("loss", {"x": [object()]}), ("loss", {"stamp": [1]})],
 )
 def test_a_figure_without_proper_arrays_is_refused(run, name, arrays, outputs):
     with pytest.raises(ValueError):
@@ -288,7 +296,8 @@ def test_finish_names_what_was_written_and_no_folder_of_the_machine(run, capsys)
     plt.close(figure)
     run.finish()
     assert capsys.readouterr().out == (
-        "03_training wrote 1 values in outputs/quick/results/03_training.json, outputs/quick/figures/loss.png\n"
+        "03_training wrote 1 values in outputs/quick/results/03_training.json, "
+        "outputs/quick/figures/loss.png\n"
     )
 
 

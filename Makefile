@@ -17,7 +17,7 @@ BATCH = $(BIN)/snakemake --cores 1 --quiet all --scheduler greedy --nolock --rer
 	--rerun-triggers mtime --max-checksum-file-size 0 --config profile=$(1) \
 	&& $(BIN)/python -m defusion_lib.batch summary $(1)
 
-.PHONY: help run test lab cpu paper clean
+.PHONY: help run test store lab cpu paper clean
 
 help:   ## list these targets
 	@sed -n 's/^\([a-z]*\): .*## /make \1\t/p' Makefile
@@ -28,6 +28,10 @@ run: $(READY)   ## execute every notebook on the embedded data into outputs/quic
 test: $(READY)   ## unit tests, then every committed notebook cell against its stored output
 	rm -rf build/test
 	DEFUSION_OUTPUTS="$(CURDIR)/build/test" $(BIN)/pytest --nbval --nbval-current-env tests notebooks
+
+store: $(READY)   ## execute the notebooks in place, to store their outputs after a change
+	DEFUSION_OUTPUTS="$(CURDIR)/build/store" $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
+		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 lab: $(READY)   ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks

@@ -3,9 +3,11 @@
 import os
 from pathlib import Path
 
+import matplotlib
 import pytest
 
-os.environ.setdefault("MPLBACKEND", "Agg")
+# Not by MPLBACKEND: the kernels of the notebooks would inherit it and show no figures.
+matplotlib.use("Agg")
 
 
 @pytest.fixture(autouse=True)

@@ -152,7 +152,9 @@ def test_padding_repeats_the_border_and_is_cut_off():
     by_hand = photo[:, :, [*range(40), *[39] * 24]][:, :, :, [*range(50), *[49] * 14]].contiguous()
     with torch.no_grad():
         whole = network(by_hand).final
-        assert torch.equal(network(photo).final, whole[..., :40, :50])
+        difference = (network(photo).final - whole[..., :40, :50]).abs().max()
+    # Measured over six seeds: rounding is at most 7e-9, another padding (zeros, reflection) at least 5e-3.
+    assert difference < 1e-6
 
 
 # What each switch takes away, in parameters: per step 2 CAMs of 1,152, 2 FAMs of 4,640, a step of 98,022.

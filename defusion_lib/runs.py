@@ -37,6 +37,7 @@ MARKER = "# Parameters"
 # Two threads wherever a run is repeated: sums split over another number of threads differ in the last digit,
 # and training carries that to the third digit within a few hundred steps.
 THREADS = 2
+PACKAGES = ("torch", "torchvision", "numpy", "defusion-lib")  # whose versions are in every stamp
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _KEY = re.compile(r"[a-z0-9][a-z0-9_.-]*/[a-z0-9][a-z0-9+-]*/[a-z0-9][a-z0-9-]*(@seed\d+)?(-std)?")
 _ALWAYS = {"seed": (0, 2**32 - 1)}
@@ -328,9 +329,6 @@ class Run:
     @property
     def stamp(self) -> dict:
         """Where results come from, up to now: parameters, data, code, versions, machine, start, seconds."""
-        import torch
-
-        cuda = self.device.type == "cuda"
         effective = _portable(asdict(self.parameters))
         defaults = _portable(self._defaults)
         return {
@@ -341,11 +339,7 @@ class Run:
             "defaults": defaults,
             "overridden": [name for name in effective if effective[name] != defaults[name]],
             **self._notes,
-            "commit": _commit(),
-            "versions": {"python": platform.python_version()}
-            | {name: _version(name) for name in ("torch", "torchvision", "numpy", "defusion-lib")},
-            "device": torch.cuda.get_device_name() if cuda else _processor(),
-            "threads": torch.get_num_threads(),
+            **origin(self.device.type == "cuda"),
             "started": self._started,
             "seconds": round(time.monotonic() - self._begun, 1),
         }
@@ -372,7 +366,7 @@ class Run:
         form or a value is not a finite number.
         """
         if data is not None:
-            self.note(data=[_data_stamp(each) for each in (data if isinstance(data, list) else [data])])
+            self.note(data=[data_stamp(each) for each in (data if isinstance(data, list) else [data])])
         checked = {}
         for key, value in values.items():
             if not _KEY.fullmatch(key):
@@ -457,7 +451,20 @@ def _portable(value):
     return value
 
 
-def _data_stamp(data) -> dict:
+def origin(cuda: bool = False, packages: tuple[str, ...] = PACKAGES) -> dict:
+    """The part of a stamp that needs no notebook: commit, versions, processor (or GPU) and torch's threads."""
+    import torch
+
+    return {
+        "commit": _commit(),
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in packages},
+        "device": torch.cuda.get_device_name() if cuda else _processor(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def data_stamp(data) -> dict:
+    """The part of a stamp that names photographs: of a `PhotoSet`, or of a data set's name."""
     if isinstance(data, str):
         return {"name": data}
     digest = sha256("\n".join(data.stems).encode()).hexdigest()

@@ -1,0 +1,88 @@
+"""Measure how far results change where nothing but the machine does, into outputs/cpu/results/determinism.json.
+
+    python tests/determinism.py        # minutes: the quick notebooks, several times
+
+The tolerances of `tests/verify.py` and the README's line come from this file. "weights" is the largest change
+of a weight after the quick profile's training, the other keys are results and figures of notebooks.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from cells import run_cells
+from safetensors.torch import load_file
+from tqdm import tqdm
+from verify import MACHINE, ROOT, differences, metric, read
+
+from defusion_lib.runs import Run
+
+TRAINING = "03_training"
+# Each replaces one thing of the first run: threads, PyTorch's own vector kernels, those of its convolutions.
+CHANGES = [{}, {"DEFUSION_THREADS": "1"}, {"ATEN_CPU_CAPABILITY": "default"}, {"ONEDNN_MAX_CPU_ISA": "SSE41"}]
+
+
+def execute(folder: Path, notebooks: list[Path], environment: dict | None = None, given: str = "") -> Path:
+    """Run notebooks into a folder, each in a process of its own; returns the profile's folder.
+
+    `given` is the YAML of other parameters.
+    """
+    parameters = folder / "parameters.yaml"
+    parameters.parent.mkdir(exist_ok=True)
+    parameters.write_text(given)
+    for notebook in tqdm(notebooks, desc=folder.name):
+        command = [sys.executable, "-m", "defusion_lib.batch", "execute", str(notebook), "quick"]
+        surroundings = os.environ | (environment or {}) | {"DEFUSION_OUTPUTS": str(folder)}
+        subprocess.run(
+            [*command, "--parameters", str(parameters)],
+            check=True, cwd=ROOT, env=surroundings, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+    return folder / "quick"
+
+
+def train_here(folder: Path) -> Path:
+    """Run the training notebook in this process; returns the profile's folder."""
+    os.environ["DEFUSION_OUTPUTS"] = str(folder)
+    try:
+        run_cells(ROOT / f"notebooks/{TRAINING}.ipynb")
+    finally:
+        del os.environ["DEFUSION_OUTPUTS"]
+    return folder / "quick"
+
+
+def compare(first: Path, second: Path) -> dict[str, float]:
+    """The largest difference in each item of `second` from `first`, and in the trained weights."""
+    ours, theirs = read(first), read(second)
+    apart = differences({item: ours[item] for item in theirs}, theirs)
+    found = {metric(item): max(keys.values(), default=0.0) for item, keys in apart.items()}
+    weights = [load_file(folder / f"weights/{TRAINING}.safetensors") for folder in (first, second)]
+    moved = [(weights[0][name].float() - weights[1][name].float()).abs().max().item() for name in weights[0]]
+    return found | {"weights": max(moved)}
+
+
+def main() -> None:
+    run = Run("determinism", {}, {"profile": "cpu", "seed": 0})
+    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    training = [path for path in notebooks if path.stem == TRAINING]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        first = execute(folder / "first", notebooks)
+        pairs = {
+            name: (first, execute(folder / name, notebooks, change)) for name, change in zip(MACHINE, CHANGES)
+        }
+        pairs["same-process"] = train_here(folder / "once"), train_here(folder / "again")
+        pairs["another-seed"] = first, execute(folder / "another-seed", training, given="seed: 1")
+        values = {
+            f"quick/{name}/{item}": apart
+            for name, pair in pairs.items()
+            for item, apart in compare(*pair).items()
+        }
+    run.note(vector_instructions=torch.backends.cpu.get_cpu_capability())
+    run.results({key: min(apart, sys.float_info.max) for key, apart in values.items()})
+
+
+if __name__ == "__main__":
+    main()

@@ -22,7 +22,7 @@ READS = {"06_claims": [str(path) for path in KEPT if path.parts[1] not in ("quic
 LIBRARY = sorted(
     str(path)
     for path in Path("defusion_lib").rglob("*")
-    if path.suffix in {".py", ".json", ".txt", ".yaml", ".safetensors"}
+    if path.suffix in {".py", ".json", ".txt", ".yaml", ".safetensors", ".npz"}
 )
 NOTEBOOKS = sorted(
     path.stem

@@ -5,7 +5,7 @@ A dictionary is learnt from patches that were blurred a little. A blurred patch 
 atoms, a sharp one needs many: the length of the sparse code is the blur feature. The feature is mapped to an amount
 of blur and smoothed along the photograph's edges.
 
-The authors' code was not at hand. Patches of 8 x 8 and the blur of 2 pixels are the paper's as it is usually told;
+The authors' code was not at hand. Patches of 8 x 8 and a small blur are the paper's as it is usually told;
 these are readings: a greedy code (orthogonal matching pursuit up to a fixed error) for the paper's l1 code, the
 domain transform for its smoothing, and a straight line from feature to blur where the paper fits a curve on known
 blurs. The error, the longest code, the line and the smoothing were chosen to agree with published maps of the
@@ -28,11 +28,12 @@ SIZE = 8  # pixels: the side of a patch
 STRIDE = 4  # pixels between patches
 ERROR = 2.5 / 255  # root mean square difference, of a grey value, at which a code is good enough
 LONGEST = 40  # atoms
+NEW = 1e-6  # squared length of what an atom must add to those before it
 SHARPEST = 0.82  # what the longest code takes off the blur
 REACH, CONTRAST = 8, 2  # of the smoothing: pixels, and change of the photograph (sum over R, G, B, each 0-1)
 
 ATOMS = 64
-BLUR = 2  # pixels: Gaussian sigma, before the dictionary is learnt
+BLUR = 1.5  # pixels: Gaussian sigma, before the dictionary is learnt
 EVERY, SAMPLES = 8, 300  # learn from every eighth photograph, from so many patches of each
 BLOCK = 1024  # patches coded together, few enough to stay in the processor's cache
 
@@ -92,9 +93,9 @@ def code_lengths(patches: np.ndarray, dictionary: np.ndarray) -> np.ndarray:
         rows = np.arange(len(open_))
         best = np.abs(onto).argmax(1)
         before = directions[rows, :taken, best]
-        left = 1 - (before**2).sum(1)
+        left = gram[best, best] - (before**2).sum(1)
         # An atom that the others already make: nothing is to be had from this dictionary any more.
-        stuck = left < 1e-8
+        stuck = left < NEW
         lengths[open_[stuck]] = LONGEST
         length = np.sqrt(np.where(stuck, 1, left))[:, None]
         direction = (gram[best] - (before[:, None] @ directions[:, :taken])[:, 0]) / length

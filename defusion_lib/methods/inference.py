@@ -1,7 +1,7 @@
 """Inference on the three-layer graph of DBDF and LBP: one answer from sharpness or blur at three scales.
 
-Shi et al. (CVPR 2014) lay the maps of three scales above each other, link every pixel with its four neighbours
-and with itself one scale up and down, and ask for the labelling B of least energy
+Shi et al. (CVPR 2014) lay the maps of three scales above each other, link every pixel with its four
+neighbours and with itself one scale up and down, and ask for the labelling B of least energy
 
     E(B) = sum |B - evidence| + alpha (sum within layers |B_p - B_q| + sum between layers |B^s - B^(s+1)|),
 
@@ -26,7 +26,9 @@ def three_layers(evidence: np.ndarray, alpha: float = 0.5, iterations: int = ITE
     """
     evidence = np.asarray(evidence)
     if evidence.ndim != 3 or evidence.size == 0:
-        raise ValueError(f"The evidence has shape {evidence.shape}, not (layers, height, width): stack the maps.")
+        raise ValueError(
+            f"The evidence has shape {evidence.shape}, not (layers, height, width): stack the maps."
+        )
     kind = np.float64 if evidence.dtype == np.float64 else np.float32
     own = np.exp(2 * np.clip(evidence, 0, 1).astype(kind) - 1)
     # A message is one number, the odds of state 1. With r the message that came from where this one goes and

@@ -17,7 +17,7 @@ BATCH = $(BIN)/snakemake --cores 1 --quiet all --scheduler greedy --nolock --rer
 	--rerun-triggers mtime --max-checksum-file-size 0 --config profile=$(1) \
 	&& $(BIN)/python -m defusion_lib.batch summary $(1)
 
-.PHONY: help run test store lab cpu paper clean
+.PHONY: help run test bench store lab cpu paper clean
 
 help:   ## list these targets
 	@sed -n 's/^\([a-z]*\): .*## /make \1\t/p' Makefile
@@ -32,6 +32,9 @@ test: $(READY)   ## unit tests, then every committed notebook cell against its s
 store: $(READY)   ## execute the notebooks in place, to store their outputs after a change
 	DEFUSION_OUTPUTS="$(CURDIR)/build/store" $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
 		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+
+bench: $(READY)   ## time the compared methods, and each against its plain loop version (minutes)
+	$(BIN)/python tests/bench.py
 
 lab: $(READY)   ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks

@@ -1,9 +1,9 @@
 """Edge-aware smoothing: the domain transform in its recursive form (Gastal and Oliveira, SIGGRAPH 2011).
 
-A line of the guide is stretched so that distance along it also counts how much the guide changes; a first-order
-recursive filter then runs over the line forth and back, with a feedback that fades with the stretched distance.
-Rows and columns take turns, each turn with half the reach of the one before. All lines of one direction are
-filtered together, so a pass is one short loop over the positions along a line.
+A line of the guide is stretched so that distance along it also counts how much the guide changes; a
+first-order recursive filter then runs over the line forth and back, with a feedback that fades with the
+stretched distance. Rows and columns take turns, each turn with half the reach of the one before. All lines
+of one direction are filtered together, so a pass is one short loop over the positions along a line.
 """
 
 import numpy as np
@@ -17,15 +17,15 @@ def domain_transform(
     values: (H, W) or (H, W, C), any real numbers; guide: (H, W) or (H, W, C'), whose channels act together;
     sigma_s: reach in pixels; sigma_r: reach in the guide's own units, small = its edges stop more, `np.inf` =
     no guide; iterations: turns of rows and columns. Returns the shape of `values`, within their range, in
-    their dtype where that is a float and in float64 otherwise; the sums are kept in float64. Raises ValueError
-    where the sizes differ, where a value is not finite or where a parameter is not positive. Eq. 11, 14 and
-    21 of the paper.
+    their dtype where that is a float and in float64 otherwise; the sums are kept in float64. Raises
+    ValueError where the sizes differ, where a value is not finite or where a parameter is not positive.
+    Eq. 11, 14 and 21 of the paper.
     """
     values, guide = np.asarray(values), np.asarray(guide)
     if values.ndim not in (2, 3) or guide.ndim not in (2, 3) or values.shape[:2] != guide.shape[:2]:
         raise ValueError(
-            f"Values of shape {values.shape} cannot be smoothed by a guide of shape {guide.shape}: both must be"
-            " (H, W) or (H, W, C) of one height and width."
+            f"Values of shape {values.shape} cannot be smoothed by a guide of shape {guide.shape}: both"
+            " must be (H, W) or (H, W, C) of one height and width."
         )
     if not (sigma_s > 0 and sigma_r > 0 and iterations >= 1):
         raise ValueError(

@@ -51,7 +51,9 @@ def laplacian(
         columns.append(index[there].ravel())
         values.append(bands[v, u][here].ravel())
     entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
-    return sparse.csr_array(entries, shape=(count, count))
+    matrix = sparse.csr_array(entries, shape=(count, count))
+    matrix.eliminate_zeros()
+    return matrix
 
 
 def solve(image: np.ndarray, known: np.ndarray, values: np.ndarray, epsilon: float = EPSILON) -> np.ndarray:
@@ -65,13 +67,14 @@ def solve(image: np.ndarray, known: np.ndarray, values: np.ndarray, epsilon: flo
     held = HELD * known.ravel()
     matrix = (matrix + sparse.diags_array(held + FREE)).tocsc()
     right = held * values.ravel() + 0.5 * FREE
-    # Known pixels outside all windows have a row of their own and would only slow the factors down.
+    # Pixels outside all windows stand alone and would only slow the factors down.
     linked = np.diff(matrix.indptr) > 1
-    alpha = values.ravel().astype(float)
-    inner = matrix[linked][:, linked]
+    alpha = right / matrix.diagonal()
     if linked.any():
-        symmetric = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
-        factors = splu(inner, **symmetric)
+        inner = matrix[linked][:, linked]
+        # Positive definite: no pivot is needed, and rows and columns may be ordered alike.
+        symmetric = {"SymmetricMode": True}
+        factors = splu(inner, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=symmetric)
         alpha[linked] = factors.solve(right[linked])
     return np.clip(alpha.reshape(known.shape), 0, 1)
 
@@ -89,9 +92,9 @@ def coarse_to_fine(
 ) -> np.ndarray:
     """Alpha (H, W) in [0, 1] of a photograph, solved at 1/2^(levels - 1) of its side and enlarged in steps.
 
-    Arguments as of `solve`, but known values are cut at 0.5 (in a trimap they are 0 or 1). On the way up alpha
-    is the linear function of colour that fits it best in each 3x3 window of the smaller image, and these
-    functions are interpolated to the larger one.
+    Arguments as of `solve`, but known values are cut at 0.5 (in a trimap they are 0 or 1). On the way up
+    alpha is the linear function of colour that fits it best in each 3x3 window of the smaller image, and
+    these functions are interpolated to the larger one.
     """
     if levels == 1:
         return solve(image, known, values, epsilon)

@@ -1,0 +1,11 @@
+"""The compared methods of Table 1 that are no networks, each in a file of its own."""
+
+from defusion_lib.methods import dbdf, hifst, jnb, lbp
+
+# In the order of Table 1. Each is called as detect(image, progress=False) -> map, float32 (H, W), 1 = blurred.
+METHODS = {
+    "jnb": jnb.detect,
+    "dbdf": dbdf.detect,
+    "lbp": lbp.detect,
+    "hifst": hifst.detect,
+}

@@ -68,7 +68,7 @@ def detected(
     `state` is the method's `fingerprint`. The maps have gone through their 256 levels in either case. Shows a
     progress bar named `desc`. Raises OSError where a map cannot be written, and what `detect` raises.
     """
-    for photo in tqdm(photos, desc=desc, leave=False):
+    for photo in tqdm(photos, desc=desc):
         path = folder / f"{photo.name}.png"
         key = _key(photo.image, state)
         found = _read(path, key, photo.image.shape[:2])

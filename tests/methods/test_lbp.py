@@ -56,11 +56,12 @@ def test_sharpness_is_that_of_the_plain_loop(photograph, shape):
     assert lbp.sharpness(image).max() == 1
 
 
-def test_map_is_that_of_the_plain_parts_together(photograph):
-    image = photograph[205:221, 300:319]
-    # float32 messages, and beliefs near an undecided point, take a digit or two.
+@pytest.mark.parametrize(("row", "column", "spread"), [(210, 380, 0.8), (60, 300, 0)])
+def test_map_is_that_of_the_plain_parts_together(photograph, row, column, spread):
+    image = photograph[row : row + 17, column : column + 19]
     expected = plain.detect(image)
-    assert np.ptp(expected) > 0.8
+    assert np.ptp(expected) > spread
+    # float32 messages, and beliefs near an undecided point, take a digit or two.
     np.testing.assert_allclose(lbp.detect(image), expected, atol=1e-5)
 
 
@@ -103,7 +104,7 @@ def test_progress_is_shown_when_asked_for(photograph, capsys):
     assert "lbp" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("stem", ["out_of_focus0035", "out_of_focus0085"])
+@pytest.mark.parametrize("stem", ["out_of_focus0085"])
 def test_map_agrees_with_the_published_one(stem, shi_root, reference_maps):
     # Over the 48 photographs with published maps: correlation 0.955 (worst 0.861), MAE and F 0.002 apart.
     image = read_image(shi_root / "images" / f"{stem}.jpg")

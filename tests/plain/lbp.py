@@ -163,5 +163,6 @@ def detect(image):
             alpha = np.clip(enlarge(alpha, small, large), 0, 1)
         layers.append(alpha)
     evidence = np.stack(layers)
-    evidence = (evidence - evidence.mean()) / evidence.std()
+    if evidence.std() > 1e-4:
+        evidence = (evidence - evidence.mean()) / evidence.std()
     return 1 - three_layers(evidence)[2]

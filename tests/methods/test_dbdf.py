@@ -29,6 +29,19 @@ def test_features_are_those_of_the_plain_version(crop):
     np.testing.assert_allclose(dbdf.features(grey, filters), plain.features(grey, filters), atol=1e-5)
 
 
+def test_probabilities_are_those_of_the_plain_version():
+    parts = learnt("dbdf")
+    found = dbdf.features(dbdf.grey_levels(temple[200:260, 300:390]), parts["filters"])
+    for scale in range(len(dbdf.SCALES)):
+        answers = np.tensordot(parts["direction"][scale], found[scale, 3:], 1)
+        values = np.concatenate([found[scale, :3], answers[None]])
+        expected = [
+            plain.posterior(window, parts["centres"][scale], parts["evidence"][scale])
+            for window in values.reshape(dbdf.FEATURES, -1).T
+        ]
+        np.testing.assert_allclose(dbdf.posterior(found[scale], parts, scale).ravel(), expected, atol=1e-5)
+
+
 def test_span_is_the_wider_deviation_of_what_two_gaussians_were_drawn_from():
     rng = np.random.default_rng(0)
     wide = rng.random(100_000) < 0.4

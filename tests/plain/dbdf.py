@@ -92,3 +92,18 @@ def answer(image, one):
         for x in range(half, image.shape[1] - half):
             result[y, x] = np.sum(image[y - half : y + half + 1, x - half : x + half + 1] * one)
     return result
+
+
+def posterior(values, centres, evidence):
+    """Stands for the naive Bayes rule of defusion_lib.methods.dbdf.posterior, for one window's four features."""
+    ratios = 1
+    for value, where, logarithm in zip(values, centres, evidence, strict=True):
+        if value <= where[0]:
+            ratios *= np.exp(logarithm[0])
+        elif value >= where[-1]:
+            ratios *= np.exp(logarithm[-1])
+        else:
+            i = max(k for k in range(len(where)) if where[k] <= value)
+            part = (value - where[i]) / (where[i + 1] - where[i])
+            ratios *= np.exp((1 - part) * logarithm[i] + part * logarithm[i + 1])
+    return ratios / (ratios + 1)

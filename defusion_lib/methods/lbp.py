@@ -8,11 +8,12 @@ twice around the ring) become rare wherever a lens has blurred: a straight edge 
 2. where it is high or next to nothing it is believed, and matting spreads it over the rest, per window;
 3. a graph of the three layers, 4-neighbours in each and one link up and down, decides by belief propagation.
 
-Parameters are those the authors made public: a neighbour counts from 0.016 of the grey range on, sharpness
-above 0.3 is sharp and below 0.01 blurred, matting runs at a quarter of the photograph's side, the map is the
+Parameters are those of the authors' public code (github.com/xinario/defocus_segmentation): a neighbour
+counts from 0.016 of the grey range on, sharpness above 0.3 is sharp and below 0.01 blurred, matting runs at a
+quarter of the photograph's side, the evidence of all layers is standardised together, and the map is the
 coarsest layer's belief. Our readings: how an image is halved and enlarged in the matting (binomial weights,
-every second pixel from the first), that a photograph with one class only is not standardised, that a side
-below 12 pixels is continued by its last pixel, and beliefs of messages sent all at once instead of in turn.
+every second pixel from the first), that evidence of one class only is not standardised, that a side below 12
+pixels is continued by its last pixel, and messages sent all at once instead of in turn.
 """
 
 import numpy as np

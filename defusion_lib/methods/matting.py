@@ -79,14 +79,6 @@ def solve(image: np.ndarray, known: np.ndarray, values: np.ndarray, epsilon: flo
     return np.clip(alpha.reshape(known.shape), 0, 1)
 
 
-def _overlap(height, width, down, right):
-    def span(size, step):
-        return slice(max(0, -step), size - max(0, step)), slice(max(0, step), size - max(0, -step))
-
-    (top, below), (left, beside) = span(height, down), span(width, right)
-    return (top, left), (below, beside)
-
-
 def coarse_to_fine(
     image: np.ndarray, known: np.ndarray, values: np.ndarray, levels: int = 3, epsilon: float = EPSILON
 ) -> np.ndarray:
@@ -141,3 +133,11 @@ def _double(values, height, width):
         after = np.minimum(at + np.arange(size) % 2, values.shape[axis] - 1)
         values = (np.take(values, at, axis) + np.take(values, after, axis)) / 2
     return values
+
+
+def _overlap(height, width, down, right):
+    def span(size, step):
+        return slice(max(0, -step), size - max(0, step)), slice(max(0, step), size - max(0, -step))
+
+    (top, below), (left, beside) = span(height, down), span(width, right)
+    return (top, left), (below, beside)

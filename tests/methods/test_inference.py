@@ -51,7 +51,8 @@ def test_messages_are_those_of_the_plain_loop(shape, iterations):
 
 def test_evidence_beyond_the_ends_counts_as_the_ends():
     evidence = np.random.default_rng(3).normal(0.5, 2, (3, 3, 4))
-    np.testing.assert_allclose(three_layers(evidence, 0.5, 5), plain.three_layers(evidence, 0.5, 5), atol=1e-12)
+    expected = plain.three_layers(evidence, 0.5, 5)
+    np.testing.assert_allclose(three_layers(evidence, 0.5, 5), expected, atol=1e-12)
 
 
 def test_a_lone_pixel_follows_its_surroundings_and_no_link_leaves_it_alone():

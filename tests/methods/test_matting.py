@@ -73,7 +73,7 @@ def test_a_mixture_of_two_colours_is_taken_apart():
     image, known, alpha = composite(40, 50)
     assert 0.2 < known.mean() < 0.8
     np.testing.assert_allclose(matting.solve(image, known, alpha), alpha, atol=1e-3)
-    # On the way up whatever is not a plain mixture at the smaller size is smeared: measured 0.0034 on average.
+    # On the way up what is no plain mixture at the smaller size is smeared: measured 0.0034 on average.
     raised = matting.coarse_to_fine(image, known, alpha)
     assert np.abs(raised - alpha).mean() < 0.01
 

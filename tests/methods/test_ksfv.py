@@ -16,7 +16,7 @@ temple, flower = load_sample_images().images
 
 
 @pytest.mark.parametrize(
-    "crop", [temple[200:248, 300:364], flower[100:137, 200:241], temple[:1, :5], np.zeros((8, 20, 3), np.uint8)]
+    "crop", [temple[200:232, 300:345], flower[100:128, 200:232], temple[:1, :5], np.zeros((8, 20, 3), np.uint8)]
 )
 def test_features_are_those_of_the_plain_version(crop):
     grey = ksfv.grey_levels(crop)
@@ -90,15 +90,16 @@ def test_a_second_look_finds_the_same():
     np.testing.assert_array_equal(ksfv.detect(temple[:80, :90]), ksfv.detect(temple[:80, :90]))
 
 
-@pytest.mark.parametrize("left", [True, False])
-def test_the_blurred_half_is_marked(left):
-    image = temple[160:320, 240:440].copy()
-    half = np.s_[:, :100] if left else np.s_[:, 100:]
-    image[half] = gaussian_filter(image, (3, 3, 0))[half]
-    found = ksfv.detect(image)
-    blurred = np.zeros(found.shape, bool)
+@pytest.mark.parametrize("half", [np.s_[:, :100], np.s_[:, 100:]], ids=["left", "right"])
+def test_the_blurred_half_is_marked(half):
+    sharp = temple[180:340, 100:300]
+    image = sharp.copy()
+    image[half] = gaussian_filter(sharp, (3, 3, 0))[half]
+    before, after = ksfv.detect(sharp), ksfv.detect(image)
+    blurred = np.zeros(after.shape, bool)
     blurred[half] = True
-    assert found[blurred].mean() > found[~blurred].mean() + 0.2
+    assert after[blurred].mean() > before[blurred].mean() + 0.3
+    assert after[blurred].mean() > after[~blurred].mean() + 0.3
 
 
 def test_no_photograph_for_testing_was_learnt_from():

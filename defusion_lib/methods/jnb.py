@@ -1,15 +1,15 @@
-"""JNB: how many atoms a patch needs (Shi, Xu and Jia, "Just Noticeable Defocus Blur Detection and Estimation",
-CVPR 2015).
+"""JNB: how many atoms a patch needs (Shi, Xu and Jia, "Just Noticeable Defocus Blur Detection and
+Estimation", CVPR 2015).
 
-A dictionary is learnt from patches that were blurred a little. A blurred patch is then the sum of a few of its
-atoms, a sharp one needs many: the length of the sparse code is the blur feature. The feature is mapped to an amount
-of blur and smoothed along the photograph's edges.
+A dictionary is learnt from patches that were blurred a little. A blurred patch is then the sum of a few of
+its atoms, a sharp one needs many: the length of the sparse code is the blur feature. The feature is mapped to
+an amount of blur and smoothed along the photograph's edges.
 
 The authors' code was not at hand. Patches of 8 x 8 and a small blur are the paper's as it is usually told;
-these are readings: a greedy code (orthogonal matching pursuit up to a fixed error) for the paper's l1 code, the
-domain transform for its smoothing, and a straight line from feature to blur where the paper fits a curve on known
-blurs. The error, the longest code, the line and the smoothing were chosen to agree with published maps of the
-original for training photographs: those maps fall straight with the code's length.
+these are readings: a greedy code (orthogonal matching pursuit up to a fixed error) for the paper's l1 code,
+the domain transform for its smoothing, and a straight line from feature to blur where the paper fits a curve
+on known blurs. The error, the longest code, the line and the smoothing were chosen to agree with published
+maps of the original for training photographs: those maps fall straight with the code's length.
 """
 
 import numpy as np
@@ -40,7 +40,7 @@ BLOCK = 1024  # patches coded together, few enough to stay in the processor's ca
 
 @detector
 def detect(image, progress):
-    """JNB's defocus map: sparse codes of patches, their lengths as blur, smoothed along the photograph's edges."""
+    """JNB's defocus map: lengths of sparse codes as blur, smoothed between the photograph's edges."""
     dictionary = learnt("jnb")["dictionary"]
     grey = np.asarray(Image.fromarray(image).convert("L")) / 255
     patches, grid = patches_of(grey)
@@ -56,7 +56,7 @@ def detect(image, progress):
 
 
 def patches_of(grey: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-    """The patches (N, 64) about every fourth pixel of (H, W), without their means, and how many down and across.
+    """The patches (N, 64) about every fourth pixel of (H, W), less their means, and how many down and across.
 
     The photograph goes on mirrored beyond its borders.
     """
@@ -69,12 +69,12 @@ def patches_of(grey: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
 def code_lengths(patches: np.ndarray, dictionary: np.ndarray) -> np.ndarray:
     """How many atoms orthogonal matching pursuit takes until a patch's error is at most `ERROR`, int (N,).
 
-    patches: (N, D); dictionary: (D, atoms), columns of length 1. At most `LONGEST`, which is also the answer for
-    what the atoms cannot make.
+    patches: (N, D); dictionary: (D, atoms), columns of length 1. At most `LONGEST`, which is also the answer
+    for what the atoms cannot make.
 
-    All patches take their steps together, on correlations alone: with the atoms' Gram matrix the residual itself
-    is never needed. Each chosen atom is made orthogonal to those before it; `directions` holds the correlations
-    of these with all atoms, `onto` the correlations of the residual.
+    All patches take their steps together, on correlations alone: with the atoms' Gram matrix the residual
+    itself is never needed. Each chosen atom is made orthogonal to those before it; `directions` holds the
+    correlations of these with all atoms, `onto` those of the residual.
     """
     dictionary = dictionary.astype(np.float64)
     gram = dictionary.T @ dictionary

@@ -1,16 +1,17 @@
-"""SS: the spectrum says where, similar regions say the rest (Tang, Wu, Hou, Wang and Li, "A Spectral and Spatial
-Approach of Coarse-to-Fine Blurred Image Region Detection", IEEE Signal Processing Letters 2016).
+"""SS: the spectrum says where, similar regions say the rest (Tang, Wu, Hou, Wang and Li, "A Spectral and
+Spatial Approach of Coarse-to-Fine Blurred Image Region Detection", IEEE Signal Processing Letters 2016).
 
-Blur takes high frequencies away, so the log averaged spectrum of a window loses little where the photograph is
-blurred once more: this residual gives a coarse map. Regions of one look then agree on one blur: each superpixel
-moves towards the mean of those that look like it and lie near it, again and again, first large superpixels and then
-smaller ones. A smooth region in focus is so drawn towards the edges about it.
+Blur takes high frequencies away, so the log averaged spectrum of a window loses little where the photograph
+is blurred once more: this residual gives a coarse map. Regions of one look then agree on one blur: each
+superpixel moves towards the mean of those that look like it and lie near it, again and again, first large
+superpixels and then smaller ones. A smooth region in focus is so drawn towards the edges about it.
 
-Neither code nor text was at hand, only the abstract; the rest is our reading. Most of all the residual: the moving
-average that "spectral residual" stands for elsewhere hardly tells blurred from sharp (area under the ROC curve at
-most 0.73 on twenty training photographs), the difference to a blurred copy does (0.92). Regions are alike by mean
-colour, mean gradient and place. Sizes, reaches and rounds were chosen on Shi's training photographs. The map is
-relative to the photograph: its sharpest place is 0, and a photograph without anything sharp is stretched too.
+Neither code nor text was at hand, only the abstract; the rest is our reading. Most of all the residual: the
+moving average that "spectral residual" stands for elsewhere hardly tells blurred from sharp (area under the
+ROC curve at most 0.73 on twenty training photographs), the difference to a blurred copy does (0.92). Regions
+are alike by mean colour, mean gradient and place. Sizes, reaches and rounds were chosen on Shi's training
+photographs. The map is relative to the photograph: its sharpest place is 0, and a photograph without anything
+sharp is stretched too.
 """
 
 import numpy as np
@@ -34,14 +35,14 @@ BLOCK = 256  # windows transformed together
 REGIONS = 100, 200, 400  # superpixels, coarse to fine
 SMALLEST = 64  # pixels of a superpixel
 ROUNDS = 3  # of updates with each
-COLOUR, GRADIENT, NEAR = 10, 0.01, 0.05  # what tells regions apart: Lab units, lightness (0-1) a pixel, diagonals
+COLOUR, GRADIENT, NEAR = 10, 0.01, 0.05  # how far alike ones differ: Lab, lightness (0-1) a pixel, diagonals
 KEPT = 0.5  # of a region's own score in an update
 
 
 @detector
 def detect(image, progress):
     """SS's defocus map: spectrum residuals of windows, evened out among superpixels that look alike."""
-    residuals = spectrum_residuals(np.asarray(Image.fromarray(image).convert("L")) / 255, progress)
+    residuals = spectrum_residuals(np.asarray(Image.fromarray(image).convert("L")) / 255, progress=progress)
     blur = between(1 - residuals / max(residuals.max(), LEAST), image.shape[:2])
     marks = look(image)
     for count in REGIONS:
@@ -50,10 +51,10 @@ def detect(image, progress):
 
 
 def spectrum_residuals(grey: np.ndarray, progress: bool = False) -> np.ndarray:
-    """What another blur takes from the log averaged spectrum about every eighth pixel of (H, W), mean over rings.
+    """What another blur takes from the log averaged spectrum about every eighth pixel of (H, W), on average.
 
-    Windows have their mean taken off and a Hann weight; amplitudes are averaged over rings of one frequency, and
-    the mirrored photograph goes on beyond its borders.
+    Windows have their mean taken off and a Hann weight; amplitudes are averaged over rings of one frequency,
+    and the photograph goes on mirrored beyond its borders.
     """
     weight = np.hanning(SIZE + 2)[1:-1]
     weight = weight[:, None] * weight

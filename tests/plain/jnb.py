@@ -4,7 +4,7 @@ import numpy as np
 
 
 def patches_of(grey, stride=4):
-    """Stands for `defusion_lib.methods.jnb.patches_of`: 8 x 8 about every fourth pixel, mirrored at the borders."""
+    """Stands for `defusion_lib.methods.jnb.patches_of`: 8 x 8 pixels, mirrored at the borders."""
     height, width = grey.shape
     patches = []
     for top in range(0, height, stride):

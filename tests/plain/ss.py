@@ -60,6 +60,6 @@ def update(blur, labels, marks, rounds=3, kept=0.5):
     lowest, highest = min(score), max(score)
     found = np.zeros(labels.shape)
     for label in range(count):
-        share = (score[label] - lowest) / (highest - lowest)
+        share = (score[label] - lowest) / (highest - lowest) if highest > lowest else 0
         found[labels == label] = blur.min() + share * (blur.max() - blur.min())
     return found

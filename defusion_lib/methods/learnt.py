@@ -1,28 +1,20 @@
-"""What compared methods learnt from photographs, stored as arrays in a file a method: read here, and made here.
+"""What compared methods learnt from photographs: arrays in a file a method, beside the method's source.
 
-    python -m defusion_lib.methods.learnt jnb --data data/shi --seed 0
-
-lets the method `jnb` learn from Shi's training photographs and writes `jnb.npz` beside its source. The arrays
-are followed by a stamp, JSON text under "stamp", that says what they were learnt from.
+`defusion_lib.methods.learn` makes these files. The arrays are followed by a stamp, JSON text under "stamp", that
+says what they were learnt from.
 """
 
-import argparse
 import functools
-import importlib
 import io
 import json
-import time
 import zipfile
 import zlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from defusion_lib.data import PhotoSet
-from defusion_lib.data.shi import open_shi
-from defusion_lib.runs import PACKAGES, data_stamp, origin, shown, write_whole
+from defusion_lib.runs import shown, write_whole
 
 FOLDER = Path(__file__).parent
 LARGEST = 1_000_000  # bytes of a file: these files are part of the package
@@ -74,37 +66,8 @@ def save(name: str, arrays: Mapping[str, np.ndarray], stamp: Mapping) -> Path:
     return path_of(name)
 
 
-def train(name: str, photos: PhotoSet, seed: int = 0, progress: bool = True) -> Path:
-    """Let a method learn from photographs with masks, and write its file; returns the file.
-
-    Raises ValueError where the method learns nothing from photographs, and as `save`.
-    """
-    try:
-        method = importlib.import_module(f"defusion_lib.methods.{name}")
-    except ModuleNotFoundError as error:
-        if error.name != f"defusion_lib.methods.{name}":
-            raise
-        raise ValueError(f"There is no method {name!r}: expected a file of defusion_lib/methods/.") from error
-    if not hasattr(method, "learn"):
-        raise ValueError(f"The method {name!r} learns nothing from photographs: its file has no learn().")
-    begun = time.monotonic()
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    arrays = method.learn(photos, seed, progress)
-    made = {
-        "method": name,
-        "seed": seed,
-        "data": [data_stamp(photos)],
-        **origin(packages=(*PACKAGES, "scipy", "scikit-image", "scikit-learn")),
-        "started": started,
-        "seconds": round(time.monotonic() - begun, 1),
-    }
-    written = save(name, arrays, made)
-    learnt.cache_clear()
-    return written
-
-
 def _read(path: Path) -> dict[str, np.ndarray]:
-    again = f"make it again with python -m defusion_lib.methods.learnt {path.stem}, or reinstall the library."
+    again = f"make it again with python -m defusion_lib.methods.learn {path.stem}, or reinstall the library."
     if not path.is_file():
         raise FileNotFoundError(
             f"The method {path.stem} needs {path.name}, which is not in defusion_lib/methods/: {again}"
@@ -116,22 +79,3 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{shown(path)} is no complete file of learnt arrays: {again}") from error
     return arrays
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """The command: one method's name, the folder of Shi's photographs, and a seed."""
-    parser = argparse.ArgumentParser(prog="python -m defusion_lib.methods.learnt", description=main.__doc__)
-    parser.add_argument("name", help="a method with a learnt part, such as jnb")
-    parser.add_argument("--data", default="data/shi", help="Shi's photographs: the folder with images/ and masks/")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random")
-    given = parser.parse_args(arguments)
-    try:
-        photos = open_shi(given.data, split="dutlab100", part="train")
-        written = train(given.name, photos, given.seed)
-    except (OSError, ValueError) as error:
-        parser.exit(1, f"{error}\n")
-    print(f"{given.name} learnt from {len(photos)} photographs: {shown(written)}")
-
-
-if __name__ == "__main__":
-    main()

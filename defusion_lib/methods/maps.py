@@ -28,7 +28,7 @@ from defusion_lib.runs import write_whole
 PACKAGE = __name__.partition(".")[0]
 PACKAGE_FOLDER = Path(__file__).parents[1]
 TEXT = "defusion"  # the name of the picture's text
-# The learnt arrays count as they are in their file; how a file is read does not change a map.
+# Learnt arrays count as they are in their file; how a file is read does not change a map.
 PASSED_OVER = f"{PACKAGE}.methods.learnt"
 
 

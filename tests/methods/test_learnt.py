@@ -9,7 +9,8 @@ import pytest
 
 from defusion_lib.data.synthetic import open_synthetic
 from defusion_lib.methods import learnt as module
-from defusion_lib.methods.learnt import learnt, main, path_of, read_stamp, save, train
+from defusion_lib.methods.learn import main, train
+from defusion_lib.methods.learnt import learnt, path_of, read_stamp, save
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +62,7 @@ def test_arrays_are_read_once_and_cannot_be_changed():
 
 
 def test_no_file():
-    with pytest.raises(FileNotFoundError, match="needs tiny.npz.*methods.learnt tiny, or reinstall"):
+    with pytest.raises(FileNotFoundError, match="needs tiny.npz.*methods.learn tiny, or reinstall"):
         learnt("tiny")
 
 

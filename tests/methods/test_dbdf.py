@@ -131,10 +131,11 @@ def test_no_photograph_for_testing_was_learnt_from(reference_maps):
     assert not seen & {path.stem for path in (reference_maps / "dbdf").iterdir()}
 
 
-def test_it_resembles_the_authors_map(shi_root, reference_maps):
-    stem = "out_of_focus0005"
+# The best one and one beside the median of the 48 photographs with a published map: 0.970 and 0.781 were measured.
+@pytest.mark.parametrize(("stem", "correlation"), [("out_of_focus0005", 0.95), ("out_of_focus0089", 0.76)])
+def test_it_resembles_the_authors_map(shi_root, reference_maps, stem, correlation):
     photo = read_photo(stem, shi_root / f"images/{stem}.jpg", shi_root / f"masks/{stem}.png", white="blurred")
     with Image.open(reference_maps / f"dbdf/{stem}.jpg") as file:
         theirs = np.asarray(file.convert("L"), float)
     found = dbdf.detect(photo.image)
-    assert np.corrcoef(found.ravel(), theirs.ravel())[0, 1] > 0.8
+    assert np.corrcoef(found.ravel(), theirs.ravel())[0, 1] > correlation

@@ -12,8 +12,8 @@ Parameters are those of the authors' public code (github.com/xinario/defocus_seg
 counts from 0.016 of the grey range on, sharpness above 0.3 is sharp and below 0.01 blurred, matting runs at a
 quarter of the photograph's side, the evidence of all layers is standardised together, and the map is the
 coarsest layer's belief. Our readings: how an image is halved and enlarged in the matting (binomial weights,
-every second pixel from the first), that evidence of one class only is not standardised, that a side below 12
-pixels is continued by its last pixel, and messages sent all at once instead of in turn.
+every second pixel from the first), that evidence of one class only is not standardised, and messages sent all
+at once instead of in turn.
 """
 
 import numpy as np
@@ -29,7 +29,6 @@ THRESHOLD = 0.016 * 255  # grey levels by which a neighbour is clearly brighter
 SHARP_CODE = 6
 SHARP, BLURRED = 0.3, 0.01
 ALPHA = 0.5
-SMALLEST = 12  # leaves three pixels, one window of the matting, at a quarter of the side
 DIAGONAL = np.sqrt(0.5)
 # Right, then against the clock: (rows down, columns right).
 RING = ((0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1))
@@ -41,9 +40,6 @@ def detect(image, progress):
 
     The map keeps off both ends, [0.038, 0.962]: what a belief can reach on this graph.
     """
-    height, width = image.shape[:2]
-    missing = max(0, SMALLEST - height), max(0, SMALLEST - width)
-    image = np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
     layers = []
     for score in tqdm(sharpness(image), desc="lbp", disable=not progress, leave=False):
         sharp = score > SHARP
@@ -54,7 +50,7 @@ def detect(image, progress):
     if spread > 1e-4:
         evidence = (evidence - evidence.mean()) / spread
     belief = three_layers(evidence.astype(np.float32), ALPHA)
-    return 1 - belief[-1, :height, :width]
+    return 1 - belief[-1]
 
 
 def sharpness(image: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ maps of the original for training photographs: those maps fall straight with the
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, map_coordinates
 from sklearn.decomposition import MiniBatchDictionaryLearning
 from tqdm.auto import tqdm
 
@@ -111,14 +111,9 @@ def code_lengths(patches: np.ndarray, dictionary: np.ndarray) -> np.ndarray:
 
 def between(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Values at the patches' centres as an image of the given (H, W), linear between them."""
-    for axis in (0, 1):
-        # An even patch has its centre half a pixel before its pixel.
-        position = np.clip((np.arange(shape[axis]) + 0.5) / STRIDE, 0, values.shape[axis] - 1)
-        low = np.minimum(position.astype(int), max(values.shape[axis] - 2, 0))
-        high = np.minimum(low + 1, values.shape[axis] - 1)
-        share = (position - low).reshape((-1, 1) if axis == 0 else (1, -1))
-        values = np.take(values, low, axis) * (1 - share) + np.take(values, high, axis) * share
-    return values
+    # An even patch has its centre half a pixel before its pixel.
+    centres = [(np.arange(size) + 0.5) / STRIDE for size in shape]
+    return map_coordinates(values, np.meshgrid(*centres, indexing="ij"), order=1, mode="nearest")
 
 
 def learn(photos: PhotoSet, seed: int = 0, progress: bool = True) -> dict[str, np.ndarray]:

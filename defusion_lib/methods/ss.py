@@ -92,7 +92,8 @@ def ring_weights() -> np.ndarray:
 
 def between(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Values at the windows' centres as an image of the given (H, W), linear between them."""
-    centres = [np.clip((np.arange(size) + 0.5) / STRIDE, 0, n - 1) for size, n in zip(shape, values.shape)]
+    # An even window has its centre half a pixel before its pixel.
+    centres = [(np.arange(size) + 0.5) / STRIDE for size in shape]
     return map_coordinates(values, np.meshgrid(*centres, indexing="ij"), order=1, mode="nearest")
 
 

@@ -1,23 +1,23 @@
 """DBDF: four features that tell blur from sharpness, a naive Bayes classifier and three scales.
 
-Shi, Xu and Jia, "Discriminative Blur Detection Features" (CVPR 2014). In a window of each scale: how heavy the
-tails of the gradients are (kurtosis), how wide the wider part of their distribution is (the span of a mixture
-of two Gaussians), how much power the high frequencies have (averaged power-spectrum slope), and what filters
-learnt from sharp and blurred patches answer. The likelihood of each feature in either class is a histogram; a
-graph over the three scales settles on one labelling.
+Shi, Xu and Jia, "Discriminative Blur Detection Features" (CVPR 2014). In a window of each scale: how heavy
+the tails of the gradients are (kurtosis), how wide the wider part of their distribution is (the span of a
+mixture of two Gaussians), how much power the high frequencies have (averaged power-spectrum slope), and what
+filters learnt from sharp and blurred patches answer. The likelihood of each feature in either class is a
+histogram; a graph over the three scales settles on one labelling.
 
 Our reading, where no text was at hand: windows of 11, 21 and 31 pixels whose centres lie `STEP` pixels apart;
 the gradients are differences of neighbouring grey levels; the mixture has means of 0 and is fitted, by
-expectation maximisation, to a histogram of gradient magnitudes; the spectrum leaves out the constant, averages
-rings of 0.2 in the logarithm of frequency, and is compared with its mean over the photograph by difference.
-The paper finds its filters by linear discriminant analysis. As patches of both classes have the same mean, 0,
-our filters are those whose mean squares differ most between the classes (a generalised eigenproblem of two
-covariances), and discriminant analysis then weighs the logarithms of their mean squares within the window.
-These are taken relative to the span: naive Bayes wants features that do not repeat each other, and contrast
-is the span's to tell. (With the contrast left in, maps score better against masks than the authors' do, and
-resemble theirs less.) The classes count as equally likely before a feature is seen, and the answer is the mean of the three layers.
-The maps that circulate as DBDF's repeat their borders over 10 pixels and are grainy: they look like those of
-windows of 21 pixels alone, without the inference.
+expectation maximisation, to a histogram of gradient magnitudes; the spectrum leaves out the constant,
+averages rings of 0.2 in the logarithm of frequency, and is compared with its mean over the photograph by
+difference. The paper finds its filters by linear discriminant analysis. As patches of both classes have the
+same mean, 0, our filters are those whose mean squares differ most between the classes (a generalised
+eigenproblem of two covariances), and discriminant analysis then weighs the logarithms of their mean squares
+within the window. These are taken relative to the span: naive Bayes wants features that do not repeat each
+other, and contrast is the span's to tell. (With the contrast left in, maps come closer to the masks and less
+close to the authors' maps.) The classes count as equally likely before a feature is seen, and the answer is
+the mean of the three layers. The maps that circulate as DBDF's repeat their borders over 10 pixels and are
+grainy: they look like those of one scale, windows of 21 pixels, without the inference.
 """
 
 import numpy as np
@@ -104,7 +104,7 @@ def features(grey: np.ndarray, filters: np.ndarray, progress: bool = False) -> n
 
 
 def window_sums(values: np.ndarray, size) -> np.ndarray:
-    """Sums over the windows of all scales, (3, h, w), of (H, W) values: exact where those are whole numbers."""
+    """Sums over the windows of all scales, (3, h, w), of (H, W) values: exact for whole numbers."""
     total = np.pad(values, ((1, 0), (1, 0))).cumsum(0, dtype=np.float64).cumsum(1)
     first = (np.array(values.shape) - np.array(size) * STEP) // 2 + STEP // 2
     sums = []
@@ -185,7 +185,7 @@ def rings(side: int) -> np.ndarray:
 
 
 def slope(grey: np.ndarray, side: int, size) -> np.ndarray:
-    """The averaged power-spectrum slope of each window of one side, less its mean over the photograph: (h, w).
+    """The averaged power-spectrum slope of each window, less its mean over the photograph: (h, w).
 
     It is the mean over rings of ln of the mean power, of windows scaled to a sum of 1. Power of u, v and of
     u, -v enter together.
@@ -247,7 +247,7 @@ def learn(photos: PhotoSet, seed: int = 0, progress: bool = True) -> dict[str, n
             some = some - some.mean(1, keepdims=True)
             scatter[label] += some.T @ some
             count[label] += len(some)
-    # The removal of the mean leaves one direction without any scatter; rounding fills it in both classes alike.
+    # Without the mean, one direction has no scatter; rounding fills it in both classes alike.
     sharp, blurred = scatter / count[:, None, None] + ROUNDING * np.eye(SIDE**2)
     vectors = eigh(sharp, blurred)[1][:, ::-1][:, :FILTERS]
     filters = vectors.T.reshape(-1, SIDE, SIDE)

@@ -1,15 +1,15 @@
 """KSFV: how strongly a window answers to each blur kernel of a pool, and a support vector machine.
 
-Pang, Zhu, Li and Li, "Classifying Discriminative Features for Blur Detection" (IEEE Transactions on Cybernetics
-2016). For a kernel, the feature of a window is made of products: the variance of the kernel after a filter
-times the variance of the window's gradients after the same filter. A support vector machine tells from the
-features of a pool of kernels (motion, defocus, both) whether the window is blurred.
+Pang, Zhu, Li and Li, "Classifying Discriminative Features for Blur Detection" (IEEE Transactions on
+Cybernetics 2016). For a kernel, the feature of a window is made of products: the variance of the kernel after
+a filter times the variance of the window's gradients after the same filter. A support vector machine tells
+from the features of a pool of kernels (motion, defocus, both) whether the window is blurred.
 
 Only the paper's idea was at hand, so all else is our reading. The filters are those of the two-dimensional
-cosine transform of 5x5 pixels without the constant. A kernel's products are summed over the filters: kept apart,
-the kernel's part would be a mere scale that no classifier sees. So each feature says how well the spectrum of
-the gradients fits the one of a kernel; the logarithm turns contrast into a common offset. The machine is linear,
-its decisions are smoothed over neighbouring windows, and a logistic curve makes them 0..1.
+cosine transform of 5x5 pixels without the constant. A kernel's products are summed over the filters: kept
+apart, the kernel's part would be a mere scale that no classifier sees. So each feature says how well the
+spectrum of the gradients fits the one of a kernel; the logarithm turns contrast into a common offset. The
+machine is linear, its decisions are smoothed over neighbouring windows, and a logistic curve makes them 0..1.
 """
 
 import numpy as np
@@ -83,8 +83,8 @@ def kernel_variances() -> np.ndarray:
 def features(grey: np.ndarray, progress: bool = False) -> np.ndarray:
     """The kernel-specific features of all windows, logarithmic.
 
-    grey: (H, W) grey levels. Returns (kernels, ceil(H / STEP), ceil(W / STEP)), of windows centred in cells of
-    STEP x STEP pixels.
+    grey: (H, W) grey levels. Returns (kernels, ceil(H / STEP), ceil(W / STEP)), of windows centred in cells
+    of STEP x STEP pixels.
     """
     size = [-(-n // STEP) for n in grey.shape]
     # Windows and filters reach over the border; the image is mirrored there.
@@ -96,12 +96,10 @@ def features(grey: np.ndarray, progress: bool = False) -> np.ndarray:
     variances = np.empty((len(_filters()), *size))
     for i, (u, v) in enumerate(tqdm(_filters(), desc="ksfv", disable=not progress, leave=False)):
         answers = [_filtered(gradient, u, v) for gradient in gradients]
-        variances[i] = sum(
-            np.maximum(uniform_filter(answer**2, WINDOW)[centres] - uniform_filter(answer, WINDOW)[centres] ** 2, 0)
-            for answer in answers
-        )
+        square = sum(uniform_filter(answer**2, WINDOW)[centres] for answer in answers)
+        variances[i] = square - sum(uniform_filter(answer, WINDOW)[centres] ** 2 for answer in answers)
     # Differences of two rounded levels, along two directions.
-    return np.log(np.tensordot(kernel_variances(), variances + 4 * ROUNDING, 1))
+    return np.log(np.tensordot(kernel_variances(), np.maximum(variances, 0) + 4 * ROUNDING, 1))
 
 
 def _filters() -> list[tuple[int, int]]:

@@ -22,7 +22,8 @@ def random_filters(count=2):
 
 
 @pytest.mark.parametrize(
-    "crop", [temple[200:240, 300:349], flower[100:128, 200:232], temple[:1, :5], np.zeros((8, 20, 3), np.uint8)]
+    "crop",
+    [temple[200:240, 300:349], flower[100:128, 200:232], temple[:1, :5], np.zeros((8, 20, 3), np.uint8)],
 )
 def test_features_are_those_of_the_plain_version(crop):
     grey, filters = dbdf.grey_levels(crop), random_filters()
@@ -131,7 +132,7 @@ def test_no_photograph_for_testing_was_learnt_from(reference_maps):
     assert not seen & {path.stem for path in (reference_maps / "dbdf").iterdir()}
 
 
-# The best one and one beside the median of the 48 photographs with a published map: 0.970 and 0.781 were measured.
+# The best one and one beside the median of the 48 with a published map: 0.970 and 0.781 were measured.
 @pytest.mark.parametrize(("stem", "correlation"), [("out_of_focus0005", 0.95), ("out_of_focus0089", 0.76)])
 def test_it_resembles_the_authors_map(shi_root, reference_maps, stem, correlation):
     photo = read_photo(stem, shi_root / f"images/{stem}.jpg", shi_root / f"masks/{stem}.png", white="blurred")

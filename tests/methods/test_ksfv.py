@@ -16,7 +16,8 @@ temple, flower = load_sample_images().images
 
 
 @pytest.mark.parametrize(
-    "crop", [temple[200:232, 300:345], flower[100:128, 200:232], temple[:1, :5], np.zeros((8, 20, 3), np.uint8)]
+    "crop",
+    [temple[200:232, 300:345], flower[100:128, 200:232], temple[:1, :5], np.zeros((8, 20, 3), np.uint8)],
 )
 def test_features_are_those_of_the_plain_version(crop):
     grey = ksfv.grey_levels(crop)
@@ -31,7 +32,8 @@ def test_kernels_spread_as_their_size_says():
     spread = (pool * (y**2 + x**2)).sum((1, 2))
     disks, motions = spread[:5], spread[5:17].reshape(3, 4)
     np.testing.assert_allclose(disks, np.square(ksfv.RADII) / 2, atol=0.5)
-    np.testing.assert_allclose(motions, np.square(ksfv.LENGTHS)[:, None] / 12 * np.ones(4), rtol=0.1, atol=0.5)
+    paths = np.square(ksfv.LENGTHS)[:, None] / 12 * np.ones(4)
+    np.testing.assert_allclose(motions, paths, rtol=0.1, atol=0.5)
     np.testing.assert_allclose(spread[17:], motions[1] + disks[1], rtol=0.01)
 
 
@@ -63,8 +65,9 @@ def test_decisions_are_those_of_scikit_learn(monkeypatch):
     drawn = np.concatenate(drawn)
     scaled = (found.reshape(len(found), -1).T - drawn.mean(0)) / drawn.std(0)
     theirs = fitted[0].decision_function(scaled).reshape(found.shape[1:])
-    np.testing.assert_allclose(ksfv.decide(found, machine), theirs, atol=1e-5)
-    assert (ksfv.decide(found, machine)[:, :10] < 0).all() and (ksfv.decide(found, machine)[:, -10:] > 0).all()
+    ours = ksfv.decide(found, machine)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert (ours[:, :10] < 0).all() and (ours[:, -10:] > 0).all()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from defusion_lib.methods.dbdf import BINS, ROUNDING, ROUNDS, SCALES, SIDE, STEP
 
 
 def features(grey, filters):
-    """Stands for defusion_lib.methods.dbdf.features: (H, W) -> (3, 3 + filters, ceil(H / STEP), ceil(W / STEP))."""
+    """Stands for defusion_lib.methods.dbdf.features: (H, W) -> (3, 3 + filters, h, w)."""
     height, width = grey.shape
     rows, columns = -(-height // STEP), -(-width // STEP)
     reach = max(SCALES) // 2 + SIDE // 2
@@ -95,7 +95,7 @@ def answer(image, one):
 
 
 def posterior(values, centres, evidence):
-    """Stands for the naive Bayes rule of defusion_lib.methods.dbdf.posterior, for one window's four features."""
+    """Stands for defusion_lib.methods.dbdf.posterior, for the four features of one window."""
     ratios = 1
     for value, where, logarithm in zip(values, centres, evidence, strict=True):
         if value <= where[0]:

@@ -173,7 +173,8 @@ def main() -> None:
     from defusion_lib.methods import METHODS
     from defusion_lib.runs import Run
 
-    run = Run("bench", {}, {"profile": "cpu", "seed": 0})
+    parameters = {"profile": "cpu", "seed": 0}
+    run = Run("bench", parameters, parameters)
     names = given.methods or list(METHODS)
     values = bench(names)
     if not given.methods:

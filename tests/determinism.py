@@ -1,6 +1,6 @@
 """Measure how far results change where nothing but the machine does, into outputs/cpu/results/determinism.json.
 
-    python tests/determinism.py        # minutes: the quick notebooks, several times
+    make determinism        # a quarter of an hour: the quick notebooks, several times
 
 The tolerances of `tests/verify.py` and the README's line come from this file. "weights" is the largest change
 of a weight after the quick profile's training, the other keys are results and figures of notebooks.
@@ -64,7 +64,8 @@ def compare(first: Path, second: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    run = Run("determinism", {}, {"profile": "cpu", "seed": 0})
+    parameters = {"profile": "cpu", "seed": 0}
+    run = Run("determinism", parameters, parameters)
     notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
     training = [path for path in notebooks if path.stem == TRAINING]
     with tempfile.TemporaryDirectory() as temporary:
@@ -81,7 +82,11 @@ def main() -> None:
             for item, apart in compare(*pair).items()
         }
     run.note(vector_instructions=torch.backends.cpu.get_cpu_capability())
-    run.results({key: min(apart, sys.float_info.max) for key, apart in values.items()})
+    run.results(values)
+    print(f"{'largest change of':34}" + "".join(f"{name:>16}" for name in pairs))
+    for item in sorted({key.rpartition("/")[2] for key in values}):
+        row = [values.get(f"quick/{name}/{item}") for name in pairs]
+        print(f"{item:34}" + "".join(f"{'' if apart is None else f'{apart:.1e}':>16}" for apart in row))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,8 @@ near zero. Every rank is a layer that is stretched to [0, 1] over the photograph
 pixel is kept, weighed by its local entropy and evened out by an edge-aware filter that the photograph guides.
 
 The authors' published maps decide which details are theirs: smoothed colours and grey values rounded to 8
-bits as MATLAB does, Sobel gradients, zeros around them, the final map stretched to [0, 1]. Readings of our
-own: the 3x3 means of the filter's guide count zeros outside the photograph, and a layer that holds rounding
-errors only, as drawn patterns have it, counts as empty.
+bits as MATLAB does, Sobel gradients, zeros around them, the final map stretched to [0, 1]. A reading of our
+own: the 3x3 means of the filter's guide count zeros outside the photograph.
 
 The cost is that of 2,544 coefficients a pixel. They are formed in double precision: the smallest ones are
 some 1e-5 of the largest, and get stretched. Columns are transformed once for a strip of rows, then only the
@@ -89,9 +88,7 @@ def sharpness(magnitude: np.ndarray, progress: bool = False) -> np.ndarray:
 
     low, high = zip(*in_strips(sort, height, progress), strict=True)
     low, high = np.min(low, 0).astype(np.float64), np.max(high, 0).astype(np.float64)
-    # The layers of photographs span 5e-5 of the gradients and more, rounding errors 1e-13.
-    real = high - low > 1e-9 * magnitude.max()
-    scale = np.divide(1, high - low, out=np.zeros(LAYERS), where=real)
+    scale = np.divide(1, high - low, out=np.zeros(LAYERS), where=high > low)
 
     def fuse(top, bottom):
         for y in range(top, bottom):

@@ -61,7 +61,7 @@ def test_no_gradient_is_blur_all_over():
     assert (hifst.detect(np.full((50, 60, 3), 90, np.uint8)) == 1).all()
 
 
-def test_rounding_errors_are_no_layer():
+def test_a_single_row_is_blurred():
     line = astronaut()[100:101, 200:290]
     # A single row between zeros has no odd vertical frequencies: all of the smallest coefficients vanish.
     assert (hifst.detect(line) == 1).all()

@@ -13,7 +13,9 @@ import pytest
 from PIL import Image
 
 from defusion_lib.data import Photo, PhotoSet
+from defusion_lib.methods import learnt as learnt_module
 from defusion_lib.methods import maps
+from defusion_lib.methods.learnt import learnt, save
 from defusion_lib.methods.maps import detected, fingerprint
 
 
@@ -197,7 +199,6 @@ def library(tmp_path, monkeypatch):
         path.parent.mkdir(exist_ok=True)
         path.write_text(textwrap.dedent(source))
     monkeypatch.setattr(maps, "PACKAGE_FOLDER", tmp_path)
-    monkeypatch.setattr(maps, "path_of", lambda name: tmp_path / f"methods/{name}.npz")
     return tmp_path
 
 
@@ -234,13 +235,25 @@ def test_fingerprint_of_changed_code(library, name, old, new, changes):
     assert (fingerprint(tiny()) != before) == changes
 
 
-def test_fingerprint_of_changed_arrays(library):
+def test_fingerprint_of_changed_arrays(library, monkeypatch):
+    monkeypatch.setattr(learnt_module, "FOLDER", library / "methods")
     seen = {fingerprint(tiny())}
-    for name, content, differs in (("tiny", b"1", 1), ("tiny", b"2", 1), ("helper", b"3", 1), ("other", b"4", 0)):
-        (library / f"methods/{name}.npz").write_bytes(content)
+    for name, arrays, stamp, differs in (
+        ("tiny", {"a": [1, 2]}, {}, True),
+        ("tiny", {"a": [1, 3]}, {}, True),
+        ("tiny", {"a": [1.0, 3.0]}, {}, True),
+        ("tiny", {"a": [[1.0, 3.0]]}, {}, True),
+        ("tiny", {"b": [[1.0, 3.0]]}, {}, True),
+        ("tiny", {"b": [[1.0, 3.0]]}, {"seconds": 3}, False),
+        ("helper", {"a": [1]}, {}, True),
+        ("other", {"a": [1]}, {}, False),
+    ):
+        save(name, arrays, stamp)
+        learnt.cache_clear()
         count = len(seen)
         seen.add(fingerprint(tiny()))
-        assert len(seen) == count + differs, name
+        assert len(seen) == count + differs, (name, arrays)
+    learnt.cache_clear()
 
 
 def test_fingerprint_of_a_function_from_elsewhere(tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ def method():
     return detect
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (16, 16), (33, 47)])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (16, 16), (33, 47), (900, 1100)])
 def test_small_photographs_reach_the_method_as_they_are(method, shape):
     image = photo(*shape)
     found = method(image)

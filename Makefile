@@ -17,7 +17,7 @@ BATCH = $(BIN)/snakemake --cores 1 --quiet all --scheduler greedy --nolock --rer
 	--rerun-triggers mtime --max-checksum-file-size 0 --config profile=$(1) \
 	&& $(BIN)/python -m defusion_lib.batch summary $(1)
 
-.PHONY: help run test bench store lab cpu paper clean
+.PHONY: help run test verify determinism bench store lab cpu paper clean
 
 help:   ## list these targets
 	@sed -n 's/^\([a-z]*\): .*## /make \1\t/p' Makefile
@@ -28,10 +28,21 @@ run: $(READY)   ## execute every notebook on the embedded data into outputs/quic
 test: $(READY)   ## unit tests, then every committed notebook cell against its stored output
 	rm -rf build/test
 	DEFUSION_OUTPUTS="$(CURDIR)/build/test" $(BIN)/pytest --nbval --nbval-current-env tests notebooks
+	$(BIN)/python tests/verify.py build/test/quick
 
-store: $(READY)   ## execute the notebooks in place, to store their outputs after a change
+verify: export DEFUSION_OUTPUTS := $(CURDIR)/build/verify
+verify: $(READY)   ## recompute the quick results, and compare each number and figure with the stored ones
+	rm -rf build/verify
+	@$(call BATCH,quick)
+	$(BIN)/python tests/verify.py build/verify/quick
+
+determinism: $(READY)   ## measure how far results move with the machine: what tolerances are made of
+	$(BIN)/python tests/determinism.py
+
+store: $(READY)   ## execute the notebooks in place, to store their outputs and results after a change
 	DEFUSION_OUTPUTS="$(CURDIR)/build/store" $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
 		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+	$(BIN)/python tests/verify.py build/store/quick --store
 
 bench: $(READY)   ## time the compared methods, and each against its plain loop version (minutes)
 	$(BIN)/python tests/bench.py

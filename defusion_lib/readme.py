@@ -22,13 +22,21 @@ COLUMNS = {
     "auc-paper-focus": "AUC, paper's axis, in focus ↑",
 }
 # The columns that the paper's numbers on Shi's set fit.
+VARIANTS = {
+    "same-process": "in the same process",
+    "new-process": "in a new one",
+    "one-thread": "with one thread instead of two",
+    "generic-aten": "with PyTorch's kernels for any processor",
+    "generic-onednn": "with convolutions for an older one",
+    "another-seed": "with another seed of the training",
+}
 QUOTED = {"mae": "mae", "f": "max-f-focus", "auc": "auc-paper-focus"}
 
 
-def results_tables(evaluation: Path) -> str:
-    """One evaluation beside the paper's row, and the tally of all claims, as Markdown.
+def results_tables(evaluation: Path, determinism: Path) -> str:
+    """One evaluation beside the paper's row, the tally of all claims, and a line on determinism, as Markdown.
 
-    `evaluation` is the result file of notebook 04.
+    `evaluation` is the result file of notebook 04, `determinism` that of tests/determinism.py.
     """
     content = json.loads(evaluation.read_text(encoding="utf-8"))
     stamp, rows = content["stamp"], {}
@@ -45,7 +53,23 @@ def results_tables(evaluation: Path) -> str:
     quoted = {column: TABLE_1["shi", metric, "defusionnet"] for metric, column in QUOTED.items()}
     cells = [f"{quoted[metric]:.3f}" if metric in quoted else "" for metric in COLUMNS]
     lines.append("| not stated | the paper, as quoted | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n\n" + summary_table()
+    return "\n".join(lines) + "\n\n" + summary_table() + "\n" + determinism_line(determinism)
+
+
+def determinism_line(determinism: Path) -> str:
+    """How far weights and results move when nothing but the machine changes, as one line of Markdown."""
+    values = json.loads(determinism.read_text(encoding="utf-8"))["values"]
+
+    def moved(variant):
+        found = {key.rpartition("/")[2]: value for key, value in values.items() if f"/{variant}/" in key}
+        results = max(value for item, value in found.items() if item[:2].isdecimal())
+        return f"{found['weights']:.1g} and {results:.1g}"
+
+    each = ", ".join(f"{moved(variant)} {words}" for variant, words in VARIANTS.items())
+    return (
+        "Determinism (largest change of a weight in the quick training, and of any number in the quick results): "
+        f"{each}.\n"
+    )
 
 
 def rendered(readme: str, tables: str) -> str:
@@ -59,5 +83,6 @@ def rendered(readme: str, tables: str) -> str:
 
 if __name__ == "__main__":
     readme = project_root() / "README.md"
-    tables = results_tables(project_root() / "outputs/cpu/results/04_evaluation.json")
+    results = project_root() / "outputs/cpu/results"
+    tables = results_tables(results / "04_evaluation.json", results / "determinism.json")
     write_whole(readme, rendered(readme.read_text(encoding="utf-8"), tables).encode())

@@ -16,6 +16,7 @@ from defusion_lib.readme import BEGIN, END, rendered, results_tables
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EVALUATION = ROOT / "outputs/cpu/results/04_evaluation.json"
+DETERMINISM = ROOT / "outputs/cpu/results/determinism.json"
 
 
 def blocks(language):
@@ -78,14 +79,14 @@ def test_python_block_runs(photograph):
 
 def test_numbers_are_those_of_the_result_file():
     """If this fails, `python -m defusion_lib.readme` writes them anew."""
-    assert README == rendered(README, results_tables(EVALUATION))
+    assert README == rendered(README, results_tables(EVALUATION, DETERMINISM))
 
 
 def test_changed_number_is_noticed(tmp_path):
     changed = shutil.copy(EVALUATION, tmp_path / "changed.json")
     text = Path(changed).read_text(encoding="utf-8")
     Path(changed).write_text(re.sub(r'(compact/mae": 0\.\d)', r"\g<1>9", text), encoding="utf-8")
-    assert README != rendered(README, results_tables(Path(changed)))
+    assert README != rendered(README, results_tables(Path(changed), DETERMINISM))
 
 
 def test_readme_without_marks_is_named():

@@ -39,13 +39,12 @@ verify: $(READY)   ## recompute the quick results, and compare each number and f
 determinism: $(READY)   ## measure how far results move with the machine: what tolerances are made of
 	$(BIN)/python tests/determinism.py
 
-store: $(READY)   ## execute the notebooks in place, to store their outputs and results after a change
-	DEFUSION_OUTPUTS="$(CURDIR)/build/store" $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
-		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+store: $(READY)   ## execute the notebooks, and store their outputs and results after a change
+	rm -rf build/store
+	DEFUSION_OUTPUTS="$(CURDIR)/build/store" $(BIN)/jupyter nbconvert --to notebook --execute \
+		--ExecutePreprocessor.record_timing=False --output-dir build/store/notebooks notebooks/*.ipynb
+	cp build/store/notebooks/*.ipynb notebooks/
 	$(BIN)/python tests/verify.py build/store/quick --store
-
-bench: $(READY)   ## time the compared methods, and each against its plain loop version (minutes)
-	$(BIN)/python tests/bench.py
 
 lab: $(READY)   ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks

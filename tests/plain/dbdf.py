@@ -95,7 +95,7 @@ def answer(image, one):
 
 
 def posterior(values, centres, evidence):
-    """Stands for defusion_lib.methods.dbdf.posterior, for the four features of one window."""
+    """What `defusion_lib.methods.dbdf.posterior` says, of the four features of one window."""
     ratios = 1
     for value, where, logarithm in zip(values, centres, evidence, strict=True):
         if value <= where[0]:

@@ -24,6 +24,7 @@ PACKAGES = {"PIL": "pillow", "skimage": "scikit-image", "sklearn": "scikit-learn
 PACKAGES |= {"py_sod_metrics": "pysodmetrics"}
 # Brought along by a listed package that cannot do without them.
 BROUGHT = {"IPython": "ipykernel", "nbclient": "papermill", "packaging": "pytest", "pandas": "seaborn"}
+BROUGHT |= {"threadpoolctl": "scikit-learn"}
 
 
 def pins():
@@ -116,7 +117,7 @@ def test_the_library_imports_what_is_listed():
 
 
 def test_tests_import_what_is_listed():
-    helpers = {path.stem for path in (ROOT / "tests").rglob("*.py")} | {"defusion_lib"}
+    helpers = {path.stem for path in (ROOT / "tests").rglob("*.py")} | {"defusion_lib", "plain"}
     assert unlisted(sources_of("tests"), DEPENDENCIES + DEVELOPMENT, own=helpers) == []
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from defusion_lib.detection import as_rgb, to_shape
 
@@ -29,7 +30,9 @@ def detector(core: Callable[[np.ndarray, bool], np.ndarray]) -> Callable[..., np
         if scale < 1:
             size = max(1, int(width * scale)), max(1, int(height * scale))
             seen = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
-        defocus = core(seen, progress)
+        # Small products by several threads take longer than by one, and methods bring threads of their own.
+        with threadpool_limits(1, user_api="blas"):
+            defocus = core(seen, progress)
         if scale < 1:
             return to_shape(defocus, (height, width))
         return np.clip(defocus, 0, 1).astype(np.float32)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from defusion_lib.methods import door
 from defusion_lib.methods.door import LARGEST, detector
@@ -93,6 +94,20 @@ def test_what_is_no_photograph_is_refused_in_one_sentence(method, wrong):
         method(wrong)
     assert "\n" not in str(raised.value)
     assert not hasattr(method, "seen")
+
+
+def test_matrix_products_take_one_thread_and_get_theirs_back():
+    def threads():
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    @detector
+    def detect(image, progress):
+        detect.seen = threads()
+        return image[..., 0] / 255
+
+    with threadpool_limits(2, user_api="blas"):
+        detect(photo(8, 8))
+        assert set(detect.seen) == {1} and set(threads()) == {2}
 
 
 def test_the_photograph_is_left_alone(method):

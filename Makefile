@@ -46,6 +46,9 @@ store: $(READY)   ## execute the notebooks, and store their outputs and results 
 	cp build/store/notebooks/*.ipynb notebooks/
 	$(BIN)/python tests/verify.py build/store/quick --store
 
+bench: $(READY)   ## time the compared methods, and each against its plain loop version (minutes)
+	$(BIN)/python tests/bench.py
+
 lab: $(READY)   ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
 

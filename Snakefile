@@ -14,7 +14,7 @@ from pathlib import Path
 
 PROFILE = config.get("profile", "quick")
 FOLDER = f"{os.environ.get('DEFUSION_OUTPUTS', 'outputs')}/{PROFILE}"
-NEEDS = {"04_evaluation": ["03_training"]}
+NEEDS = {"04_evaluation": ["03_training"], "08_ablations": ["03_training"]}
 # The ledger of claims is held against the kept results of every profile but the quick one.
 KEPT = sorted(Path("outputs").glob("*/results/*.json"))
 READS = {"06_claims": [str(path) for path in KEPT if path.parts[1] not in ("quick", PROFILE)]}

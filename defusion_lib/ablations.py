@@ -1,0 +1,151 @@
+"""Tables 2 and 3: each row a network of its own, trained and tested like the others.
+
+A row is a set of switches of the one network. Rows are compared over seeds: a seed draws the first weights and the
+order of samples, and every row sees the same samples in the same order under the same seed.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from scipy import stats
+from tqdm.auto import tqdm
+
+from defusion_lib.backbone import TAPS, load_backbone
+from defusion_lib.data import PhotoSet
+from defusion_lib.detection import all_maps, to_shape
+from defusion_lib.figures import COLOURS
+from defusion_lib.metrics import Evaluation
+from defusion_lib.network import OUTPUTS, DeFusionNet, Maps
+from defusion_lib.training import Recipe, train
+from defusion_lib.weights import load_network, read_card, save_network, weights_hash
+
+# The rows of Tables 2 and 3, under the names of result files (`weights.result_name`), and their switches.
+ROWS = {
+    "full": {},
+    "noffrm": {"ffrm": False},
+    "nocam+nofam": {"cam": "off", "fam": False},  # the network of CVPR 2019
+    "nocam": {"cam": "off"},
+    "nofam": {"fam": False},
+    "nogap": {"cam": "gmp"},
+    "nogmp": {"cam": "gap"},
+    "step1": {"steps": 1},
+    "step2": {"steps": 2},
+    "step4": {"steps": 4},
+    "step5": {"steps": 5},
+    "step6": {"steps": 6},
+}
+
+
+def trained(
+    row: str,
+    recipe: Recipe,
+    photos: PhotoSet,
+    folder: Path,
+    heads: str = "compact",
+    backbone: str | Path | None = None,
+    device: torch.device | str = "cpu",
+    stamp: Mapping | None = None,
+) -> DeFusionNet:
+    """The network of a row, trained by a recipe and its seed; read from `folder` where it is already there.
+
+    A run that was stopped goes on from its checkpoint, and what is finished is not trained again. The file keeps the
+    recipe and the losses in its card. Raises ValueError where the file in `folder` was made in another way, KeyError
+    for a row that is not in `ROWS`.
+    """
+    path = folder / f"{row}@seed{recipe.seed}.safetensors"
+    torch.manual_seed(recipe.seed)
+    network = DeFusionNet(heads, **ROWS[row])
+    load_backbone(network.backbone, backbone)
+    made = {"recipe": asdict(recipe), "backbone_sha256": weights_hash(network.backbone)}
+    made = json.loads(json.dumps(made | {"switches": network.switches}))  # as a card keeps it: tuples become lists
+    if path.is_file():
+        found = {name: read_card(path).get(name) for name in made}
+        if found != made:
+            differing = ", ".join(f"{name} {found[name]}, expected {made[name]}" for name in made if found[name] != made[name])
+            raise ValueError(
+                f"{path.name} was made in another way (found {differing}): give back the old parameters, or delete it "
+                "to train that row anew."
+            )
+        return load_network(path, device)
+    checkpoint = path.with_suffix(".pt")
+    history = train(network, photos, recipe, device, checkpoint, every=50, stamp=dict(stamp or {}))
+    save_network(network, path, made | {"loss": history.loss, "stretches": history.stretches})
+    checkpoint.unlink()
+    return load_network(path, device)  # as a later run finds it, in half precision
+
+
+def losses(row: str, seed: int, folder: Path) -> np.ndarray:
+    """The loss of each iteration of a finished row, per supervised map."""
+    path = folder / f"{row}@seed{seed}.safetensors"
+    card = read_card(path)
+    return np.array(card["loss"]) / (len(TAPS) * card["switches"]["steps"] + 1)
+
+
+def views(maps: Maps) -> dict[str, torch.Tensor]:
+    """What can be looked at in one run of a network, as logits (N, 1, H, W).
+
+    "fused" is the final map (Eq. 8), "o1" ... "o6" the side outputs of the last step, and "after1", "after2", ... the
+    mean of the six side outputs of each step: the fusion that is learnt belongs to the last step alone.
+    """
+    layers = len(TAPS)
+    found = {"fused": maps.final} | dict(zip(OUTPUTS[1:], maps.sides[-layers:]))
+    for step in range(len(maps.sides) // layers):
+        found[f"after{step + 1}"] = torch.stack(maps.sides[step * layers : (step + 1) * layers]).mean(0)
+    return found
+
+
+def score(
+    network: DeFusionNet, photos: PhotoSet, size: int, wanted: Sequence[str] = ("fused",)
+) -> dict[str, Evaluation]:
+    """Evaluate the wanted `views` of a network on photographs with masks, at the photographs' own size."""
+    found = {name: Evaluation() for name in wanted}
+    for photo in tqdm(photos, desc="testing", leave=False):
+        seen = views(all_maps(photo.image, network, size))
+        for name, evaluation in found.items():
+            probability = torch.sigmoid(seen[name])[0, 0].cpu().numpy()
+            evaluation.add(to_shape(probability, photo.mask.shape), photo.mask)
+    return found
+
+
+def contrast(values: Sequence[float], reference: Sequence[float]) -> tuple[float, float, float]:
+    """How far one row's mean lies above another's, and the ends of its 95 % interval over seeds (Welch's t).
+
+    Each holds one number a seed. With a single seed on either side nothing is known of the spread: the ends are NaN.
+    """
+    difference = float(np.mean(values) - np.mean(reference))
+    if min(len(values), len(reference)) < 2:
+        return difference, np.nan, np.nan
+    interval = stats.ttest_ind(values, reference, equal_var=False).confidence_interval(0.95)
+    return difference, float(interval.low), float(interval.high)
+
+
+def dots(scores: Mapping[str, Mapping[str, Sequence[float]]], words: Mapping[str, str]) -> Figure:
+    """Every row's score under every seed, a panel a metric: {row: {metric: one number a seed}}.
+
+    `words` says what each metric is; the band spans the seeds of the first row.
+    """
+    figure, axes = plt.subplots(
+        1, len(words), figsize=(4.2 * len(words), 0.3 * len(scores) + 1.2), sharey=True, layout="constrained"
+    )
+    names = list(scores)
+    for axis, (metric, label) in zip(np.atleast_1d(axes), words.items()):
+        first = scores[names[0]][metric]
+        axis.axvspan(min(first), max(first), color="0.88", zorder=0)
+        axis.axvline(np.mean(first), color="0.5", linestyle=":", zorder=1)
+        for place, name in enumerate(names):
+            values = scores[name][metric]
+            axis.plot(values, [place] * len(values), "o", color=COLOURS[0], alpha=0.6, markersize=5)
+            axis.plot(np.mean(values), place, "|", color=COLOURS[1], markersize=14, markeredgewidth=2)
+        axis.set(xlabel=label, yticks=range(len(names)), yticklabels=names)
+        axis.grid(axis="x", color="0.9")
+    axis.invert_yaxis()
+    figure.suptitle(
+        f"A dot is a seed, a stroke the mean; the band spans the seeds of {names[0]!r}", fontsize=9
+    )
+    return figure

@@ -17,10 +17,10 @@ BATCH = $(BIN)/snakemake --cores 1 --quiet all --scheduler greedy --nolock --rer
 	--rerun-triggers mtime --max-checksum-file-size 0 --config profile=$(1) \
 	&& $(BIN)/python -m defusion_lib.batch summary $(1)
 
-.PHONY: help run test verify determinism bench store lab cpu paper clean
+.PHONY: help run test verify determinism bench store lab cpu cpu-long cpu-last100 paper clean
 
 help:   ## list these targets
-	@sed -n 's/^\([a-z]*\): .*## /make \1\t/p' Makefile
+	@sed -n 's/^\([a-z0-9-]*\): .*## /make \1\t/p' Makefile
 
 run: $(READY)   ## execute every notebook on the embedded data into outputs/quick/ (minutes)
 	@$(call BATCH,quick)
@@ -52,10 +52,16 @@ bench: $(READY)   ## time the compared methods, and each against its plain loop 
 lab: $(READY)   ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
 
-cpu: $(READY)   ## train and evaluate on real photographs with two cores into outputs/cpu/ (hours)
+cpu: $(READY)   ## train, ablate and evaluate on real photographs with two cores into outputs/cpu/ (hours)
 	@$(call BATCH,cpu)
 
-paper: $(READY)   ## the paper's recipe on real photographs with a GPU into outputs/paper/ (hours)
+cpu-long: cpu   ## train the network of cpu further, into outputs/cpu-long/: the one in the package (an hour)
+	@$(call BATCH,$@)
+
+cpu-last100: $(READY)   ## train and evaluate on the other split into outputs/cpu-last100/ (an hour)
+	@$(call BATCH,$@)
+
+paper: $(READY)   ## the paper's recipe and ablations on real photographs with a GPU into outputs/paper/ (hours)
 	@$(call BATCH,paper)
 
 clean:   ## remove the environment and what the quick profile and the tests made

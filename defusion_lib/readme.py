@@ -1,18 +1,23 @@
-"""The results that the README shows, rendered from result files.
+"""The results that the README shows, and the card of the network in the package, rendered from result files.
 
     python -m defusion_lib.readme
 
-writes them between the README's two marks; a test fails while they differ.
+writes them between the README's two marks, and the card beside the network; a test fails while they differ.
 """
 
+import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from defusion_lib.ledger import summary_table
 from defusion_lib.paper import TABLE_1
 from defusion_lib.runs import project_root, write_whole
+from defusion_lib.weights import SHIPPED, read_card
 
 BEGIN, END = "<!-- results:begin -->\n", "<!-- results:end -->"
+# The evaluations shown, the first of them of the network in the package.
+PROFILES = ("cpu-long", "cpu-last100")
 COLUMNS = {
     "mae": "MAE ↓",
     "max-f-blur": "max F, blur ↑",
@@ -21,7 +26,6 @@ COLUMNS = {
     "auc": "AUC ↑",
     "auc-paper-focus": "AUC, paper's axis, in focus ↑",
 }
-# The columns that the paper's numbers on Shi's set fit.
 VARIANTS = {
     "same-process": "in the same process",
     "new-process": "in a new one",
@@ -30,30 +34,64 @@ VARIANTS = {
     "generic-onednn": "with convolutions for an older one",
     "another-seed": "with another seed of the training",
 }
+# The columns that the paper's numbers on Shi's set fit.
 QUOTED = {"mae": "mae", "f": "max-f-focus", "auc": "auc-paper-focus"}
 
 
-def results_tables(evaluation: Path, determinism: Path) -> str:
-    """One evaluation beside the paper's row, the tally of all claims, and a line on determinism, as Markdown.
+def results_tables(evaluations: Sequence[Path], ablations: Path, determinism: Path) -> str:
+    """Evaluations beside the paper's row, the ablations, the tally of all claims, a line on determinism, as Markdown.
 
-    `evaluation` is the result file of notebook 04, `determinism` that of tests/determinism.py.
+    `evaluations` are result files of notebook 04, `ablations` is that of notebook 08, `determinism` that of
+    tests/determinism.py.
     """
-    content = json.loads(evaluation.read_text(encoding="utf-8"))
-    stamp, rows = content["stamp"], {}
-    for key, value in content["values"].items():
-        dataset, method, metric = key.split("/")
-        rows.setdefault((dataset, method), {})[metric] = value
-    lines = [
-        "| " + " | ".join(["100 test photographs", "method", *COLUMNS.values()]) + " |",
-        "|---" * (2 + len(COLUMNS)) + "|",
-    ]
-    for (dataset, method), row in rows.items():
-        cells = [f"{row[metric]:.3f}" for metric in COLUMNS]
-        lines.append(f"| {dataset} | {method}, profile {stamp['profile']} | " + " | ".join(cells) + " |")
+    lines = [line for path in evaluations for line in evaluation_rows(path)]
     quoted = {column: TABLE_1["shi", metric, "defusionnet"] for metric, column in QUOTED.items()}
     cells = [f"{quoted[metric]:.3f}" if metric in quoted else "" for metric in COLUMNS]
     lines.append("| not stated | the paper, as quoted | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n\n" + summary_table() + "\n" + determinism_line(determinism)
+    head = table_head(["100 test photographs", "method"])
+    return "\n\n".join(
+        ["\n".join(head + lines), ablation_table(ablations), summary_table().strip(), determinism_line(determinism)]
+    )
+
+
+def table_head(first: Sequence[str]) -> list[str]:
+    """The two lines above a table of `COLUMNS` behind some first columns."""
+    names = [*first, *COLUMNS.values()]
+    return ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
+
+
+def evaluation_rows(path: Path) -> list[str]:
+    """A line of Markdown for each method of a result file of notebook 04."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    rows = {}
+    for key, value in content["values"].items():
+        dataset, method, metric = key.split("/")
+        rows.setdefault((dataset, method), {})[metric] = value
+    profile = content["stamp"]["profile"]
+    return [
+        f"| {dataset} | {method}, profile {profile} | " + " | ".join(f"{row[metric]:.3f}" for metric in COLUMNS) + " |"
+        for (dataset, method), row in rows.items()
+    ]
+
+
+def ablation_table(path: Path) -> str:
+    """The networks of a result file of notebook 08 that were trained with several seeds, as Markdown."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    stamp, values = content["stamp"], content["values"]
+    given = stamp["parameters"]
+    drawn = sum(iterations * batch for iterations, _, batch in given["stages"])
+    seeds = len(given["seeds"])
+    lines = [
+        f"| ablations, profile {stamp['profile']}: {drawn} samples at {given['size']} pixels, {seeds} seeds "
+        "| MAE ↓ | max F, in focus ↑ |",
+        "|---|---:|---:|",
+    ]
+    for key in values:
+        dataset, method, metric = key.split("/")
+        if metric == "mae-std" and not set("after1 after2 after3 o1 o2 o3 o4 o5 o6".split()) & set(method.split("+")):
+            cells = [f"{values[f'{dataset}/{method}/{m}']:.3f} ± {values[f'{dataset}/{method}/{m}-std']:.3f}" for m in ("mae", "max-f-focus")]
+            lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def determinism_line(determinism: Path) -> str:
@@ -81,8 +119,89 @@ def rendered(readme: str, tables: str) -> str:
     return before + BEGIN + tables + END + after
 
 
+CARD = """# The network in the package
+
+`defusionnet_compact.safetensors`: a DeFusionNet with compact heads ({parameters:.1f} million parameters, half precision,
+{megabytes:.1f} MB), which finds the out-of-focus parts of a photograph. `defusion_lib.weights.load_network()` reads it;
+notebook 00 and `defusion_lib.detection.detect` use it. This card is rendered from the file and from result files.
+
+## Numbers
+
+100 test photographs of Shi et al. (split dutlab100), seen at {size} x {size} pixels, scored at their own size:
+
+{table}
+
+The columns are defined in notebook 04, and what the field does with them in notebook 05.
+
+## How it was made
+
+{rounds}
+
+Photographs: the 604 training photographs of split {split}, seed {seed}; no test photograph. Backbone: VGG-16 with the
+ImageNet weights of Simonyan and Zisserman, adapted. Recipe: {optimiser}, cosine schedule, sum of the cross-entropies of 19
+maps (Eq. 9-10), flips and a scale of 1.25. `make cpu` and then `make cpu-long` repeat it; another processor gives slightly
+other weights.
+
+SHA-256 of the file: `{file_hash}`; of its values (`weights.weights_hash`) after training, in single precision:
+`{weights_sha256}`. `tests/stored/shipped_pair.npz` holds a photograph and the map that belongs to it.
+
+## What it is for, and what it is not for
+
+- For research and teaching: a first defocus map, a start for training, the object of the notebooks.
+- It knows photographs like those it learnt from: one subject, depth of field as a photographer uses it. Rendered scenes,
+  small blurs, and smooth things in focus are where it fails: notebook 11 measures that.
+- It says *where* a photograph is out of focus, not by how much, and knows no motion blur.
+- It tells nothing about the paper's own network, which has other heads and a longer training.
+
+## Licence
+
+Starting from a VGG-16 under CC BY 4.0 (Simonyan and Zisserman), and trained on photographs that Shi, Xu and Jia offer for
+research: use it for research and teaching, and name both. The code around it is under the MIT licence.
+"""
+
+
+def model_card(weights: Path, evaluation: Path) -> str:
+    """The card of a stored network as Markdown, with the numbers of its evaluation (notebook 04)."""
+    card = read_card(weights)
+    given = card["parameters"]
+    begun_with = card.get("begun_with", {}).get("card")
+    rounds = []
+    for number, made in enumerate([each for each in (begun_with, card) if each], start=1):
+        stages = ", ".join(f"{n} iterations of {batch} at {size} pixels" for n, size, batch in made["parameters"]["stages"])
+        seconds = sum(stretch["seconds"] for stretch in made["training_stretches"])
+        rounds.append(
+            f"{number}. Profile {made['profile']}: {stages}; learning rate {made['parameters']['learning_rate']:g}; "
+            f"{seconds / 60:.0f} minutes on {made['device']}, {made['threads']} threads; "
+            f"begun {made['started'][:10]}, code {made['training_stretches'][-1]['commit'][:10]}."
+        )
+    tested = json.loads(evaluation.read_text(encoding="utf-8"))
+    (parameters,) = {v for k, v in json.loads(evaluation.with_name("03_training.json").read_text())["values"].items() if k.endswith("/parameters")}
+    return CARD.format(
+        parameters=parameters / 1e6,
+        megabytes=weights.stat().st_size / 1e6,
+        size=tested["stamp"]["parameters"]["size"],
+        table="\n".join(table_head(["set", "method"]) + evaluation_rows(evaluation)),
+        rounds="\n".join(rounds),
+        split=given["split"],
+        seed=given["seed"],
+        optimiser={"adamw": "AdamW", "sgd": "SGD"}[given["optimiser"]],
+        file_hash=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        weights_sha256=card["weights_sha256"],
+    )
+
+
+def written() -> dict[Path, str]:
+    """The files that this module writes, and what belongs into them."""
+    outputs, readme = project_root() / "outputs", project_root() / "README.md"
+    evaluations = [outputs / f"{profile}/results/04_evaluation.json" for profile in PROFILES]
+    results = outputs / "cpu/results"
+    tables = results_tables(evaluations, results / "08_ablations.json", results / "determinism.json")
+    return {
+        readme: rendered(readme.read_text(encoding="utf-8"), tables),
+        SHIPPED.with_name("README.md"): model_card(SHIPPED, evaluations[0]),
+    }
+
+
 if __name__ == "__main__":
-    readme = project_root() / "README.md"
-    results = project_root() / "outputs/cpu/results"
-    tables = results_tables(results / "04_evaluation.json", results / "determinism.json")
-    write_whole(readme, rendered(readme.read_text(encoding="utf-8"), tables).encode())
+    for path, text in written().items():
+        write_whole(path, text.encode())

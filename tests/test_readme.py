@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from defusion_lib.readme import BEGIN, END, rendered, results_tables
+from defusion_lib import readme
+from defusion_lib.readme import BEGIN, END, rendered
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-EVALUATION = ROOT / "outputs/cpu/results/04_evaluation.json"
-DETERMINISM = ROOT / "outputs/cpu/results/determinism.json"
 
 
 def blocks(language):
@@ -77,16 +76,21 @@ def test_python_block_runs(photograph):
     assert ran.returncode == 0, ran.stderr[-2000:]
 
 
-def test_numbers_are_those_of_the_result_file():
-    """If this fails, `python -m defusion_lib.readme` writes them anew."""
-    assert README == rendered(README, results_tables(EVALUATION, DETERMINISM))
+def test_numbers_are_those_of_the_result_files():
+    """If this fails, `python -m defusion_lib.readme` writes README and card anew."""
+    for path, text in readme.written().items():
+        assert path.read_text(encoding="utf-8") == text
 
 
-def test_changed_number_is_noticed(tmp_path):
-    changed = shutil.copy(EVALUATION, tmp_path / "changed.json")
-    text = Path(changed).read_text(encoding="utf-8")
-    Path(changed).write_text(re.sub(r'(compact/mae": 0\.\d)', r"\g<1>9", text), encoding="utf-8")
-    assert README != rendered(README, results_tables(Path(changed), DETERMINISM))
+@pytest.mark.parametrize("result", ["cpu-long/results/04_evaluation", "cpu-last100/results/04_evaluation", "cpu/results/08_ablations"])
+def test_changed_number_is_noticed(result, tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "outputs", tmp_path / "outputs", ignore=shutil.ignore_patterns("*.ipynb", "figures", "weights"))
+    shutil.copy(ROOT / "README.md", tmp_path)
+    changed = tmp_path / f"outputs/{result}.json"
+    text = changed.read_text(encoding="utf-8")
+    changed.write_text(re.sub(r'(compact/mae": 0\.\d)', r"\g<1>9", text), encoding="utf-8")
+    monkeypatch.setattr(readme, "project_root", lambda: tmp_path)
+    assert readme.written()[tmp_path / "README.md"] != README
 
 
 def test_readme_without_marks_is_named():

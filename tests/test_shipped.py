@@ -13,7 +13,7 @@ from defusion_lib.weights import SHIPPED, load_network, read_card, result_name, 
 
 ROOT = Path(__file__).resolve().parents[1]
 STORED = Path(__file__).parent / "stored" / "shipped_pair.npz"
-EVALUATION = json.loads((ROOT / "outputs/cpu/results/04_evaluation.json").read_text(encoding="utf-8"))
+EVALUATION = json.loads((ROOT / "outputs/cpu-long/results/04_evaluation.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")

@@ -28,14 +28,14 @@ MACHINE = ("new-process", "one-thread", "generic-aten", "generic-onednn")
 def read(folder: Path) -> dict[str, dict[str, np.ndarray]]:
     """All numbers and arrays of a profile's folder: {"03_training" or "figures/curves": {key: array}}.
 
-    Maps, which are stored as levels, are an item of their own: "figures/curves/levels". Seconds are left out.
+    Maps, which are stored as levels, are an item of their own: "figures/curves/levels". Seconds and memory are left out.
     Raises FileNotFoundError where there are no results.
     """
     found = {}
     for path in sorted(folder.glob("results/*.json")):
         values = json.loads(path.read_text(encoding="utf-8"))["values"]
         found[path.stem] = {
-            key: np.asarray(value, float) for key, value in values.items() if not key.endswith("seconds")
+            key: np.asarray(value, float) for key, value in values.items() if not key.endswith(("seconds", "-mib"))
         }
     for path in sorted(folder.glob("figures/*.npz")):
         with np.load(path) as arrays:

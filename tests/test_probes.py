@@ -1,0 +1,175 @@
+"""Pictures with a known answer, and numbers that say where a detector fails, against literal versions."""
+
+import importlib.metadata
+import math
+
+import numpy as np
+import pytest
+import skimage.data
+from sklearn.datasets import load_sample_image
+
+from defusion_lib import probes
+from defusion_lib.data.camera import Camera, Layer, Scene, render, to_linear
+from defusion_lib.data.synthetic import open_synthetic
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+# ------------------------------------------------------------------------------------------------- pictures
+
+
+def test_embedded_photographs_are_the_middle_squares_of_the_packages_own():
+    assert np.array_equal(probes.embedded("skimage-chelsea"), skimage.data.chelsea()[:, 75:375])
+    assert np.array_equal(probes.embedded("sklearn-china"), load_sample_image("china.jpg")[:, 106:533])
+    page = probes.embedded("skimage-page")
+    assert np.array_equal(page, np.stack([skimage.data.page()[:, 96:287]] * 3, axis=2))
+
+
+def test_embedded_photographs_all_come_with_the_wheels():
+    places = {
+        "skimage": ("scikit-image", "skimage/data"),
+        "sklearn": ("scikit-learn", "sklearn/datasets/images"),
+    }
+    for name, (file, _) in probes.EMBEDDED.items():
+        package, folder = places[name.partition("-")[0]]
+        assert f"{folder}/{file}" in {str(path) for path in importlib.metadata.files(package)}
+        side, width, channels = probes.embedded(name).shape
+        assert side == width and channels == 3
+    with pytest.raises(ValueError, match="no embedded photograph 'skimage-dog'.*skimage-brick"):
+        probes.embedded("skimage-dog")
+
+
+def photographed(image, radius, in_front):
+    """What the renderer makes of a sharp part of a picture before the whole of it, blurred by `radius`."""
+    layers = (
+        Layer(to_linear(image), np.ones(image.shape[:2], np.float32), 4.0, "behind"),
+        Layer(to_linear(image), in_front.astype(np.float32), 1.0, "in front"),
+    )
+    aperture = radius / Camera(1.0, 1.0).blur_radius(4.0, image.shape[1])
+    return render(Scene(layers), Camera(1.0, aperture, shot_noise=0, read_noise=0))
+
+
+@pytest.mark.parametrize("radius", [0.8, 2.5, 6])
+def test_blurred_is_what_the_camera_sees(rng, radius):
+    image = rng.integers(0, 256, (40, 40, 3), np.uint8)
+    seen = photographed(image, radius, np.zeros((40, 40))).image
+    # Light differs in the last bit of single precision: at most one level of 255.
+    assert np.abs(probes.blurred(image, radius).astype(int) - seen).max() <= 1
+    assert np.array_equal(probes.blurred(image, 0), image)
+
+
+@pytest.mark.parametrize("sharp_left", [True, False])
+def test_half_and_half_is_a_sharp_layer_before_a_blurred_one(rng, sharp_left):
+    image = rng.integers(0, 256, (40, 40, 3), np.uint8)
+    half = np.zeros((40, 40))
+    half[:, :20] = 1
+    seen = photographed(image, 3.0, half if sharp_left else 1 - half)
+    known = probes.half_and_half("noise", image, 3.0, sharp_left)
+    assert np.abs(known.photo.image.astype(int) - seen.image).max() <= 1
+    assert np.array_equal(known.photo.mask, seen.mask) and known.photo.mask.dtype == np.float32
+    assert np.allclose(known.radius, seen.radius, atol=1e-5)
+    assert np.array_equal(known.texture, probes.texture(image))
+    assert known.photo.name == ("noise-left-sharp" if sharp_left else "noise-right-sharp")
+
+
+def test_rendered_photographs_are_those_of_the_synthetic_set():
+    photos = open_synthetic(7, (64, 64), seed=3)
+    for index, photo in enumerate(photos):
+        known = probes.rendered(index, 64, 3)
+        assert known.photo.name == photo.name
+        assert np.array_equal(known.photo.image, photo.image)
+        assert np.array_equal(known.radius > 1, photo.mask == 1)
+
+
+def test_texture_of_a_rendered_photograph_is_from_before_the_blur():
+    for index in range(5):
+        known = probes.rendered(index, 128, 3)
+        seen, far_out = probes.texture(known.photo.image), known.radius > 2
+        assert known.texture[far_out].mean() > 1.1 * seen[far_out].mean()
+
+
+# -------------------------------------------------------------------------------------------------- numbers
+
+
+def test_texture_is_the_standard_deviation_around_each_pixel(rng):
+    image = rng.integers(0, 256, (12, 15, 3), np.uint8)
+    image[:, :6] //= 8
+    reach = probes.WINDOW // 2
+    padded = np.pad(image.mean(2) / 255, reach, mode="symmetric")
+    literal = [
+        [padded[y : y + probes.WINDOW, x : x + probes.WINDOW].std() for x in range(15)] for y in range(12)
+    ]
+    assert np.allclose(probes.texture(image), literal, atol=1e-7)
+    for level in range(256):
+        # A difference of squares near 1 keeps 16 digits, its root 8, and it may fall below 0.
+        assert probes.texture(np.full((9, 9, 3), level, np.uint8)).max() < 1e-7
+
+
+@pytest.mark.parametrize(
+    "shares, radius",
+    [
+        ([0.0, 0.2, 0.7, 1.0], 2.2),  # three fifths of the way from 1 to 3
+        ([0.0, 0.5, 0.2, 1.0], 1.0),
+        ([0.0, 0.8, 0.2, 1.0], 0.625),
+        ([0.6, 0.2, 0.7, 1.0], 0.0),
+        ([0.0, 0.1, 0.2, 0.4], math.inf),
+    ],
+)
+def test_firing_radius(shares, radius):
+    assert probes.firing_radius([0, 1, 3, 4], shares) == pytest.approx(radius)
+
+
+def test_quarters_go_from_smooth_to_textured(rng):
+    texture, wrong = rng.permutation(40).reshape(5, 8), rng.random((5, 8)) < 0.4
+    literal = [np.mean([wrong[texture == rank].item() for rank in range(q, q + 10)]) for q in (0, 10, 20, 30)]
+    assert np.allclose(probes.quarters(wrong, texture), literal)
+    assert np.array_equal(probes.quarters(texture < 10, texture), [1, 0, 0, 0])
+
+
+def test_pairs_are_counted(rng):
+    values, chosen = rng.integers(0, 6, (6, 7)), rng.random((6, 7)) < 0.4
+    literal = [(a > b) + (a == b) / 2 for a in values[chosen] for b in values[~chosen]]
+    assert probes.pairs(values, chosen) == pytest.approx(np.mean(literal))
+    with np.errstate(all="raise"):
+        assert math.isnan(probes.pairs(values, chosen & False))
+        assert math.isnan(probes.pairs(values, chosen | True))
+
+
+def test_sign_test_counts_the_splits():
+    first, second = [3, 3, 3, 3, 3, 1, 2], [1, 1, 1, 1, 1, 3, 2]
+    # 5 of 6, or more uneven: 5, 6, 1 and 0 of 6.
+    as_uneven = sum(math.comb(6, k) for k in (0, 1, 5, 6)) / 2**6
+    assert probes.sign_test(first, second) == (5, 6, pytest.approx(as_uneven))
+    assert probes.sign_test(second, first) == (1, 6, pytest.approx(as_uneven))
+    assert probes.sign_test(first, first) == (0, 0, 1.0)
+
+
+# --------------------------------------------------------------------------------------------- disturbances
+
+
+def test_noise_has_its_deviation():
+    grey = np.full((100, 100, 3), 128, np.uint8)
+    added = probes.noisy(grey, 10, 0).astype(float) - 128
+    # 30,000 samples: the deviation is off by 10 / sqrt(60,000) = 0.04 at one sigma; rounding adds 0.004.
+    assert abs(added.std() - 10) < 0.2 and abs(added.mean()) < 0.3
+    assert np.array_equal(probes.noisy(grey, 10, 0), probes.noisy(grey, 10, 0))
+    assert not np.array_equal(probes.noisy(grey, 10, 0), probes.noisy(grey, 10, 1))
+    ends = probes.noisy(np.array([[[0, 255, 0]]] * 50, np.uint8), 40, 0)
+    assert (ends[..., 0] < 128).all() and (ends[..., 1] > 127).all()
+
+
+def test_jpeg_loses_more_at_lower_quality():
+    image = probes.embedded("skimage-grass")[:64, :64]
+    lost = [np.abs(probes.jpeg(image, quality).astype(float) - image).mean() for quality in (95, 50, 5)]
+    assert 0 < lost[0] < lost[1] < lost[2] and lost[0] < 3
+
+
+@pytest.mark.parametrize("stops", [1, 3])
+def test_each_stop_halves_the_light(stops):
+    image = np.full((2, 2, 3), 255, np.uint8)
+    srgb = 1.055 * 0.5 ** (stops / 2.4) - 0.055
+    assert np.array_equal(probes.darkened(image, stops), np.full((2, 2, 3), round(255 * srgb)))
+    assert np.array_equal(probes.darkened(image, 0), image)

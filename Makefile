@@ -17,7 +17,7 @@ BATCH = $(BIN)/snakemake --cores 1 --quiet all --scheduler greedy --nolock --rer
 	--rerun-triggers mtime --max-checksum-file-size 0 --config profile=$(1) \
 	&& $(BIN)/python -m defusion_lib.batch summary $(1)
 
-.PHONY: help run test verify determinism bench store lab cpu cpu-long cpu-last100 paper clean
+.PHONY: help run test verify determinism bench store lab cpu cpu-384 cpu-long cpu-last100 paper clean
 
 help:   ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\): .*## /make \1\t/p' Makefile
@@ -55,7 +55,10 @@ lab: $(READY)   ## open JupyterLab on the notebooks
 cpu: $(READY)   ## train, ablate and evaluate on real photographs with two cores into outputs/cpu/ (hours)
 	@$(call BATCH,cpu)
 
-cpu-long: cpu   ## train the network of cpu further, into outputs/cpu-long/: the one in the package (an hour)
+cpu-384: $(READY)   ## evaluate the network in the package on larger photographs into outputs/cpu-384/ (minutes)
+	@$(call BATCH,$@)
+
+cpu-long: cpu   ## train the network of cpu for another hour and evaluate it, into outputs/cpu-long/
 	@$(call BATCH,$@)
 
 cpu-last100: $(READY)   ## train and evaluate on the other split into outputs/cpu-last100/ (an hour)

@@ -1,11 +1,13 @@
 """Measure how far results change where nothing but the machine does, into outputs/cpu/results/determinism.json.
 
-    make determinism        # a quarter of an hour: the quick notebooks, several times
+    make determinism                            # half an hour: the quick notebooks, several times
+    python tests/determinism.py 08_ablations    # these notebooks alone; what was measured of others is kept
 
 The tolerances of `tests/verify.py` and the README's line come from this file. "weights" is the largest change
 of a weight after the quick profile's training, the other keys are results and figures of notebooks.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import torch
 from cells import run_cells
 from safetensors.torch import load_file
 from tqdm import tqdm
-from verify import MACHINE, ROOT, differences, metric, read
+from verify import MACHINE, MEASURED, ROOT, differences, metric, read
 
 from defusion_lib.runs import Run
 
@@ -58,15 +60,18 @@ def compare(first: Path, second: Path) -> dict[str, float]:
     ours, theirs = read(first), read(second)
     apart = differences({item: ours[item] for item in theirs}, theirs)
     found = {metric(item): max(keys.values(), default=0.0) for item, keys in apart.items()}
-    weights = [load_file(folder / f"weights/{TRAINING}.safetensors") for folder in (first, second)]
-    moved = [(weights[0][name].float() - weights[1][name].float()).abs().max().item() for name in weights[0]]
-    return found | {"weights": max(moved)}
+    paths = [folder / f"weights/{TRAINING}.safetensors" for folder in (first, second)]
+    if all(path.is_file() for path in paths):
+        before, after = map(load_file, paths)
+        found["weights"] = max((before[name].float() - after[name].float()).abs().max().item() for name in before)
+    return found
 
 
 def main() -> None:
     parameters = {"profile": "cpu", "seed": 0}
     run = Run("determinism", parameters, parameters)
-    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    chosen = sys.argv[1:]
+    notebooks = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if path.stem in chosen or not chosen]
     training = [path for path in notebooks if path.stem == TRAINING]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -74,15 +79,21 @@ def main() -> None:
         pairs = {
             name: (first, execute(folder / name, notebooks, change)) for name, change in zip(MACHINE, CHANGES)
         }
-        pairs["same-process"] = train_here(folder / "once"), train_here(folder / "again")
-        pairs["another-seed"] = first, execute(folder / "another-seed", training, given="seed: 1")
+        if training:
+            pairs["same-process"] = train_here(folder / "once"), train_here(folder / "again")
+            pairs["another-seed"] = first, execute(folder / "another-seed", training, given="seed: 1")
         values = {
             f"quick/{name}/{item}": apart
             for name, pair in pairs.items()
             for item, apart in compare(*pair).items()
         }
     run.note(vector_instructions=torch.backends.cpu.get_cpu_capability())
-    run.results(values)
+    if chosen:
+        earlier = json.loads(MEASURED.read_text(encoding="utf-8"))
+        run.note(measured=chosen, kept_from=earlier["stamp"])
+        run.results(earlier["values"] | values)
+    else:
+        run.results(values)
     print(f"{'largest change of':34}" + "".join(f"{name:>16}" for name in pairs))
     for item in sorted({key.rpartition("/")[2] for key in values}):
         row = [values.get(f"quick/{name}/{item}") for name in pairs]

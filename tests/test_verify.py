@@ -82,6 +82,7 @@ CASES = [
     ("one step fewer", "02_network"),
     ("one step fewer", "03_training"),
     ("one step fewer", "06_claims"),
+    ("one step fewer", "10_efficiency"),
     ("colours reversed", "02_network"),
     ("less blur in front", "01_data"),
     ("sharp shares for blurred", "01_data"),

@@ -63,14 +63,14 @@ def trained(
     network = DeFusionNet(heads, **ROWS[row])
     load_backbone(network.backbone, backbone)
     made = {"recipe": asdict(recipe), "backbone_sha256": weights_hash(network.backbone)}
-    made = json.loads(json.dumps(made | {"switches": network.switches}))  # as a card keeps it: tuples become lists
+    made = json.loads(json.dumps(made | {"switches": network.switches}))  # as a card keeps it, with lists
     if path.is_file():
         found = {name: read_card(path).get(name) for name in made}
         if found != made:
-            differing = ", ".join(f"{name} {found[name]}, expected {made[name]}" for name in made if found[name] != made[name])
+            differing = [f"{name} {found[name]}, expected {made[name]}" for name in made if found[name] != made[name]]
             raise ValueError(
-                f"{path.name} was made in another way (found {differing}): give back the old parameters, or delete it "
-                "to train that row anew."
+                f"{path.name} was made in another way (found {'; '.join(differing)}): give back the old parameters, "
+                "or delete it to train that row anew."
             )
         return load_network(path, device)
     checkpoint = path.with_suffix(".pt")

@@ -26,6 +26,8 @@ COLUMNS = {
     "auc": "AUC ↑",
     "auc-paper-focus": "AUC, paper's axis, in focus ↑",
 }
+# What notebook 08 also finds inside its full network; not rows of their own.
+VIEWS = {*(f"o{i}" for i in range(1, 7)), "after1", "after2", "after3"}
 VARIANTS = {
     "same-process": "in the same process",
     "new-process": "in a new one",
@@ -39,7 +41,7 @@ QUOTED = {"mae": "mae", "f": "max-f-focus", "auc": "auc-paper-focus"}
 
 
 def results_tables(evaluations: Sequence[Path], ablations: Path, determinism: Path) -> str:
-    """Evaluations beside the paper's row, the ablations, the tally of all claims, a line on determinism, as Markdown.
+    """Evaluations beside the paper's row, ablations, the tally of all claims, and determinism, as Markdown.
 
     `evaluations` are result files of notebook 04, `ablations` is that of notebook 08, `determinism` that of
     tests/determinism.py.
@@ -74,10 +76,11 @@ def evaluation_rows(path: Path) -> list[str]:
         dataset, method, metric = key.split("/")
         rows.setdefault((dataset, method), {})[metric] = value
     profile = content["stamp"]["profile"]
-    return [
-        f"| {dataset} | {method}, profile {profile} | " + " | ".join(f"{row[metric]:.3f}" for metric in COLUMNS) + " |"
-        for (dataset, method), row in rows.items()
-    ]
+    lines = []
+    for (dataset, method), row in rows.items():
+        cells = [dataset, f"{method}, profile {profile}", *(f"{row[metric]:.3f}" for metric in COLUMNS)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def ablation_table(path: Path) -> str:
@@ -94,8 +97,9 @@ def ablation_table(path: Path) -> str:
     ]
     for key in values:
         dataset, method, metric = key.split("/")
-        if metric == "mae-std" and not set("after1 after2 after3 o1 o2 o3 o4 o5 o6".split()) & set(method.split("+")):
-            cells = [f"{values[f'{dataset}/{method}/{m}']:.3f} ± {values[f'{dataset}/{method}/{m}-std']:.3f}" for m in ("mae", "max-f-focus")]
+        if metric == "mae-std" and not VIEWS & set(method.split("+")):
+            names = [f"{dataset}/{method}/{each}" for each in ("mae", "max-f-focus")]
+            cells = [f"{values[name]:.3f} ± {values[f'{name}-std']:.3f}" for name in names]
             lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -174,7 +178,8 @@ def model_card(weights: Path, evaluation: Path) -> str:
     stages = ", ".join(f"{n} iterations of {batch} at {size} pixels" for n, size, batch in given["stages"])
     seconds = sum(stretch["seconds"] for stretch in card["training_stretches"])
     tested = json.loads(evaluation.read_text(encoding="utf-8"))
-    (parameters,) = {v for k, v in json.loads(evaluation.with_name("03_training.json").read_text())["values"].items() if k.endswith("/parameters")}
+    training = json.loads(evaluation.with_name("03_training.json").read_text(encoding="utf-8"))
+    (parameters,) = (value for key, value in training["values"].items() if key.endswith("/parameters"))
     return CARD.format(
         parameters=parameters / 1e6,
         megabytes=weights.stat().st_size / 1e6,

@@ -46,13 +46,12 @@ def results_tables(evaluations: Sequence[Path], ablations: Path, determinism: Pa
     `evaluations` are result files of notebook 04, `ablations` is that of notebook 08, `determinism` that of
     tests/determinism.py.
     """
-    lines = []
+    rows = {}
     for path in evaluations:
-        for line in evaluation_rows(path):
-            # What marks everything scores the same whichever network stands beside it.
-            seen = any(line.split(",")[0] == other.split(",")[0] for other in lines if "all-blurred" in other)
-            if not seen:
-                lines.append(line)
+        for (dataset, method, profile), line in evaluation_rows(path).items():
+            # What marks everything scores the same whichever network stands beside it: once a data set is enough.
+            rows.setdefault((dataset, method, "" if method == "all-blurred" else profile), line)
+    lines = list(rows.values())
     quoted = {column: TABLE_1["shi", metric, "defusionnet"] for metric, column in QUOTED.items()}
     cells = [f"{quoted[metric]:.3f}" if metric in quoted else "" for metric in COLUMNS]
     lines.append("| not stated | the paper, as quoted | " + " | ".join(cells) + " |")
@@ -68,18 +67,17 @@ def table_head(first: Sequence[str]) -> list[str]:
     return ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
 
 
-def evaluation_rows(path: Path) -> list[str]:
-    """A line of Markdown for each method of a result file of notebook 04."""
+def evaluation_rows(path: Path) -> dict[tuple[str, str, str], str]:
+    """A line of Markdown for each (data set, method, profile) of a result file of notebook 04."""
     content = json.loads(path.read_text(encoding="utf-8"))
     rows = {}
     for key, value in content["values"].items():
         dataset, method, metric = key.split("/")
         rows.setdefault((dataset, method), {})[metric] = value
-    profile = content["stamp"]["profile"]
-    lines = []
+    profile, lines = content["stamp"]["profile"], {}
     for (dataset, method), row in rows.items():
         cells = [dataset, f"{method}, profile {profile}", *(f"{row[metric]:.3f}" for metric in COLUMNS)]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines[dataset, method, profile] = f"| {' | '.join(cells)} |"
     return lines
 
 
@@ -184,7 +182,7 @@ def model_card(weights: Path, evaluation: Path) -> str:
         parameters=parameters / 1e6,
         megabytes=weights.stat().st_size / 1e6,
         size=tested["stamp"]["parameters"]["size"],
-        table="\n".join(table_head(["set", "method"]) + evaluation_rows(evaluation)),
+        table="\n".join([*table_head(["set", "method"]), *evaluation_rows(evaluation).values()]),
         stages=stages,
         minutes=seconds / 60,
         device=card["device"],

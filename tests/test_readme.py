@@ -82,7 +82,9 @@ def test_numbers_are_those_of_the_result_files():
         assert path.read_text(encoding="utf-8") == text
 
 
-@pytest.mark.parametrize("result", ["cpu-long/results/04_evaluation", "cpu-last100/results/04_evaluation", "cpu/results/08_ablations"])
+@pytest.mark.parametrize(
+    "result", [*(f"{profile}/results/04_evaluation" for profile in readme.PROFILES), "cpu/results/08_ablations"]
+)
 def test_changed_number_is_noticed(result, tmp_path, monkeypatch):
     shutil.copytree(ROOT / "outputs", tmp_path / "outputs", ignore=shutil.ignore_patterns("*.ipynb", "figures", "weights"))
     shutil.copy(ROOT / "README.md", tmp_path)

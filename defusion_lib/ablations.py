@@ -4,9 +4,7 @@ A row is a set of switches of the one network. Rows are compared over seeds: a s
 order of samples, and every row sees the same samples in the same order under the same seed.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -16,14 +14,15 @@ from matplotlib.figure import Figure
 from scipy import stats
 from tqdm.auto import tqdm
 
+from defusion_lib import training
 from defusion_lib.backbone import TAPS, load_backbone
 from defusion_lib.data import PhotoSet
 from defusion_lib.detection import all_maps, to_shape
 from defusion_lib.figures import COLOURS
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import OUTPUTS, DeFusionNet, Maps
-from defusion_lib.training import Recipe, train
-from defusion_lib.weights import load_network, read_card, save_network, weights_hash
+from defusion_lib.training import Recipe
+from defusion_lib.weights import read_card
 
 # The rows of Tables 2 and 3, under the names of result files (`weights.result_name`), and their switches.
 ROWS = {
@@ -54,30 +53,13 @@ def trained(
 ) -> DeFusionNet:
     """The network of a row, trained by a recipe and its seed; read from `folder` where it is already there.
 
-    A run that was stopped goes on from its checkpoint, and what is finished is not trained again. The file keeps the
-    recipe and the losses in its card. Raises ValueError where the file in `folder` was made in another way, KeyError
-    for a row that is not in `ROWS`.
+    A run that was stopped goes on from its checkpoint, and what is finished is not trained again. Raises ValueError
+    where the file in `folder` was made in another way, KeyError for a row that is not in `ROWS`.
     """
-    path = folder / f"{row}@seed{recipe.seed}.safetensors"
     torch.manual_seed(recipe.seed)
     network = DeFusionNet(heads, **ROWS[row])
     load_backbone(network.backbone, backbone)
-    made = {"recipe": asdict(recipe), "backbone_sha256": weights_hash(network.backbone)}
-    made = json.loads(json.dumps(made | {"switches": network.switches}))  # as a card keeps it, with lists
-    if path.is_file():
-        found = {name: read_card(path).get(name) for name in made}
-        if found != made:
-            differing = [f"{name} {found[name]}, expected {made[name]}" for name in made if found[name] != made[name]]
-            raise ValueError(
-                f"{path.name} was made in another way (found {'; '.join(differing)}): give back the old parameters, "
-                "or delete it to train that row anew."
-            )
-        return load_network(path, device)
-    checkpoint = path.with_suffix(".pt")
-    history = train(network, photos, recipe, device, checkpoint, every=50, stamp=dict(stamp or {}))
-    save_network(network, path, made | {"loss": history.loss, "stretches": history.stretches})
-    checkpoint.unlink()
-    return load_network(path, device)  # as a later run finds it, in half precision
+    return training.trained(folder / f"{row}@seed{recipe.seed}.safetensors", network, photos, recipe, device, stamp)
 
 
 def losses(row: str, seed: int, folder: Path) -> np.ndarray:

@@ -1,5 +1,6 @@
 """VGG-16 as a feature extractor: six taps, and where their weights come from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -26,12 +27,15 @@ class VGG16(nn.Module):
     64, 128, 256, 512, 512, 512 channels at 1, 1/2, 1/4, 1/8, 1/16 and 1/32 of the size. Parameter names are
     those of torchvision's VGG-16 (`features.0.weight`, ...), so that its weights load unchanged. The last tap
     is pool5 after a 3x3 average, as in RADF (Hu et al., 2018), whose heads the paper takes over.
+
+    `widths` are the channels of each block's convolutions; compared methods have others.
     """
 
-    def __init__(self):
+    def __init__(self, widths: Sequence[Sequence[int]] = BLOCKS):
         super().__init__()
+        self.widths = widths
         layers, channels = [], 3
-        for block in BLOCKS:
+        for block in widths:
             for width in block:
                 layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
                 channels = width
@@ -42,7 +46,7 @@ class VGG16(nn.Module):
     def blocks(self) -> list[list[nn.Conv2d]]:
         """The convolutions of each block, first block first."""
         convolutions = iter(layer for layer in self.features if isinstance(layer, nn.Conv2d))
-        return [[next(convolutions) for _ in block] for block in BLOCKS]
+        return [[next(convolutions) for _ in block] for block in self.widths]
 
     def forward(self, photo: torch.Tensor) -> list[torch.Tensor]:
         x, taps = (photo - self.mean) / STD, []

@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -77,30 +77,49 @@ class Trial(NamedTuple):
 
 
 def costs(network: DeFusionNet, width: int, height: int) -> dict[str, Cost]:
-    """The cost of one photograph in each of `PARTS`, counted in the convolutions and linear layers.
+    """The cost of one photograph in each of `PARTS` of DeFusionNet; what is counted says `layer_costs`."""
+    found = dict.fromkeys(PARTS, Cost(0, 0))
+    for name, cost in layer_costs(network, width, height).items():
+        (part,) = {_PART_OF[word] for word in name.split(".") if word in _PART_OF}
+        found[part] = _sum([found[part], cost])
+    return found
+
+
+def total_cost(network: nn.Module, width: int, height: int) -> Cost:
+    """The cost of one photograph in any network, without the layers that serve training only."""
+    return _sum(layer_costs(network, width, height).values())
+
+
+def layer_costs(network: nn.Module, width: int, height: int) -> dict[str, Cost]:
+    """The cost of one photograph in each convolution and linear layer that it passes, {name: cost}.
 
     Each number that such a layer makes takes one multiply-accumulate for each weight that it is made with. Biases,
-    activations, pooling and up-sampling are left out, as usual. The backbone's padding to multiples of 32 counts,
-    and a layer that is called twice counts twice. On torch's "meta" device nothing is computed.
+    activations, normalisation, pooling and up-sampling are left out, as usual. Padding counts, and a layer that is
+    called twice counts twice. On torch's "meta" device nothing is computed.
     """
-    macs, parameters = dict.fromkeys(PARTS, 0), dict.fromkeys(PARTS, 0)
+    found = {}
 
-    def add(part, layer, given, made):
-        macs[part] += made.numel() * layer.weight[0].numel()
+    def add(name, layer, given, made):
+        macs, _ = found.get(name, Cost(0, 0))
+        parameters = sum(parameter.numel() for parameter in layer.parameters())
+        found[name] = Cost(macs + made.numel() * layer.weight[0].numel(), parameters)
 
-    handles = []
-    for name, layer in network.named_modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            (part,) = {_PART_OF[word] for word in name.split(".") if word in _PART_OF}
-            parameters[part] += sum(parameter.numel() for parameter in layer.parameters())
-            handles.append(layer.register_forward_hook(partial(add, part)))
+    handles = [
+        layer.register_forward_hook(partial(add, name))
+        for name, layer in network.named_modules()
+        if isinstance(layer, nn.Conv2d | nn.Linear)
+    ]
     try:
         with torch.inference_mode():
             network(torch.empty(1, 3, height, width, device=next(network.parameters()).device))
     finally:
         for handle in handles:
             handle.remove()
-    return {part: Cost(macs[part], parameters[part]) for part in PARTS}
+    return found
+
+
+def _sum(costs: Iterable[Cost]) -> Cost:
+    return Cost(*map(sum, zip(*costs)))
 
 
 def timed(works: Mapping[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, Timed]:

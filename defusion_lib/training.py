@@ -1,12 +1,14 @@
 """One training loop for every network of the collection: progress, checkpoints, resume."""
 
+import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from math import cos, pi
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -15,6 +17,8 @@ from tqdm.auto import tqdm
 from defusion_lib.data import PhotoSet
 from defusion_lib.data.augmentation import ROTATIONS, SCALES, Augmented
 from defusion_lib.losses import deep_supervision
+from defusion_lib.runs import data_stamp
+from defusion_lib.weights import load_network, read_card, save_network, weights_hash
 
 BIAS_FACTOR = (
     2  # Caffe's habit, which the paper's network inherits: biases learn twice as fast and never decay
@@ -72,9 +76,32 @@ class Recipe:
         return (1 + cos(pi * (iteration - warm_up) / (self.iterations - warm_up))) / 2
 
 
+class Task(NamedTuple):
+    """What a network is taught.
+
+    samples: makes a sequence of samples, tuples of tensors, of photographs, a size in pixels and a recipe; sample i is
+             the same whenever it is asked for, and may be asked for by several threads at once
+    loss:    the number to make small, of the network and a batch: the samples' tensors, stacked
+    """
+
+    samples: Callable[[PhotoSet, int, Recipe], Sequence[tuple[torch.Tensor, ...]]]
+    loss: Callable[..., torch.Tensor]
+
+
+def _augmented(photos: PhotoSet, size: int, recipe: Recipe) -> Augmented:
+    return Augmented(photos, size, recipe.rotations, recipe.scales, seed=recipe.seed)
+
+
+def _supervised(network: nn.Module, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return deep_supervision(network(image), mask)
+
+
+MASKS = Task(_augmented, _supervised)  # every map that a network gives is held against the mask (Eq. 9-10)
+
+
 @dataclass
 class History:
-    """What happened: the loss (Eq. 10) of each iteration, and each uninterrupted stretch of the run.
+    """What happened: the loss of each iteration, and each uninterrupted stretch of the run.
 
     A stretch is {"from": iteration, "to": iteration, "seconds": ..., **its stamp}.
     """
@@ -96,8 +123,11 @@ def train(
     every: int = 100,
     stamp: dict | None = None,
     show: Callable[[History], None] | None = None,
+    task: Task = MASKS,
 ) -> History:
     """Train a network on photographs with masks, from its last checkpoint if there is one.
+
+    The network has `switches` (what it was built with) and may have a `backbone`, whose learning rate is its own.
 
     Writes `checkpoint` every `every` iterations and at the end; a run that is killed and started again ends with
     the same weights, bit for bit, as one that was not. `stamp` says what makes this stretch of the run; `show` is
@@ -116,10 +146,10 @@ def train(
         history.stretches.append(stretch)
     started = time.perf_counter()
     bar = tqdm(total=recipe.iterations, initial=begin, desc="training", unit="it")
-    for image, mask in batches(photos, recipe, begin):
+    for batch in batches(photos, recipe, begin, task):
         for group, base in zip(optimiser.param_groups, base_rates):
             group["lr"] = base * recipe.rate(len(history.loss))
-        loss = deep_supervision(network(image.to(device)), mask.to(device))
+        loss = task.loss(network, *(tensor.to(device) for tensor in batch))
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"The loss is {loss.item()} at iteration {len(history.loss)}: lower the learning rate "
@@ -129,7 +159,7 @@ def train(
         loss.backward()
         optimiser.step()
         history.loss.append(loss.item())
-        bar.set_postfix(loss=f"{loss.item() / (len(network.steps) * 6 + 1):.3f} a map", refresh=False)
+        bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
         bar.update()
         done = len(history.loss)
         if done % every == 0 or done == recipe.iterations:
@@ -143,9 +173,48 @@ def train(
     return history
 
 
+def trained(
+    path: Path,
+    network: nn.Module,
+    photos: PhotoSet,
+    recipe: Recipe,
+    device: torch.device | str = "cpu",
+    stamp: dict | None = None,
+    task: Task = MASKS,
+) -> nn.Module:
+    """A network as the file `path` keeps it: trained from its present weights, or read where it was trained before.
+
+    A run that was stopped goes on from its checkpoint beside the file. The file's card keeps the recipe, the data,
+    the losses and the stretches of the run. Raises ValueError where the file was made in another way, and what
+    `train` raises.
+    """
+    made = {
+        "recipe": asdict(recipe),
+        "data": data_stamp(photos),
+        "begun_with_sha256": weights_hash(network),
+        "switches": network.switches,
+    }
+    made = json.loads(json.dumps(made))  # as a card keeps it, with lists
+    if path.is_file():
+        card = read_card(path)
+        differing = [f"{name} {card.get(name)}, expected {made[name]}" for name in made if card.get(name) != made[name]]
+        if differing:
+            raise ValueError(
+                f"{path.name} was made in another way (found {'; '.join(differing)}): give back the old parameters, "
+                "or delete it to train that network anew."
+            )
+    else:
+        checkpoint = path.with_suffix(".pt")
+        history = train(network, photos, recipe, device, checkpoint, every=50, stamp=dict(stamp or {}), task=task)
+        save_network(network, path, made | {"loss": history.loss, "stretches": history.stretches})
+        checkpoint.unlink()
+    return load_network(path, device, type(network))  # as a later run finds it, in half precision
+
+
 def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The optimiser with its learning rates by part: backbone, scores, the rest; biases apart."""
-    for block in network.backbone.blocks()[: recipe.frozen_blocks]:
+    blocks = network.backbone.blocks() if hasattr(network, "backbone") else []
+    for block in blocks[: recipe.frozen_blocks]:
         for convolution in block:
             convolution.requires_grad_(False)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -168,18 +237,20 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     )
 
 
-def batches(photos: PhotoSet, recipe: Recipe, begin: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The batches of a run from iteration `begin` on: (N, 3, S, S) and (N, 1, S, S).
+def batches(
+    photos: PhotoSet, recipe: Recipe, begin: int = 0, task: Task = MASKS
+) -> Iterator[tuple[torch.Tensor, ...]]:
+    """The batches of a run from iteration `begin` on; of masks (N, 3, S, S) and (N, 1, S, S).
 
-    Samples come in passes over the whole augmented set, each pass in an order of its own that depends on the seed
+    Samples come in passes over all that the task makes of the photographs, each pass in an order of its own that depends on the seed
     and the number of the pass alone, so that a resumed run sees what it would have seen.
     """
 
-    def plan() -> Iterator[tuple[Augmented, list[int]]]:
+    def plan() -> Iterator[tuple[Sequence, list[int]]]:
         drawn = iteration = 0
         order, current_pass = torch.empty(0), -1
         for iterations, size, batch in recipe.stages:
-            samples = Augmented(photos, size, recipe.rotations, recipe.scales, seed=recipe.seed)
+            samples = task.samples(photos, size, recipe)
             for _ in range(iterations):
                 chosen = []
                 for _ in range(batch):
@@ -193,7 +264,7 @@ def batches(photos: PhotoSet, recipe: Recipe, begin: int = 0) -> Iterator[tuple[
                     yield samples, chosen
                 iteration += 1
 
-    def read(samples: Augmented, chosen: list[int]):
+    def read(samples: Sequence, chosen: list[int]):
         return [pool.submit(samples.__getitem__, index) for index in chosen]
 
     with ThreadPoolExecutor(max_workers=4) as pool:

@@ -3,10 +3,12 @@
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from defusion_lib.backbone import read_safetensors
 from defusion_lib.network import DeFusionNet
@@ -35,8 +37,8 @@ def result_name(network: DeFusionNet) -> str:
     return name + ("" if network.switches["output"] == "fused" else f"+{network.switches['output']}")
 
 
-def save_network(network: DeFusionNet, path: Path, card: dict) -> None:
-    """Write a network as safetensors in half precision, with its switches and its card (what made it) inside.
+def save_network(network: nn.Module, path: Path, card: dict) -> None:
+    """Write a network as safetensors in half precision, with its kind, switches and card (what made it) inside.
 
     A write that fails leaves the previous file.
     """
@@ -45,16 +47,26 @@ def save_network(network: DeFusionNet, path: Path, card: dict) -> None:
     tensors = {
         name: tensor.detach().cpu().half().contiguous() for name, tensor in network.state_dict().items()
     }
-    metadata = {"switches": json.dumps(network.switches), "card": json.dumps(card)}
+    metadata = {
+        "network": type(network).__name__,
+        "switches": json.dumps(network.switches),
+        "card": json.dumps(card),
+    }
     save_file(tensors, temporary, metadata=metadata)
     os.replace(temporary, path)
 
 
-def load_network(path: str | Path = SHIPPED, device: torch.device | str = "cpu", **switches) -> DeFusionNet:
+def load_network(
+    path: str | Path = SHIPPED,
+    device: torch.device | str = "cpu",
+    kind: Callable[..., nn.Module] = DeFusionNet,
+    **switches,
+) -> nn.Module:
     """Read a network that `save_network` wrote, ready to detect; the default is the one that ships with the library.
 
-    `switches` replace stored ones, such as `output="o3"` for a single side of a network trained with all of them.
-    Raises FileNotFoundError where there is no such file and ValueError where it holds no DeFusionNet.
+    `kind` is its class, such as that of a compared method. `switches` replace stored ones, such as `output="o3"` for
+    a single side of a network trained with all of them. Raises FileNotFoundError where there is no such file and
+    ValueError where it holds no network of that kind.
     """
     path = Path(path)
     if not path.is_file():
@@ -63,11 +75,13 @@ def load_network(path: str | Path = SHIPPED, device: torch.device | str = "cpu",
             "train one with notebook 03, or leave the path out to use the one that ships with the library."
         )
     metadata, tensors = read_safetensors(path)
-    if "switches" not in metadata:
+    # Files without a name are older than the other kinds.
+    found = metadata.get("network", "DeFusionNet") if "switches" in metadata else "something else"
+    if found != kind.__name__:
         raise ValueError(
-            f"{path.name} holds no DeFusionNet (no switches in it): use a file written by save_network."
+            f"{path.name} holds no {kind.__name__} but {found}: use a file that save_network wrote of one."
         )
-    network = DeFusionNet(**json.loads(metadata["switches"]) | switches)
+    network = kind(**json.loads(metadata["switches"]) | switches)
     if not hasattr(network, "final"):
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("final.")}
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
@@ -79,7 +93,7 @@ def read_card(path: str | Path = SHIPPED) -> dict:
     return json.loads(read_safetensors(Path(path))[0]["card"])
 
 
-def weights_hash(network: torch.nn.Module) -> str:
+def weights_hash(network: nn.Module) -> str:
     """SHA-256 over a network's names, shapes and values: equal for equal weights only."""
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_training import MADE_UP, SHORT
 
-from defusion_lib import ablations
+from defusion_lib import training
 from defusion_lib.ablations import ROWS, contrast, losses, score, trained, views
 from defusion_lib.detection import detect
 from defusion_lib.ledger import RESULT_NAMES
@@ -39,7 +39,7 @@ def test_rows_are_those_of_the_tables():
 
 def test_a_finished_row_is_read_not_trained(finished, monkeypatch):
     network, folder = finished
-    monkeypatch.setattr(ablations, "train", None)
+    monkeypatch.setattr(training, "train", None)
     assert weights_hash(trained("step2", RECIPE, MADE_UP, folder)) == weights_hash(network)
     assert [path.name for path in folder.iterdir()] == ["step2@seed0.safetensors"]
 

@@ -13,6 +13,7 @@ from torch import nn
 from defusion_lib import training
 from defusion_lib.backbone import load_backbone
 from defusion_lib.data import PhotoSet
+from defusion_lib.methods.dbm import DBM
 from defusion_lib.network import DeFusionNet
 from defusion_lib.training import MASKS, Recipe, Task
 
@@ -31,6 +32,7 @@ class Rival(NamedTuple):
 
 # In the order of Table 1.
 RIVALS = {
+    "dbm": Rival(DBM, MASKS),
     "cvpr19": Rival(DeFusionNet, MASKS, {"cam": "off", "fam": False}),
     "defusionnet": Rival(DeFusionNet, MASKS),
 }

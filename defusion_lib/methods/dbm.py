@@ -1,0 +1,50 @@
+"""DBM: VGG-16 made fully convolutional (Ma et al., "Deep Blur Mapping", IEEE TIP 2018, arXiv 1612.01227).
+
+The paper asks which layers of VGG-16 know of blur. It cuts the network after the last convolution of each of its
+five blocks, adds a 1x1 convolution that sums the channels to one, up-samples inside the network and ends in a
+sigmoid; nothing is fully connected and no layer is skipped to. The deepest of the five, configuration V, which ends
+with conv5_3, finds the most: it stands for DBM in later comparisons and is the one kept here.
+
+Our reading: the up-sampling stays bilinear and is not learnt; a photograph whose sides are no multiples of 32 gets
+its border repeated, as for DeFusionNet; the loss is the cross-entropy of each pixel. The paper trains on
+photographs with motion blur too, this collection on out-of-focus ones only.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from defusion_lib.backbone import BLOCKS, STRIDE, TAPS, VGG16
+from defusion_lib.network import Maps
+
+
+class DBM(nn.Module):
+    """The blur mapping network, configuration V.
+
+    Takes RGB photographs (N, 3, H, W) in [0, 1] of any size and gives `Maps` of one logit a pixel (N, 1, H, W),
+    positive where blurred, without side outputs. `divide` divides the channels of every convolution: 1 is the
+    paper's network (14.7 M parameters), more makes narrow ones for laptops.
+    """
+
+    def __init__(self, divide: int = 1):
+        super().__init__()
+        self.switches = dict(divide=divide)
+        self.backbone = VGG16([[width // divide for width in block] for block in BLOCKS])
+        self.score = nn.Conv2d(BLOCKS[-1][-1] // divide, 1, 1)
+        self.reset()
+
+    def reset(self) -> None:
+        """Draw the initial weights as He et al. (2015) propose; the score's are small, since VGG-16's values are large."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+        nn.init.normal_(self.score.weight, std=0.01)
+
+    def forward(self, photo: torch.Tensor) -> Maps:
+        height, width = photo.shape[-2:]
+        padded = F.pad(photo, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
+        features = self.backbone(padded)[TAPS.index("conv5_3")]  # (512, H/16, W/16)
+        score = self.score(features)  # (1, H/16, W/16)
+        logits = F.interpolate(score, size=padded.shape[-2:], mode="bilinear", align_corners=False)
+        return Maps(logits[..., :height, :width], [])

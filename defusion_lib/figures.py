@@ -17,6 +17,8 @@ from defusion_lib.metrics import Curves
 
 PANEL = 2.1  # inches, one picture of a sheet
 COLOURS = sns.color_palette("colorblind")
+# More methods than colours: the second ten are dashed.
+STYLES = [dict(color=colour, linestyle=style) for style in ("-", "--") for colour in COLOURS]
 
 
 def sheet(rows: Mapping[str, Sequence[np.ndarray | None]], titles: Sequence[str] = ()) -> Figure:
@@ -114,11 +116,11 @@ def curves(methods: Mapping[str, Mapping[str, Curves]]) -> Figure:
         len(classes), 3, figsize=(10, 3.1 * len(classes)), squeeze=False, layout="constrained"
     )
     for line, positive in zip(axes, classes):
-        for colour, (name, of_class) in zip(COLOURS, methods.items()):
+        for style, (name, of_class) in zip(STYLES, methods.items()):
             found = of_class[positive]
-            line[0].plot(found.recall, found.precision, color=colour, label=name)
-            line[1].plot(found.threshold, found.f, color=colour, label=name)
-            line[2].plot([1, *found.fpr], [1, *found.tpr], color=colour, label=name)
+            line[0].plot(found.recall, found.precision, label=name, **style)
+            line[1].plot(found.threshold, found.f, label=name, **style)
+            line[2].plot([1, *found.fpr], [1, *found.tpr], label=name, **style)
         line[2].plot([0, 1], [0, 1], color="0.5", linestyle=":", label="chance")
         line[0].set(
             xlabel="recall",
@@ -136,7 +138,7 @@ def curves(methods: Mapping[str, Mapping[str, Curves]]) -> Figure:
         )
         line[2].set(xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.02))
         line[2].set_title(f"ROC, positive: {positive}")
-    axes[0, 2].legend(fontsize=8, loc="lower right")
+    figure.legend(*axes[0, 2].get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=5)
     return figure
 
 

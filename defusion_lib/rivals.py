@@ -4,16 +4,22 @@ Each has a file in `defusion_lib.methods`; CVPR 2019 is DeFusionNet with two par
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
-from defusion_lib import training
+from defusion_lib import detection, training
 from defusion_lib.backbone import load_backbone
 from defusion_lib.data import PhotoSet
+from defusion_lib.methods import dhde, dmenet
+from defusion_lib.methods.btbnet import BTBNet
 from defusion_lib.methods.dbm import DBM
+from defusion_lib.methods.dhde import DHDE
+from defusion_lib.methods.dmenet import DMENet
 from defusion_lib.network import DeFusionNet
 from defusion_lib.training import MASKS, Recipe, Task
 
@@ -32,10 +38,14 @@ class Rival(NamedTuple):
 
 # In the order of Table 1.
 RIVALS = {
+    "dhde": Rival(DHDE, dhde.TASK),
     "dbm": Rival(DBM, MASKS),
+    "dmenet": Rival(DMENet, dmenet.TASK),
+    "btbnet": Rival(BTBNet, MASKS),
     "cvpr19": Rival(DeFusionNet, MASKS, {"cam": "off", "fam": False}),
-    "defusionnet": Rival(DeFusionNet, MASKS),
 }
+# A network can only be compared with what had the same chance.
+TRAINED = RIVALS | {"defusionnet": Rival(DeFusionNet, MASKS)}
 
 
 def trained(
@@ -52,9 +62,9 @@ def trained(
 
     `backbone` as in `backbone.load_backbone`, for the methods that have one. A run that was stopped goes on from its
     checkpoint. Raises ValueError where the file in `folder` was made in another way, KeyError for a method that is
-    not in `RIVALS`.
+    not in `TRAINED`.
     """
-    rival = RIVALS[name]
+    rival = TRAINED[name]
     torch.manual_seed(recipe.seed)
     network = rival.build(**switches)
     if hasattr(network, "backbone"):
@@ -62,3 +72,13 @@ def trained(
     return training.trained(
         folder / f"{name}.safetensors", network, photos, recipe, device, dict(stamp or {}), rival.task
     )
+
+
+def detector(name: str, network: nn.Module, size: int) -> Callable[[np.ndarray], np.ndarray]:
+    """A trained method's call `detect(image) -> map`, as of the classic methods.
+
+    `size` is the pixels a side of what the network sees; DHDE looks at patches of the photograph as it is.
+    """
+    if name == "dhde":
+        return partial(dhde.detect, network=network)
+    return partial(detection.detect, network=network, size=size)

@@ -23,6 +23,7 @@ from defusion_lib.weights import load_network, read_card, save_network, weights_
 BIAS_FACTOR = (
     2  # Caffe's habit, which the paper's network inherits: biases learn twice as fast and never decay
 )
+EVERY = 50  # iterations between the checkpoints of `trained`
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ def trained(
             )
     else:
         checkpoint = path.with_suffix(".pt")
-        history = train(network, photos, recipe, device, checkpoint, every=50, stamp=dict(stamp or {}), task=task)
+        history = train(network, photos, recipe, device, checkpoint, EVERY, dict(stamp or {}), task=task)
         save_network(network, path, made | {"loss": history.loss, "stretches": history.stretches})
         checkpoint.unlink()
     return load_network(path, device, type(network))  # as a later run finds it, in half precision

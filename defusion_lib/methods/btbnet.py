@@ -1,0 +1,99 @@
+"""BTBNet: a multi-stream bottom-top-bottom network (Zhao, Zhao, Wang and Lu, CVPR 2018).
+
+What the paper states. VGG-16 loses its fully connected and its five pooling layers, so that every feature map is as
+large as the photograph. Behind the top block, information is fed back step by step to the bottom: at each block an
+extra convolution with ReLU on the bottom-top and one on the top-bottom side, and both are added. Defocus depends on
+scale: three such streams see the photograph at its size and at 0.8 and 0.6 of it. A fusion network (FNet) makes one
+map of theirs, a recurrent reconstruction network (RRNet) refines it with the photograph beside it, again and again.
+
+Our reading, where the paper is silent or unknown to us:
+- The extra convolutions are 3x3 to 64 channels, the width of the bottom block, which the last of them feeds. Widths
+  that mirror VGG-16's would be 9.4 M weights instead of 1.0 M, and each of them works on every pixel.
+- The three streams share their weights. Streams of their own would be 47.1 M parameters instead of 15.7 M at the
+  same arithmetic.
+- Where the extra convolutions meet VGG-16, its features, which answer to values of 0 to 255, are divided by 255:
+  they reach hundreds, and the first maps would be certain of everything.
+- FNet is two 3x3 convolutions with 64 channels between them, RRNet three. RRNet gives what is added to the map's
+  logits and is the same network in each of three rounds. Maps enter both as probabilities.
+- The loss is the cross-entropy of each pixel, summed over the streams' maps, the fused map and each round's map.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from defusion_lib.backbone import BLOCKS, STD, VGG16
+from defusion_lib.network import Maps
+
+SCALES = (1.0, 0.8, 0.6)  # of the photograph, one for each stream
+CHANNELS = 64  # of the top-bottom side, FNet and RRNet
+ROUNDS = 3  # of RRNet
+
+
+class BTBNet(nn.Module):
+    """The bottom-top-bottom network with its fusion and recurrent reconstruction.
+
+    Takes RGB photographs (N, 3, H, W) in [0, 1] of any size and gives `Maps` of logits at the same size, positive
+    where blurred: `final` is the last round's map, `sides` are the three streams' maps, the fused map and those of
+    the earlier rounds. `divide` divides the channels of every convolution: 1 is the full network (15.8 M
+    parameters, 3,229 GMAC at 320x320), more makes narrow ones for laptops.
+    """
+
+    def __init__(self, divide: int = 1):
+        super().__init__()
+        self.switches = dict(divide=divide)
+        widths, channels = [[width // divide for width in block] for block in BLOCKS], CHANNELS // divide
+        self.backbone = VGG16(widths)
+        self.forth = nn.ModuleList(_conv(block[-1], channels) for block in widths)
+        self.back = nn.ModuleList(_conv(channels, channels) for _ in widths[1:])
+        self.score = nn.Conv2d(channels, 1, 1)
+        self.fnet = nn.Sequential(_conv(len(SCALES), channels), nn.ReLU(inplace=True), _conv(channels, 1))
+        self.rrnet = nn.Sequential(
+            _conv(3 + 1, channels), nn.ReLU(inplace=True),
+            _conv(channels, channels), nn.ReLU(inplace=True),
+            _conv(channels, 1),
+        )  # fmt: skip
+        self.reset()
+
+    def reset(self) -> None:
+        """Draw the initial weights as He et al. (2015) propose, smaller ones where a map is made or corrected."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+        for module in (self.score, self.fnet[-1], self.rrnet[-1]):
+            nn.init.normal_(module.weight, std=0.01)
+
+    def stream(self, photo: torch.Tensor) -> torch.Tensor:
+        """The logits (N, 1, H, W) of one stream for photographs (N, 3, H, W) in [0, 1], at its scale."""
+        x, forth = (photo - self.backbone.mean) / STD, []
+        for layer in self.backbone.features:
+            if isinstance(layer, nn.MaxPool2d):
+                # Taken at once: VGG-16's own maps are 512 channels of every pixel and need not wait for the way back.
+                forth.append(F.relu(self.forth[len(forth)](x * STD)))  # (64, H, W)
+            else:
+                x = layer(x)
+        down = forth.pop()
+        for back in self.back:
+            down = forth.pop() + F.relu(back(down))  # (64, H, W)
+        return self.score(down)
+
+    def forward(self, photo: torch.Tensor) -> Maps:
+        size = photo.shape[-2:]
+        streams = []
+        for scale in SCALES:
+            smaller = [max(1, round(scale * side)) for side in size]
+            logits = self.stream(_resized(photo, smaller))
+            streams.append(_resized(logits, size))
+        maps = [self.fnet(torch.sigmoid(torch.cat(streams, dim=1)))]
+        for _ in range(ROUNDS):
+            maps.append(maps[-1] + self.rrnet(torch.cat((photo, torch.sigmoid(maps[-1])), dim=1)))
+        return Maps(maps[-1], [*streams, *maps[:-1]])
+
+
+def _conv(given: int, made: int) -> nn.Conv2d:
+    return nn.Conv2d(given, made, 3, padding=1)
+
+
+def _resized(x: torch.Tensor, size) -> torch.Tensor:
+    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False, antialias=True)

@@ -1,18 +1,22 @@
-"""DHDE: the blur of edges, told by a small network from deep and hand-crafted features, and spread over the photograph.
+"""DHDE: the blur of edges, told by a small network from deep and hand-crafted features, and spread.
 
-Park, Tai, Cho and Kweon, "A Unified Approach of Multi-scale Deep and Hand-crafted Features for Defocus Estimation"
-(CVPR 2017). Patches are cut at edges, small ones at strong edges and large ones at weak ones. A classifier sees
-three hand-crafted features of each (spectrum, gradients, singular values) beside a convolutional one, and names
-one of eleven standard deviations of a Gaussian blur. It learns from sharp photographs that are blurred on
-purpose. A filter that trusts probable answers more cleans the sparse map, and the matting Laplacian makes it dense.
+Park, Tai, Cho and Kweon, "A Unified Approach of Multi-scale Deep and Hand-crafted Features for Defocus
+Estimation" (CVPR 2017). Patches are cut at edges, small ones at strong edges and large ones at weak ones.
+A classifier sees three hand-crafted features of each (spectrum, gradients, singular values) beside a
+convolutional one, and names one of eleven standard deviations of a Gaussian blur. It learns from sharp
+photographs that are blurred on purpose. A filter that trusts probable answers more cleans the sparse map,
+and the matting Laplacian makes it dense.
 
-Sizes, thresholds and weights are those of the authors' released model. In focus is a blur of 0.5 pixels or less;
-from 2 pixels on all blur looks alike. What differs from theirs:
-- Training patches are sharp parts of photographs with masks. They are cut at edges of the blurred photograph, found
-  as in detection; the authors take those of the sharp one, found with twice the thresholds.
-- There is no dropout, whose chance a resumed run would have to repeat, and no rectifier behind the last layer.
-- The range weight of the joint filter (100, on colours in 0..1) is above 0.9999 everywhere, and so left out. The
-  rolling guidance filter (1.5 pixels; 1.5 in colours) hardly sees edges either: we smooth by a Gaussian.
+Sizes, thresholds and constants are those of the authors' released model. In focus is a blur of 0.5 pixels
+or less; from 2 pixels on all blur looks alike. What differs from theirs:
+- Training patches are sharp parts of photographs with masks, cut at edges of the blurred photograph,
+  found as in detection. The authors take the edges of the sharp photograph, found with twice the
+  thresholds.
+- There is no dropout, whose chance a resumed run would have to repeat, and no rectifier behind the last
+  layer.
+- The range weight of the joint filter (100, on colours in 0..1) is above 0.9998 everywhere, and so left
+  out. The rolling guidance filter (1.5 pixels; 1.5 in colours) hardly sees edges either: we smooth by a
+  Gaussian.
 - Propagation is solved at half the size, and the weighted median filter behind it is left out.
 """
 
@@ -37,7 +41,7 @@ from defusion_lib.training import Recipe, Task
 
 SIGMAS = np.arange(0.5, 2.01, 0.15)  # pixels: the classes
 SIDES = (27, 15)  # pixels: patches at weak and at strong edges
-THRESHOLDS = ((0.117, 0.176), (0.234, 0.351))  # low and high, of the strongest gradient: weak, then strong edges
+THRESHOLDS = ((0.117, 0.176), (0.234, 0.351))  # of the strongest gradient, low and high: weak, strong edges
 SMOOTHING = 2**0.5  # pixels: before gradients are taken
 SPECTRA = {27: 32, 15: 16}  # side of a patch -> side of its cosine transform
 BINS = {27: 25, 15: 13}  # side of a patch -> numbers in each of its features
@@ -57,8 +61,8 @@ CHUNK = 2048  # patches looked at together
 class DHDE(nn.Module):
     """The classifier: a convolutional feature beside the hand-crafted ones, and three layers on top.
 
-    Takes colour patches (N, 3, 27, 27) in [0, 1] and their `features` (N, 120), gives logits (N, 11) of `SIGMAS`.
-    126,436 parameters. Shapes in comments are those of one patch.
+    Takes colour patches (N, 3, 27, 27) in [0, 1] and their `features` (N, 120), gives logits (N, 11) of
+    `SIGMAS`. 126,436 parameters. Shapes in comments are those of one patch.
     """
 
     def __init__(self):
@@ -87,13 +91,10 @@ class DHDE(nn.Module):
 def edges(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weak and strong edge pixels of a photograph (H, W, 3) uint8: two bool (H, W), no pixel in both.
 
-    By Canny at two pairs of thresholds, which are shares of the photograph's strongest gradient. What differs by
-    less than one grey level has no edges.
+    By Canny at two pairs of thresholds, which are shares of the photograph's strongest gradient.
     """
     smooth = gaussian_filter(_grey(image), SMOOTHING, mode="nearest")
     strongest = np.hypot(sobel(smooth, 0), sobel(smooth, 1)).max()
-    if strongest < 1 / 255:
-        return np.zeros(smooth.shape, bool), np.zeros(smooth.shape, bool)
     weak, strong = (
         canny(smooth, 0, low * strongest, high * strongest, mode="nearest") for low, high in THRESHOLDS
     )
@@ -103,8 +104,9 @@ def edges(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def features(patches: np.ndarray) -> np.ndarray:
     """The hand-crafted features of grey patches (N, 27, 27) or (N, 15, 15) in [0, 1]: float32 (N, 120).
 
-    Each of the three is 25 numbers and a 1 for large patches, then 13 and a 1 for small ones; those of the size that a
-    patch does not have are 0. The numbers are logarithms ln(1 + x), scaled to the sum 1. x is
+    Each of the three is 25 numbers and a 1 for large patches, then 13 and a 1 for small ones; those of
+    the size that a patch does not have are 0. The numbers are logarithms ln(1 + x), scaled to the sum 1.
+    x is
     - the mean magnitude of the cosine transform in a ring of frequencies (the patch filled up by zeros),
     - how many pixels have a gradient in an interval of [0, 1],
     - a singular value of the patch, largest first.
@@ -148,10 +150,10 @@ def _gradient_counts(patches: np.ndarray, bins: int) -> np.ndarray:
 
 
 def cut(image: np.ndarray, at: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Patches of a photograph (H, W, 3) uint8 around pixels `at` (N, 2), rows and columns: uint8 (N, 27, 27, 3).
+    """Patches uint8 (N, 27, 27, 3) of a photograph (H, W, 3) uint8, and their `features` (N, 120).
 
-    And their `features` (N, 120). Beyond the photograph's border and around a patch of 15x15 the last pixel is
-    repeated.
+    `at` (N, 2) holds rows and columns of their centres, `side` is 27 or 15. Beyond the photograph's
+    border and around a patch of 15x15 the last pixel is repeated.
     """
     reach, missing = side // 2, (SIDES[0] - side) // 2
     padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), "edge")
@@ -167,13 +169,14 @@ def _grey(image: np.ndarray) -> np.ndarray:
 
 
 class Patches(Sequence):
-    """Patches of known blur, to learn from: `size` of each photograph and each of its sigmas, half of either scale.
+    """Patches of known blur to learn from: `size` of each photograph and sigma, half of each scale.
 
-    Gives (patch (3, 27, 27) float32 in [0, 1], features (120,) float32, class () int64). They are cut where the mask
-    calls the whole patch sharp, after the photograph was blurred by a Gaussian and rounded to grey levels again.
-    A photograph is blurred by some of `SIGMAS` in turn, about `PAIRS` times in all, so that every sigma comes equally
-    often; where there are fewer edges than wanted, all are taken. All is prepared at once, and depends on the photographs,
-    `size` and the recipe's seed alone. Raises ValueError for a photograph without a mask and where nothing is sharp.
+    Gives (patch (3, 27, 27) float32 in [0, 1], features (120,) float32, class () int64). They are cut
+    where the mask calls the whole patch sharp, after the photograph was blurred by a Gaussian and rounded
+    to grey levels again. A photograph is blurred by some of `SIGMAS` in turn, so that all come equally
+    often and there are about `PAIRS` pairs of photograph and sigma in all; where there are fewer edges
+    than wanted, all are taken. All is prepared at once, and depends on the photographs, `size` and the
+    recipe's seed alone. Raises ValueError for a photograph without a mask and where nothing is sharp.
     """
 
     def __init__(self, photos: PhotoSet, size: int, recipe: Recipe):
@@ -183,7 +186,7 @@ class Patches(Sequence):
             labels = (index * classes + np.arange(classes)) % len(SIGMAS)
             found += _of_photo(photo, labels, size, np.random.default_rng((recipe.seed, index)))
         if not any(len(labels) for _, _, labels in found):
-            raise ValueError(f"No photograph of {photos.name} has an edge in focus, and DHDE learns from those.")
+            raise ValueError(f"No photograph of {photos.name} has an edge in focus: DHDE learns from those.")
         self.patches, self.features, self.labels = map(np.concatenate, zip(*found))
 
     def __len__(self) -> int:
@@ -241,8 +244,8 @@ def classify(network: DHDE, patches: np.ndarray, features: np.ndarray) -> np.nda
 def confusion(network: DHDE, photos: PhotoSet, seed: int = 0) -> np.ndarray:
     """How often a sigma is taken for which: int (11, 11), true ones in rows, estimated ones in columns.
 
-    Over patches of photographs with masks, which should not be those that the network learnt from. Raises what
-    `Patches` raises.
+    Over patches of photographs with masks, which should not be those that the network learnt from. Raises
+    what `Patches` raises.
     """
     patches = Patches(photos, TESTED, Recipe(seed=seed))
     counts = np.zeros((len(SIGMAS), len(SIGMAS)), int)
@@ -256,8 +259,9 @@ def confusion(network: DHDE, photos: PhotoSet, seed: int = 0) -> np.ndarray:
 def detect(image: np.ndarray, network: DHDE, progress: bool = False) -> np.ndarray:
     """The defocus map of a photograph, float32 (H, W) in [0, 1], 1 = blurred: sigma from 0.5 to 2 pixels.
 
-    `image` is uint8, RGB (H, W, 3) or grey (H, W). An edge counts with its most probable sigma. A photograph
-    without any edge is 0.5 everywhere: nothing is known of it. Raises ValueError for anything that is no photograph.
+    `image` is uint8, RGB (H, W, 3) or grey (H, W). An edge counts with its most probable sigma. A
+    photograph without any edge is 0.5 everywhere: nothing is known of it. Raises ValueError for anything
+    that is no photograph.
     """
 
     def core(seen: np.ndarray, progress: bool) -> np.ndarray:
@@ -269,7 +273,7 @@ def detect(image: np.ndarray, network: DHDE, progress: bool = False) -> np.ndarr
 
 
 def sparse_map(image: np.ndarray, network: DHDE, progress: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """The most probable sigma at each edge pixel of a photograph (H, W, 3), and its probability: 0 elsewhere, (H, W)."""
+    """The most probable sigma at a photograph's edges, and its probability: (H, W) both, 0 elsewhere."""
     sigma, probability = np.zeros(image.shape[:2]), np.zeros(image.shape[:2])
     for side, edge in zip(SIDES, edges(image)):
         at = np.argwhere(edge)
@@ -282,10 +286,10 @@ def sparse_map(image: np.ndarray, network: DHDE, progress: bool = False) -> tupl
 
 
 def joint_filter(sigma: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """A sparse map of sigmas (H, W), 0 where unknown, smoothed over known pixels, of which probable ones count more.
+    """A sparse map of sigmas (H, W), 0 where unknown, smoothed: of known pixels, probable ones count more.
 
-    The probability-joint bilateral filter, less its range weight: each known pixel becomes a mean over known pixels
-    of its 27x27 window. Unknown pixels stay 0.
+    The probability-joint bilateral filter, less its range weight: each known pixel becomes a mean over
+    the known pixels of its 27x27 window. Unknown pixels stay 0.
     """
     near = np.exp(-(np.arange(-RADIUS, RADIUS + 1) ** 2) / (2 * SPREAD**2))
     known = sigma > 0
@@ -300,9 +304,10 @@ def joint_filter(sigma: np.ndarray, probability: np.ndarray) -> np.ndarray:
 def propagate(image: np.ndarray, known: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     """A sigma for every pixel of a photograph (H, W, 3) uint8, from those of the pixels `known`, (H, W) both.
 
-    Minimises x' L x + lambda sum over known pixels (x - sigma)^2, with the matting Laplacian L of the smoothed
-    photograph, at half the size; there a pixel is pulled by up to four known ones. It comes back to the full size by
-    linear functions of colour. Where no known pixel reaches, it is the middle of `SIGMAS`.
+    Minimises x' L x + lambda (sum over known pixels of (x - sigma)^2), with the matting Laplacian L of
+    the smoothed photograph, at half the size; there a pixel is pulled by up to four known ones. It comes
+    back to the full size by linear functions of colour. Where no known pixel reaches, it is the middle of
+    `SIGMAS`.
     """
     guide = gaussian_filter(image / 255, (GUIDE, GUIDE, 0), mode="nearest")
     small = halve(guide)

@@ -14,7 +14,7 @@ at most, rendered ones an exact amount of blur. Four parts are trained together:
 Our reading, where the paper is silent or unknown to us:
 - Rendered photographs are the collection's own, with discs for blur; the paper blurs synthetic scenes by Gaussians.
 - Its full amount is a Gaussian of 7 pixels, which spreads light like a disc of 28 pixels. Networks of this collection
-  see photographs squashed to about half their size, hence `FULL`.
+  see photographs squashed to half their size or less, hence `FULL`.
 - D sees the last features of B, and both learn from one loss, by gradient reversal (Ganin & Lempitsky, ICML 2015).
 - The decoder's widths and the weight of its maps at smaller scales (1 each, compared at full size).
 - Normalisation is by groups of channels of one photograph, since batches of two to four say little of all others; S
@@ -51,6 +51,57 @@ CALIBRATION = 16  # channels of S
 FULL = 15.0  # pixels: diameter of the circle of confusion from which on the amount is 1
 ADVERSARIAL, CALIBRATED = 1e-3, 2e-2  # weights in the loss
 RENDERED = 160  # photographs to learn the amount from
+
+
+class Stage(nn.Module):
+    """One stage of the decoder: twice the size, with the encoder's features of that size beside (U-Net)."""
+
+    def __init__(self, below: int, skip: int, width: int):
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            *_normed(below + skip, width), nn.LeakyReLU(0.2, inplace=True),
+            *_normed(width, width), nn.LeakyReLU(0.2, inplace=True),
+        )  # fmt: skip
+
+    def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        larger = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        return self.convolutions(torch.cat((larger, skip), dim=1))
+
+
+class Residual(nn.Module):
+    """Two convolutions that correct their input."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            *_normed(width, width), nn.LeakyReLU(0.2, inplace=True), *_normed(width, width)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.convolutions(x)
+
+
+def _normed(given: int, made: int) -> tuple[nn.Conv2d, nn.GroupNorm]:
+    """A 3x3 convolution and its normalisation, which has the bias."""
+    return nn.Conv2d(given, made, 3, padding=1, bias=False), nn.GroupNorm(max(1, made // GROUP), made)
+
+
+def discriminator(given: int) -> nn.Sequential:
+    """D: one logit a photograph, (N, 1), from features (N, given, H, W); positive where it looks real."""
+    layers = []
+    for width in DISCRIMINATOR:
+        layers += [nn.Conv2d(given, width, 3, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
+        given = width
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Conv2d(given, 1, 1), nn.Flatten())
+
+
+def calibration() -> nn.Sequential:
+    """S: logits (N, 1, H, W), positive where blurred, from amounts (N, 1, H, W), each pixel by itself."""
+    return nn.Sequential(
+        nn.Conv2d(1, CALIBRATION, 1), nn.LeakyReLU(0.2, inplace=True),
+        nn.Conv2d(CALIBRATION, CALIBRATION, 1), nn.LeakyReLU(0.2, inplace=True),
+        nn.Conv2d(CALIBRATION, 1, 1),
+    )  # fmt: skip
 
 
 class DMENet(nn.Module):
@@ -109,57 +160,6 @@ class DMENet(nn.Module):
 
     def forward(self, photo: torch.Tensor) -> Maps:
         return self.look(photo)[0]
-
-
-class Stage(nn.Module):
-    """One stage of the decoder: twice the size, with the encoder's features of that size beside (U-Net)."""
-
-    def __init__(self, below: int, skip: int, width: int):
-        super().__init__()
-        self.convolutions = nn.Sequential(
-            *_normed(below + skip, width), nn.LeakyReLU(0.2, inplace=True),
-            *_normed(width, width), nn.LeakyReLU(0.2, inplace=True),
-        )  # fmt: skip
-
-    def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-        larger = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-        return self.convolutions(torch.cat((larger, skip), dim=1))
-
-
-class Residual(nn.Module):
-    """Two convolutions that correct their input."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.convolutions = nn.Sequential(
-            *_normed(width, width), nn.LeakyReLU(0.2, inplace=True), *_normed(width, width)
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.convolutions(x)
-
-
-def _normed(given: int, made: int) -> tuple[nn.Conv2d, nn.GroupNorm]:
-    """A 3x3 convolution and its normalisation, which has the bias."""
-    return nn.Conv2d(given, made, 3, padding=1, bias=False), nn.GroupNorm(max(1, made // GROUP), made)
-
-
-def discriminator(given: int) -> nn.Sequential:
-    """D: one logit a photograph, (N, 1), from features (N, given, H, W); positive where it looks real."""
-    layers = []
-    for width in DISCRIMINATOR:
-        layers += [nn.Conv2d(given, width, 3, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
-        given = width
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Conv2d(given, 1, 1), nn.Flatten())
-
-
-def calibration() -> nn.Sequential:
-    """S: logits (N, 1, H, W), positive where blurred, from amounts (N, 1, H, W), each pixel by itself."""
-    return nn.Sequential(
-        nn.Conv2d(1, CALIBRATION, 1), nn.LeakyReLU(0.2, inplace=True),
-        nn.Conv2d(CALIBRATION, CALIBRATION, 1), nn.LeakyReLU(0.2, inplace=True),
-        nn.Conv2d(CALIBRATION, 1, 1),
-    )  # fmt: skip
 
 
 class _Reverse(torch.autograd.Function):

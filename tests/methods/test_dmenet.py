@@ -1,5 +1,7 @@
 """DMENet: counted and computed by hand, and that it learns how much a photograph is blurred."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch import nn
 
 from defusion_lib.backbone import load_backbone
 from defusion_lib.data import Photo, PhotoSet
-from defusion_lib.data.camera import render
+from defusion_lib.data.camera import Rendering, render
 from defusion_lib.data.synthetic import CHALLENGES, make_scene
 from defusion_lib.detection import detect
 from defusion_lib.methods import dmenet
@@ -30,6 +32,7 @@ def one_thread():
 @pytest.fixture(autouse=True)
 def few_scenes(monkeypatch):
     monkeypatch.setattr(dmenet, "RENDERED", 2)
+    render_scenes.cache_clear()
 
 
 def read_made_up(stem):
@@ -120,9 +123,13 @@ def test_rendered_amounts_are_those_of_the_camera():
     assert amounts.min() == 0 and 0.2 < amounts.max() <= 1
 
 
-def test_amounts_end_at_fifteen_pixels():
-    _, amounts = render_scenes(2, 320, 0)
-    assert amounts.max() == 1  # discs of up to 0.1 x 320 = 32 pixels
+def test_amounts_are_diameters_over_fifteen_pixels_and_end_there(monkeypatch):
+    radius = np.full((50, 50), 3, np.float32)
+    radius[0, :4] = 0, 7.4, 7.5, 20
+    image, mask = np.zeros((50, 50, 3), np.uint8), np.zeros((50, 50), np.float32)
+    monkeypatch.setattr(dmenet, "render", lambda *given: Rendering(image, radius, mask))
+    _, amounts = render_scenes(1, 50, 0)
+    np.testing.assert_allclose(amounts[0, 0, :5], [0, 14.8 / 15, 1, 1, 6 / 15], rtol=1e-6)
 
 
 def test_pairs_are_rendered_and_real():
@@ -227,19 +234,21 @@ def test_each_part_learns_what_is_its_own():
         torch.testing.assert_close(parameter.grad, expected, rtol=1e-8, atol=1e-12)
 
 
-def test_it_learns_the_amounts_of_two_scenes():
-    network = narrow(divide=4)
-    photos = PhotoSet("made-up", ["0"], read_made_up)  # a photograph and its mirror image: two samples
-    recipe = Recipe(**RECIPE.__dict__ | {"stages": ((120, 64, 2),), "weight_decay": 0.0, "step_at": 90})
+def test_it_learns_two_scenes_and_calibrates_a_photograph():
+    network = narrow()
+    photos = MADE_UP[:1]  # with its mirror image: two samples
+    recipe = replace(
+        RECIPE, stages=((80, 64, 2),), learning_rate=1e-2, schedule="cosine", weight_decay=0.0, seed=2
+    )
     train(network, photos, recipe, task=dmenet.TASK)
-    images, amounts = render_scenes(2, 64, 0)
-    floor = np.abs(amounts - np.median(amounts)).mean()
+    images, amounts = render_scenes(2, 64, 4)
     found = np.stack([detect(image, network, 64) for image in images])
-    assert floor > 0.15
-    assert np.abs(found - amounts).mean() < 0.05
-    photo = photos[0]
-    blurred = detect(photo.image, network, 64)
-    print("real", blurred[:, :28].mean(), blurred[:, 36:].mean(), np.abs(found - amounts).mean(), floor)
+    # The best constant is off by 0.141; over seeds 0 to 3 the error ended between 0.037 and 0.050.
+    assert np.abs(found - amounts).mean() < 0.07
+    with torch.no_grad():
+        found = torch.from_numpy(detect(photos[0].image, network, 64))[None, None]
+        blurred = torch.sigmoid(network.calibration(found))[0, 0].numpy()
+    assert np.abs(blurred - photos[0].mask).mean() < 0.1  # seeds 0 to 3: 0.031 to 0.046
 
 
 def test_a_trained_network_is_kept(tmp_path):

@@ -1,14 +1,15 @@
-"""DHDE's hand-crafted features patch by patch and its joint filter pixel by pixel, as one would first write them."""
+"""DHDE's features patch by patch and its joint filter pixel by pixel, as one would first write them."""
 
 import numpy as np
 
 
 def features(patch):
-    """Stands for `defusion_lib.methods.dhde.features`, of one patch (27, 27) or (15, 15) in [0, 1]: (120,)."""
+    """Stands for `defusion_lib.methods.dhde.features`, of one patch in [0, 1]: (120,)."""
     large = len(patch) == 27
     bins = 25 if large else 13
     result = []
-    for numbers in (spectrum(patch, 32 if large else 16, bins), gradients(patch, bins), singular(patch, bins)):
+    rings = spectrum(patch, 32 if large else 16, bins)
+    for numbers in (rings, gradients(patch, bins), singular(patch, bins)):
         numbers = [np.log(1 + number) for number in numbers]
         total = sum(numbers)
         mine = [number / total if total > 0 else 0 for number in numbers] + [1]
@@ -41,7 +42,7 @@ def spectrum(patch, side, bins):
 
 
 def gradients(patch, bins):
-    """Counts of gradients in equal parts of [0, 1]; 1 is the gradient of the largest steps along both axes."""
+    """Counts of gradients in equal parts of [0, 1]; 1 is that of the largest steps along both axes."""
     counts = [0] * bins
     for y in range(len(patch) - 1):
         for x in range(len(patch) - 1):
@@ -57,7 +58,7 @@ def singular(patch, bins):
 
 
 def joint_filter(sigma, probability, guide):
-    """Stands for `defusion_lib.methods.dhde.joint_filter`, with its range weight: guide (H, W, 3) in [0, 1]."""
+    """Stands for `defusion_lib.methods.dhde.joint_filter`, with a range weight: guide (H, W, 3) in [0, 1]."""
     result = np.zeros(sigma.shape)
     for y, x in np.argwhere(sigma > 0):
         above = below = 0

@@ -1,21 +1,23 @@
 """BTBNet: a multi-stream bottom-top-bottom network (Zhao, Zhao, Wang and Lu, CVPR 2018).
 
-What the paper states. VGG-16 loses its fully connected and its five pooling layers, so that every feature map is as
-large as the photograph. Behind the top block, information is fed back step by step to the bottom: at each block an
-extra convolution with ReLU on the bottom-top and one on the top-bottom side, and both are added. Defocus depends on
-scale: three such streams see the photograph at its size and at 0.8 and 0.6 of it. A fusion network (FNet) makes one
-map of theirs, a recurrent reconstruction network (RRNet) refines it with the photograph beside it, again and again.
+What the paper states. VGG-16 loses its fully connected and its five pooling layers, so that every feature map
+is as large as the photograph. From the top block, information is fed back step by step to the bottom: at each
+block an extra convolution with ReLU on the bottom-top and one on the top-bottom side, and both are added.
+Defocus depends on scale: three such streams see the photograph at its size and at 0.8 and 0.6 of it. A fusion
+network (FNet) makes one map of theirs, a recurrent reconstruction network (RRNet) refines it again and again.
 
 Our reading, where the paper is silent or unknown to us:
-- The extra convolutions are 3x3 to 64 channels, the width of the bottom block, which the last of them feeds. Widths
-  that mirror VGG-16's would be 9.4 M weights instead of 1.0 M, and each of them works on every pixel.
-- The three streams share their weights. Streams of their own would be 47.1 M parameters instead of 15.7 M at the
-  same arithmetic.
-- Where the extra convolutions meet VGG-16, its features, which answer to values of 0 to 255, are divided by 255:
-  they reach hundreds, and the first maps would be certain of everything.
-- FNet is two 3x3 convolutions with 64 channels between them, RRNet three. RRNet gives what is added to the map's
-  logits and is the same network in each of three rounds. Maps enter both as probabilities.
-- The loss is the cross-entropy of each pixel, summed over the streams' maps, the fused map and each round's map.
+- The extra convolutions are 3x3 to 64 channels, the width of the bottom block, which the last of them feeds.
+  Widths that mirror VGG-16's would be 9.4 M weights instead of 1.0 M, and each of them works on every pixel.
+- The three streams share their weights. Streams of their own would be 47.1 M parameters instead of 15.7 M at
+  the same arithmetic.
+- Where the extra convolutions meet VGG-16, its features, which answer to values of 0 to 255, are divided by
+  255: they reach hundreds, and the first maps would be certain of everything.
+- FNet is two 3x3 convolutions with 64 channels between them, RRNet three. RRNet sees the map and the
+  photograph, gives what is added to the map's logits and is the same network in each of three rounds. Maps
+  enter both as probabilities.
+- The loss is the cross-entropy of each pixel, summed over the streams' maps, the fused map and each round's
+  map.
 """
 
 import torch
@@ -33,10 +35,10 @@ ROUNDS = 3  # of RRNet
 class BTBNet(nn.Module):
     """The bottom-top-bottom network with its fusion and recurrent reconstruction.
 
-    Takes RGB photographs (N, 3, H, W) in [0, 1] of any size and gives `Maps` of logits at the same size, positive
-    where blurred: `final` is the last round's map, `sides` are the three streams' maps, the fused map and those of
-    the earlier rounds. `divide` divides the channels of every convolution: 1 is the full network (15.8 M
-    parameters, 3,229 GMAC at 320x320), more makes narrow ones for laptops.
+    Takes RGB photographs (N, 3, H, W) in [0, 1] of any size and gives `Maps` of logits at the same size,
+    positive where blurred: `final` is the last round's map, `sides` are the three streams' maps, the fused
+    map and those of the earlier rounds. `divide` divides the channels of every convolution: 1 is the full
+    network (15.8 M parameters, 3,229 GMAC at 320x320), more makes narrow ones for laptops.
     """
 
     def __init__(self, divide: int = 1):
@@ -56,7 +58,7 @@ class BTBNet(nn.Module):
         self.reset()
 
     def reset(self) -> None:
-        """Draw the initial weights as He et al. (2015) propose, smaller ones where a map is made or corrected."""
+        """Draw the initial weights as He et al. (2015) propose, small ones where a map is made or mended."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -69,7 +71,7 @@ class BTBNet(nn.Module):
         x, forth = (photo - self.backbone.mean) / STD, []
         for layer in self.backbone.features:
             if isinstance(layer, nn.MaxPool2d):
-                # Taken at once: VGG-16's own maps are 512 channels of every pixel and need not wait for the way back.
+                # Taken at once: VGG-16's maps, 512 channels of every pixel, need not wait for the way back.
                 forth.append(F.relu(self.forth[len(forth)](x * STD)))  # (64, H, W)
             else:
                 x = layer(x)

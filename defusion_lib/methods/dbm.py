@@ -1,12 +1,12 @@
 """DBM: VGG-16 made fully convolutional (Ma et al., "Deep Blur Mapping", IEEE TIP 2018, arXiv 1612.01227).
 
-The paper asks which layers of VGG-16 know of blur. It cuts the network after the last convolution of each of its
-five blocks, adds a 1x1 convolution that sums the channels to one, up-samples inside the network and ends in a
-sigmoid; nothing is fully connected and no layer is skipped to. The deepest of the five, configuration V, which ends
-with conv5_3, finds the most: it stands for DBM in later comparisons and is the one kept here.
+The paper asks which layers of VGG-16 know of blur. It cuts the network after the last convolution of each of
+its five blocks, adds a 1x1 convolution that sums the channels to one, up-samples inside the network and ends
+in a sigmoid; nothing is fully connected. Deep layers prove to matter most: the deepest of the five,
+configuration V, which ends with conv5_3, is the one kept here.
 
-Our reading: the up-sampling stays bilinear and is not learnt; a photograph whose sides are no multiples of 32 gets
-its border repeated, as for DeFusionNet; the loss is the cross-entropy of each pixel. The paper trains on
+Our reading: the up-sampling stays bilinear and is not learnt; a photograph whose sides are no multiples of 32
+gets its border repeated, as for DeFusionNet; the loss is the cross-entropy of each pixel. The paper trains on
 photographs with motion blur too, this collection on out-of-focus ones only.
 """
 
@@ -21,9 +21,9 @@ from defusion_lib.network import Maps
 class DBM(nn.Module):
     """The blur mapping network, configuration V.
 
-    Takes RGB photographs (N, 3, H, W) in [0, 1] of any size and gives `Maps` of one logit a pixel (N, 1, H, W),
-    positive where blurred, without side outputs. `divide` divides the channels of every convolution: 1 is the
-    paper's network (14.7 M parameters), more makes narrow ones for laptops.
+    Takes RGB photographs (N, 3, H, W) in [0, 1] of any size and gives `Maps` of one logit a pixel (N, 1, H,
+    W), positive where blurred, without side outputs. `divide` divides the channels of every convolution: 1 is
+    the paper's network (14.7 M parameters), more makes narrow ones for laptops.
     """
 
     def __init__(self, divide: int = 1):
@@ -34,7 +34,7 @@ class DBM(nn.Module):
         self.reset()
 
     def reset(self) -> None:
-        """Draw the initial weights as He et al. (2015) propose; the score's are small, since VGG-16's values are large."""
+        """Draw the initial weights as He et al. (2015) propose; small ones where the map is made."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

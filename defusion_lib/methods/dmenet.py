@@ -1,24 +1,26 @@
 """DMENet: the amount of blur of every pixel, learnt from rendered photographs and carried over to real ones.
 
-Lee, Lee, Cho and Lee, "Deep Defocus Map Estimation Using Domain Adaptation" (CVPR 2019). Real photographs have masks
-at most, rendered ones an exact amount of blur. Four parts are trained together:
-- B, blur estimation: VGG-19, a decoder with skip connections and a map at each of its scales, residual blocks at full
-  size. It learns the amount from rendered photographs (squared error).
-- D, domain adaptation: a discriminator tells features of real photographs from those of rendered ones; B learns to
-  give real photographs features that pass for rendered ones (weight 1e-3).
-- S, sharpness calibration: 1x1 convolutions tell from a pixel's amount whether it is blurred, so that amounts mean
-  the same in real photographs, which have masks (cross-entropy, weight 2e-2).
-- C, content preservation: amount and truth are compared as VGG-19 sees them (weight 1e-4). It is left out here: two
-  more passes through VGG-19 for the smallest weight of all.
+Lee, Lee, Cho and Lee, "Deep Defocus Map Estimation Using Domain Adaptation" (CVPR 2019). Real photographs
+have masks at most, rendered ones an exact amount of blur. Four parts are trained together:
+- B, blur estimation: VGG-19, a decoder with skip connections and a map at each of its scales, residual blocks
+  at full size. It learns the amount from rendered photographs (squared error).
+- D, domain adaptation: a discriminator tells features of real photographs from those of rendered ones; B
+  learns to give real photographs features that pass for rendered ones (weight 1e-3).
+- S, sharpness calibration: 1x1 convolutions tell from a pixel's amount whether it is blurred, so that amounts
+  mean the same in real photographs, which have masks (cross-entropy, weight 2e-2).
+- C, content preservation: amount and truth are compared as VGG-19 sees them (weight 1e-4). It is left out
+  here: two more passes through VGG-19 for the smallest weight of all.
 
 Our reading, where the paper is silent or unknown to us:
-- Rendered photographs are the collection's own, with discs for blur; the paper blurs synthetic scenes by Gaussians.
-- Its full amount is a Gaussian of 7 pixels, which spreads light like a disc of 28 pixels. Networks of this collection
-  see photographs squashed to half their size or less, hence `FULL`.
-- D sees the last features of B, and both learn from one loss, by gradient reversal (Ganin & Lempitsky, ICML 2015).
+- Rendered photographs are the collection's own, with discs for blur; the paper blurs synthetic scenes by
+  Gaussians.
+- Its full amount is a Gaussian of 7 pixels, which spreads light like a disc of 28 pixels. Networks of this
+  collection see photographs squashed to half their size or less, hence `FULL`.
+- D sees the last features of B, and both learn from one loss, by gradient reversal (Ganin & Lempitsky, ICML
+  2015).
 - The decoder's widths and the weight of its maps at smaller scales (1 each, compared at full size).
-- Normalisation is by groups of channels of one photograph, since batches of two to four say little of all others; S
-  and D have none.
+- Normalisation is by groups of channels of one photograph, since batches of two to four say little of all
+  others; S and D have none.
 """
 
 from collections.abc import Sequence
@@ -107,10 +109,11 @@ def calibration() -> nn.Sequential:
 class DMENet(nn.Module):
     """The defocus map estimation network, with what only its training needs.
 
-    Takes RGB photographs (N, 3, H, W) in [0, 1] of any size and gives `Maps` at the same size whose sigmoid is the
-    amount of blur: the diameter of the circle of confusion over `FULL` pixels, at most 1. `sides` are the maps at the
-    decoder's smaller scales, coarse first. `encoder` is "vgg19" (the paper) or "vgg16"; `divide` divides the
-    channels of B's convolutions, to make narrow networks for laptops. Raises ValueError for an unknown encoder.
+    Takes RGB photographs (N, 3, H, W) in [0, 1] of any size and gives `Maps` at the same size. Their sigmoid
+    is the amount of blur: the diameter of the circle of confusion over `FULL` pixels, at most 1. `sides` are the
+    maps at the decoder's smaller scales, coarse first. `encoder` is "vgg19" (the paper) or "vgg16"; `divide`
+    divides the channels of B's convolutions, to make narrow networks for laptops. Raises ValueError for an
+    unknown encoder.
     """
 
     def __init__(self, encoder: str = "vgg19", divide: int = 1):
@@ -123,7 +126,8 @@ class DMENet(nn.Module):
         decoder = [width // divide for width in DECODER]
         self.backbone = VGG16(blocks)
         self.stages = nn.ModuleList(
-            Stage(below, skip, width) for below, skip, width in zip([deepest, *decoder], reversed(skips), decoder)
+            Stage(below, skip, width)
+            for below, skip, width in zip([deepest, *decoder], reversed(skips), decoder)
         )
         self.refine = nn.Sequential(*(Residual(decoder[-1]) for _ in range(RESIDUALS)))
         self.amounts = nn.ModuleList(nn.Conv2d(width, 1, 1) for width in decoder)
@@ -132,7 +136,7 @@ class DMENet(nn.Module):
         self.reset()
 
     def reset(self) -> None:
-        """Draw the initial weights as He et al. (2015) propose, smaller ones where amounts and answers are made."""
+        """Draw the initial weights as He et al. (2015) propose, smaller ones where answers are made."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -147,15 +151,16 @@ class DMENet(nn.Module):
         The features (N, 16, h, w) are at the photograph's size rounded up to multiples of 32.
         """
         height, width = photo.shape[-2:]
-        # VGG halves the size five times; the border is repeated up to the next multiple of 32, then cut off again.
+        # VGG halves the size five times; the border is repeated up to a multiple of 32, then cut off again.
         padded = F.pad(photo, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
         *skips, x = self.backbone(padded)[:5]  # (64, H, W) ... (512, H/16, W/16)
         maps = []
         for stage, amount in zip(self.stages, self.amounts):
             x = stage(x, skips.pop())  # (128, H/8, W/8) ... (16, H, W)
             x = x if skips else self.refine(x)
-            maps.append(F.interpolate(amount(x), size=padded.shape[-2:], mode="bilinear", align_corners=False))
-        *sides, final = [logits[..., :height, :width] for logits in maps]
+            logits = F.interpolate(amount(x), size=padded.shape[-2:], mode="bilinear", align_corners=False)
+            maps.append(logits[..., :height, :width])
+        *sides, final = maps
         return Maps(final, sides), x
 
     def forward(self, photo: torch.Tensor) -> Maps:
@@ -174,7 +179,7 @@ class _Reverse(torch.autograd.Function):
 
 
 def reverse(x: torch.Tensor, weight: float) -> torch.Tensor:
-    """x itself, whose gradient is multiplied by -weight: what makes x worse for a loss behind it, x learns."""
+    """x itself, whose gradient is multiplied by -weight: what made x makes a loss behind it larger."""
     return _Reverse.apply(x, weight)
 
 
@@ -183,9 +188,9 @@ def loss(
 ) -> torch.Tensor:
     """What B, D and S make small together, a number.
 
-    rendered: photographs (N, 3, H, W) in [0, 1] of the `amount` (N, 1, H, W); real: photographs with the `mask`
-    (N, 1, H, W), 1 = blurred. Squared errors are means over pixels, summed over the decoder's scales; the
-    cross-entropies are means over pixels and over photographs.
+    rendered: photographs (N, 3, H, W) in [0, 1] of the `amount` (N, 1, H, W); real: photographs with the
+    `mask` (N, 1, H, W), 1 = blurred. Squared errors are means over pixels, summed over the decoder's scales;
+    cross-entropies are means over pixels (S) and over photographs (D, whose weight is 1 for its own layers).
     """
     count = len(rendered)
     maps, features = network.look(torch.cat((rendered, real)))
@@ -204,8 +209,8 @@ def loss(
 def render_scenes(count: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Photographs of rendered scenes and their amounts of blur, made once and kept.
 
-    Returns images uint8 (count, size, size, 3) and amounts float32 (count, size, size) in [0, 1]. Raises ValueError
-    for a size that cannot be rendered (48 to 384 pixels can).
+    Returns images uint8 (count, size, size, 3) and amounts float32 (count, size, size) in [0, 1]. Raises
+    ValueError for a size that cannot be rendered (48 to 384 pixels can).
     """
     images, amounts = [], []
     for number in tqdm(range(count), desc="rendering", leave=False):
@@ -244,10 +249,10 @@ TASK = Task(Pairs, loss)
 
 
 def amount_error(network: DMENet, size: int, count: int = 40, seed: int = 0) -> tuple[float, float]:
-    """How far a network is off on rendered photographs that none is trained on, and the best constant on the same.
+    """How far a network is off on rendered photographs that none is trained on, and the best constant too.
 
-    Both are mean absolute errors over all pixels of `count` photographs of `size` x `size` pixels, in pixels of the
-    circle of confusion's diameter, which counts as `FULL` where it is larger.
+    Both are mean absolute errors over all pixels of `count` photographs of `size` x `size` pixels, in pixels
+    of the circle of confusion's diameter, which counts as `FULL` where it is larger.
     """
     images, amounts = render_scenes(count, size, 2 * seed + 1)
     found = [torch.sigmoid(all_maps(image, network, None).final)[0, 0].cpu().numpy() for image in images]

@@ -28,11 +28,11 @@ def test_every_weight_works_on_every_pixel_of_three_scales():
         network = BTBNet()
     costs = layer_costs(network, 320, 320)
     pixels = 320**2 + 256**2 + 192**2
-    # VGG-16's convolutions have 14,710,464 weights and 4,224 biases: 1,506 GMAC for 320x320 pixels, twice that here.
+    # VGG-16's convolutions have 14,710,464 weights and 4,224 biases: 1,506 GMAC for 320x320 pixels.
     backbone = [cost for name, cost in costs.items() if name.startswith("backbone")]
     assert sum(cost.parameters for cost in backbone) == 14_710_464 + 4_224
     assert sum(cost.macs for cost in backbone) == 14_710_464 * pixels
-    # The way back has 995,392 weights: 3x3 from 64 + 128 + 256 + 512 + 512 channels to 64, four from 64 to 64, a score.
+    # The way back: 3x3 from 64 + 128 + 256 + 512 + 512 channels to 64, four from 64 to 64, and the score.
     way_back = 9 * 64 * (1_472 + 4 * 64) + 64
     # Weights of FNet, and of RRNet, which works three times.
     fnet, rrnet = 9 * (3 * 64 + 64), 9 * (4 * 64 + 64 * 64 + 64)
@@ -102,7 +102,8 @@ def plain_maps(network, photo):
     maps.append(convolved(relu(convolved(sigmoid(np.stack(streams)), "fnet.0")), "fnet.2")[0])
     for _ in range(3):
         given = np.concatenate([photo, sigmoid(maps[-1])[None]])
-        maps.append(maps[-1] + convolved(relu(convolved(relu(convolved(given, "rrnet.0")), "rrnet.2")), "rrnet.4")[0])
+        inner = relu(convolved(relu(convolved(given, "rrnet.0")), "rrnet.2"))
+        maps.append(maps[-1] + convolved(inner, "rrnet.4")[0])
     return maps
 
 
@@ -136,15 +137,15 @@ def reach(function, side, pixel):
 @pytest.mark.parametrize("pixel", [22, 23])
 def test_a_stream_sees_one_pixel_further_with_each_convolution(pixel):
     stream = BTBNet(divide=32).double().stream
-    # 13 convolutions of VGG-16, one extra at its top and four on the way back, each of 3x3 and nothing pooled.
+    # 13 convolutions of VGG-16, one extra at its top, four on the way back: each is 3x3, nothing is pooled.
     assert reach(stream, 46, pixel) == (18, 18, 18, 18)
 
 
 def test_the_whole_network_sees_as_far_as_its_smallest_stream():
     network = BTBNet(divide=32).double()
-    # At 0.6 the middle of pixel 51 lies at 51.5 x 0.6 = 30.9, less than 1 from the middles of pixels 30 and 31. The
-    # stream takes them to 12 and 49, between the middles of pixels 19 and 83 of the photograph. FNet adds 2 pixels
-    # and RRNet 3 in each of 3 rounds.
+    # At 0.6 the middle of pixel 51 lies at 51.5 x 0.6 = 30.9, less than 1 from the middles of pixels 30, 31.
+    # The stream takes them to 12 and 49, between the middles of pixels 19 and 83 of the photograph. FNet adds
+    # 2 pixels and RRNet 3 in each of 3 rounds.
     assert reach(lambda photo: network(photo).final, 102, 51) == (32 + 11, 32 + 11, 32 + 11, 32 + 11)
 
 

@@ -26,8 +26,8 @@ def one_thread():
 def test_it_costs_what_vgg16_costs():
     with torch.device("meta"):
         network = DBM()
-    # Simonyan and Zisserman's configuration D without its fully connected layers: 14,714,688 parameters and
-    # 15,346,630,656 multiply-accumulates at 224x224. The score adds 512 weights, at 14x14 positions, and a bias.
+    # Simonyan and Zisserman's configuration D without its fully connected layers: 14,714,688 parameters,
+    # 15,346,630,656 multiply-accumulates at 224x224. The score adds 512 weights at 14x14 places and a bias.
     assert total_cost(network, 224, 224) == (15_346_630_656 + 512 * 14 * 14, 14_714_688 + 513)
 
 
@@ -48,8 +48,8 @@ def plain_map(network, photo):
         ]
         x = np.maximum(made, 0)
     score = np.tensordot(weights["score.weight"][0, :, 0, 0], x, 1) + weights["score.bias"][0]
-    enlarged = Image.fromarray(score.astype(np.float32)).resize(padded.shape[:0:-1], Image.Resampling.BILINEAR)
-    return np.asarray(enlarged)[:height, :width]
+    small = Image.fromarray(score.astype(np.float32))
+    return np.asarray(small.resize(padded.shape[:0:-1], Image.Resampling.BILINEAR))[:height, :width]
 
 
 @pytest.mark.parametrize("height, width", [(40, 70), (33, 1), (64, 32)])
@@ -65,7 +65,8 @@ def test_the_map_is_the_plain_one(height, width):
     assert found.final.shape == (1, 1, height, width) and found.sides == []
     expected = plain_map(network, photo[0].double().numpy())
     # 14 layers of sums in single precision, of at most 288 terms each.
-    np.testing.assert_allclose(found.final[0, 0].numpy(), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    atol = 1e-4 * np.abs(expected).max()
+    np.testing.assert_allclose(found.final[0, 0].numpy(), expected, rtol=1e-4, atol=atol)
 
 
 def test_its_switches_build_it_again():

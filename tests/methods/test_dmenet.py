@@ -69,7 +69,8 @@ def test_the_rest_has_the_parameters_of_its_layers():
     s = 16 * (1 + 1) + 16 * (16 + 1) + 16 + 1
     network = DMENet("vgg16")
     total = sum(p.numel() for p in network.parameters())
-    assert total - sum(p.numel() for p in network.backbone.parameters()) == decoder + residuals + amounts + d + s
+    encoder = sum(p.numel() for p in network.backbone.parameters())
+    assert total - encoder == decoder + residuals + amounts + d + s
 
 
 @pytest.mark.parametrize("height, width", [(64, 64), (33, 70), (1, 5)])
@@ -150,14 +151,17 @@ def test_pairs_are_rendered_and_real():
 
 def test_scenes_are_rendered_once_and_tests_have_others(monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        dmenet, "make_scene", lambda *given: asked.append(given) or make_scene(*given)
-    )
+    monkeypatch.setattr(dmenet, "make_scene", lambda *given: asked.append(given) or make_scene(*given))
     for _ in range(2):
         Pairs(MADE_UP, 48, RECIPE)
         amount_error(narrow(), 48, count=3)
     assert len(asked) == 2 + 3
     assert not {given[3] for given in asked[:2]} & {given[3] for given in asked[2:]}
+
+
+def test_no_more_scenes_are_rendered_than_samples_show(monkeypatch):
+    monkeypatch.setattr(dmenet, "RENDERED", 100)
+    assert len(Pairs(MADE_UP[:1], 48, RECIPE).images) == 2
 
 
 # How it learns
@@ -191,7 +195,8 @@ def test_the_loss_is_the_one_written_down():
         (ours, fake), (theirs, true) = network.look(rendered), network.look(real)
         fake, true = network.discriminator(fake).numpy(), network.discriminator(true).numpy()
     expected = sum(
-        np.mean((1 / (1 + np.exp(-logits.numpy())) - amount.numpy()) ** 2) for logits in (ours.final, *ours.sides)
+        np.mean((1 / (1 + np.exp(-logits.numpy())) - amount.numpy()) ** 2)
+        for logits in (ours.final, *ours.sides)
     )
     expected += (cross_entropy(fake, 0) + cross_entropy(true, 1)) / 2
     answers = 1 / (1 + np.exp(-theirs.final.numpy()))
@@ -279,7 +284,8 @@ class Says(nn.Module):
 
 def test_the_error_is_in_pixels_and_the_floor_is_the_best_constant():
     _, amounts = render_scenes(3, 64, 1)
-    errors = [np.mean(np.abs(15 * constant - 15 * np.float64(amounts))) for constant in np.linspace(0.001, 0.999, 999)]
+    constants = np.linspace(0.001, 0.999, 999)
+    errors = [np.mean(np.abs(15 * constant - 15 * np.float64(amounts))) for constant in constants]
     error, floor = amount_error(Says(0.3), 64, 3, seed=0)
     assert error == pytest.approx(errors[299], abs=1e-5)
     # The floor may lie between two of the constants, 0.015 pixels apart.
@@ -287,5 +293,7 @@ def test_the_error_is_in_pixels_and_the_floor_is_the_best_constant():
 
 
 def test_stretching_reaches_both_ends():
-    np.testing.assert_allclose(stretch(np.float32([[0.2, 0.3], [0.4, 0.6]])), [[0, 0.25], [0.5, 1]], atol=1e-6)
-    np.testing.assert_array_equal(stretch(np.full((2, 3), 0.4, np.float32)), np.full((2, 3), 0.4, np.float32))
+    stretched = stretch(np.float32([[0.2, 0.3], [0.4, 0.6]]))
+    np.testing.assert_allclose(stretched, [[0, 0.25], [0.5, 1]], atol=1e-6)
+    constant = np.full((2, 3), 0.4, np.float32)
+    np.testing.assert_array_equal(stretch(constant), constant)

@@ -110,10 +110,10 @@ class DMENet(nn.Module):
     """The defocus map estimation network, with what only its training needs.
 
     Takes RGB photographs (N, 3, H, W) in [0, 1] of any size and gives `Maps` at the same size. Their sigmoid
-    is the amount of blur: the diameter of the circle of confusion over `FULL` pixels, at most 1. `sides` are the
-    maps at the decoder's smaller scales, coarse first. `encoder` is "vgg19" (the paper) or "vgg16"; `divide`
-    divides the channels of B's convolutions, to make narrow networks for laptops. Raises ValueError for an
-    unknown encoder.
+    is the amount of blur: the diameter of the circle of confusion over `FULL` pixels, at most 1. `sides` are
+    the maps at the decoder's smaller scales, coarse first. `encoder` is "vgg19" (the paper) or "vgg16".
+    `divide` divides the channels of B's convolutions, to make narrow networks for laptops. Raises ValueError
+    for an unknown encoder.
     """
 
     def __init__(self, encoder: str = "vgg19", divide: int = 1):

@@ -42,6 +42,14 @@ def test_cvpr19_has_neither_attention_nor_adaptation():
     assert {name for name in ours if ".cam." in name or ".fam." in name} == set(ours) - set(names)
 
 
+def test_cvpr19_learns_two_photographs(tmp_path):
+    """The other rivals' own tests ask the same of them."""
+    recipe = replace(SHORT, stages=((60, 32, 2),), rotations=(0,), scales=(1.0,))
+    network = trained("cvpr19", recipe, MADE_UP[:2], tmp_path, heads="compact", steps=1)
+    errors = [np.abs(rivals.detector("cvpr19", network, 32)(photo.image) - photo.mask).mean() for photo in MADE_UP[:2]]
+    assert np.mean(errors) < 0.05
+
+
 @pytest.fixture(scope="module")
 def photos():
     """Rendered photographs, which have edges in focus for DHDE to learn from."""

@@ -79,6 +79,7 @@ CASES = [
     ("masks inverted", "01_data"),
     ("masks inverted", "04_evaluation"),
     ("masks inverted", "05_protocols"),
+    ("masks inverted", "12_rivals"),
     ("one step fewer", "02_network"),
     ("one step fewer", "03_training"),
     ("one step fewer", "06_claims"),

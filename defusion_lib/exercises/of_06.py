@@ -1,0 +1,51 @@
+"""Exercises of notebook 06: when a claim is reproduced, and what a tolerance carries."""
+
+from scipy import stats
+
+from defusion_lib.exercises import near
+
+# Published, result, tolerance, what is missing; the status, and why.
+CASES = (
+    (0.102, 0.101, 0.006, "", "reproduced", "the result is stored and lies within the tolerance"),
+    (0.102, 0.120, 0.006, "", "differs", "the result lies outside"),
+    (0.102, 0.090, 0.006, "", "differs", "a result that is better than the paper's is another one, too"),
+    (0.102, None, 0.006, "data", "needs data", "where nobody could look, nothing differs"),
+    (0.102, None, 0.006, "a GPU", "needs a GPU", "where nobody could look, nothing differs"),
+    (0.102, None, 0.006, "", "not attempted", "nothing is in the way, and nobody looked"),
+    (0.004, 0.0, 0.003, "", "differs", "a result of 0 is a result: ask whether it is None"),
+    (0.102, 0.108, 0.006, "", "reproduced", "in a computer's numbers 0.108 - 0.102 is a bit more than 0.006"),
+)
+TOLERANCE, WANTED, PHOTOGRAPHS = 0.006, 0.003, 100
+
+
+def status(answer) -> str:
+    """The status of one claim."""
+    for *given, right, why in CASES:
+        found = answer(*given)
+        if found != right:
+            shown = ", ".join(map(repr, given))
+            return f"status({shown}) is {found!r}, but must be {right!r}: {why}."
+    return ""
+
+
+def luck(answer) -> str:
+    """How many of 100 true claims lie outside a tolerance of one standard error, by luck alone."""
+    outside = 100 * 2 * stats.norm.sf(1)
+    if not near(answer, 100 - outside, 1):
+        return "Those are the claims that lie inside."
+    if not near(answer, outside / 2, 1):
+        return "A result can also lie too low: count both sides."
+    if not near(answer, 100 * 2 * stats.norm.sf(2), 1):
+        return "So many lie beyond two standard errors: the tolerance is one."
+    return near(answer, outside, 1)
+
+
+def photographs(answer) -> str:
+    """How many photographs bring the standard error of a mean down to the wanted one."""
+    times = TOLERANCE / WANTED
+    if not near(answer, PHOTOGRAPHS * times, 0.5):
+        return "The standard error falls with the square root of the number, not with the number."
+    return near(answer, PHOTOGRAPHS * times**2, 0.5)
+
+
+CHECKS = [status, luck, photographs]

@@ -1,0 +1,57 @@
+"""Wrong answers to the exercises of notebook 09, and words that the verdict on each must contain."""
+
+import numpy as np
+from scipy.special import expit
+
+
+def terms(features, down):
+    """The two sums in the bottleneck, before the ReLU."""
+    return down @ features.mean((1, 2)), down @ features.max((1, 2))
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+def share(weights):
+    """The right one, to be spoilt."""
+    within, between = weights.var(0).mean(), weights.mean(0).var()
+    return within / (within + between)
+
+
+def of_deviations(weights):
+    within, between = np.sqrt(weights.var(0).mean()), weights.mean(0).std()
+    return within / (within + between)
+
+
+def with_n_minus_1(weights):
+    within, between = weights.var(0, ddof=1).mean(), weights.mean(0).var(ddof=1)
+    return within / (within + between)
+
+
+WRONG = [
+    (1, lambda x, down, up: None, "returns None"),
+    (1, lambda x, down, up: down @ x.mean((1, 2)), "64 channels must get 64 weights"),
+    (1, lambda x, down, up: expit(up @ relu(terms(x, down)[0])), "That is noGMP"),
+    (1, lambda x, down, up: expit(up @ relu(terms(x, down)[1])), "That is noGAP"),
+    (1, lambda x, down, up: expit(up @ relu(sum(terms(x, down)))), "before they are added"),
+    (1, lambda x, down, up: expit(up @ sum(terms(x, down))), "ReLU between the two matrices is missing"),
+    (1, lambda x, down, up: up @ sum(map(relu, terms(x, down))), "sigmoid is missing"),
+    (1, lambda x, down, up: sum(expit(up @ relu(term)) for term in terms(x, down)), "Add before the sigmoid"),
+    (1, lambda x, down, up: expit(up @ sum(map(relu, terms(x, down))) / 2), "not averaged"),
+    (1, lambda x, down, up: 2 * up @ relu(terms(x, down)[0]), "between 0 and 1"),
+    (1, lambda x, down, up: np.full(64, 0.5), "other weights"),
+    (1, lambda x, down, up: expit(down @ x.mean((1, 2))) @ up, "Your answer stopped with ValueError"),
+    (2, 1152, "the CAM of one group"),
+    (2, 2304, "a sixteenth of all 192 channels"),
+    (2, 4608 + 12 + 192, "no biases"),
+    (2, 9216, "share the two matrices"),
+    (2, 4607, "too small"),
+    (3, lambda weights: None, "returns None"),
+    (3, lambda weights: 1 - share(weights), "share of the channels"),
+    (3, of_deviations, "variances add up"),
+    (3, lambda weights: share(weights) / (1 - share(weights)), "one variance over the other"),
+    (3, with_n_minus_1, "np.var"),
+    (3, lambda weights: weights.mean(1).var() / weights.var(), "not each photograph over its channels"),
+    (3, lambda weights: 0.9, "too large"),
+]

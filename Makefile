@@ -17,7 +17,7 @@ BATCH = $(BIN)/snakemake --cores 1 --quiet all --scheduler greedy --nolock --rer
 	--rerun-triggers mtime --max-checksum-file-size 0 --config profile=$(1) \
 	&& $(BIN)/python -m defusion_lib.batch summary $(1)
 
-.PHONY: help run test verify determinism bench store lab cpu cpu-384 cpu-long cpu-last100 paper clean
+.PHONY: help run test test-browser verify determinism bench store lab cpu cpu-384 cpu-long cpu-last100 paper clean
 
 help:   ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\): .*## /make \1\t/p' Makefile
@@ -29,6 +29,10 @@ test: $(READY)   ## unit tests, then every committed notebook cell against its s
 	rm -rf build/test
 	DEFUSION_OUTPUTS="$(CURDIR)/build/test" $(BIN)/pytest --nbval --nbval-current-env tests notebooks
 	$(BIN)/python tests/verify.py build/test/quick
+
+test-browser: $(READY)   ## drive the explorer in a real browser; needs Chromium, keeps pictures in build/browser/
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[browser]"
+	$(BIN)/pytest -q tests/browser/check_explorer.py
 
 verify: export DEFUSION_OUTPUTS := $(CURDIR)/build/verify
 verify: $(READY)   ## recompute the quick results, and compare each number and figure with the stored ones

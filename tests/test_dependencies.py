@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DEPENDENCIES = [Requirement(line) for line in PROJECT["dependencies"]]
 DEVELOPMENT = [Requirement(line) for line in PROJECT["optional-dependencies"]["dev"]]
+BROWSER = [Requirement(line) for line in PROJECT["optional-dependencies"]["browser"]]
 # Modules whose package has another name.
 PACKAGES = {"PIL": "pillow", "skimage": "scikit-image", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 PACKAGES |= {"py_sod_metrics": "pysodmetrics"}
@@ -67,7 +68,7 @@ def test_constraints_are_exact_versions():
         assert not line.lower().startswith(("nvidia", "defusion", "pip=="))
 
 
-@pytest.mark.parametrize("requirement", DEPENDENCIES + DEVELOPMENT, ids=str)
+@pytest.mark.parametrize("requirement", DEPENDENCIES + DEVELOPMENT + BROWSER, ids=str)
 def test_every_dependency_is_pinned_within_its_range(requirement):
     assert requirement.specifier.contains(pins()[canonicalize_name(requirement.name)])
 
@@ -118,7 +119,7 @@ def test_the_library_imports_what_is_listed():
 
 def test_tests_import_what_is_listed():
     helpers = {path.stem for path in (ROOT / "tests").rglob("*.py")} | {"defusion_lib", "plain"}
-    assert unlisted(sources_of("tests"), DEPENDENCIES + DEVELOPMENT, own=helpers) == []
+    assert unlisted(sources_of("tests"), DEPENDENCIES + DEVELOPMENT + BROWSER, own=helpers) == []
 
 
 def test_notebooks_import_what_is_listed():

@@ -41,25 +41,43 @@ def test_make_commands_are_targets(command):
 
 def test_every_shell_command_is_tested():
     others = [command for command in COMMANDS if not command.startswith("make ")]
-    assert [command.split()[0] for command in others] == [".venv/bin/papermill"]
+    assert [command.split()[:2] for command in others] == [
+        [".venv/bin/papermill", f"notebooks/{name}.ipynb"] for name in ("00_first_map", "13_own_photographs")
+    ]
 
 
-def test_papermill_maps_a_photograph_of_ones_own(photograph):
-    (command,) = [command for command in COMMANDS if "papermill" in command]
+def papermill(folder, name, *given):
+    """Run the README's command for a notebook in a folder, with a smaller size."""
+    (command,) = [command for command in COMMANDS if f"papermill notebooks/{name}" in command]
     arguments = command.split()[1:]
-    assert arguments[-3:] == ["-p", "image", "my.jpg"]
+    assert arguments[2:] == ["-p", *given]
     arguments[0] = str(ROOT / arguments[0])
     small = ["-p", "size", "32", "--no-progress-bar", "--execution-timeout", "300"]
     ran = subprocess.run(
-        [sys.executable, "-m", "papermill", *arguments, *small],
-        cwd=photograph.parent,
-        capture_output=True,
-        text=True,
+        [sys.executable, "-m", "papermill", *arguments, *small], cwd=folder, capture_output=True, text=True
     )
     assert ran.returncode == 0, ran.stderr[-2000:]
+    assert (folder / arguments[1]).is_file()
+
+
+def test_papermill_maps_a_photograph_of_ones_own(photograph):
+    papermill(photograph.parent, "00_first_map", "image", "my.jpg")
     defocus = Image.open(photograph.with_name("my_defocus.png"))
-    assert defocus.size == (64, 48) and defocus.mode == "L"
-    assert photograph.with_name("my_map.ipynb").is_file()
+    assert (defocus.size, defocus.mode) == ((64, 48), "L")
+
+
+def test_papermill_maps_a_folder(photograph):
+    folder = photograph.parent / "my_photographs"
+    folder.mkdir()
+    shutil.copy(photograph, folder)
+    (folder / "broken.png").write_bytes(b"no picture")
+    papermill(photograph.parent, "13_own_photographs", "folder", "my_photographs")
+    made = photograph.parent / "my_photographs_defocus"
+    assert Image.open(made / "my.jpg_defocus.png").size == (64, 48)
+    table = (made / "album.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert [line.split(",")[0] for line in table] == ["file", "broken.png", "my.jpg"]
+    assert (made / "contact_sheet_001.png").is_file()
+    assert sorted(path.name for path in folder.iterdir()) == ["broken.png", "my.jpg"]
 
 
 def test_python_block_runs(photograph):
@@ -83,7 +101,7 @@ def test_numbers_are_those_of_the_result_files():
 
 
 @pytest.mark.parametrize(
-    "result", [*(f"{profile}/results/04_evaluation" for profile in readme.PROFILES), "cpu/results/08_ablations"]
+    "result", [*(f"{profile}/results/04_evaluation" for profile in readme.PROFILES), "cpu/results/08_ablations", "cpu/results/12_rivals"]
 )
 def test_changed_number_is_noticed(result, tmp_path, monkeypatch):
     shutil.copytree(ROOT / "outputs", tmp_path / "outputs", ignore=shutil.ignore_patterns("*.ipynb", "figures", "weights"))

@@ -75,6 +75,8 @@ CASES = [
     ("CAM without its sigmoid", "08_ablations"),
     ("CAM without its sigmoid", "09_channel_attention"),
     ("CAM without its sigmoid", "11_where_it_fails"),
+    ("CAM without its sigmoid", "13_own_photographs"),
+    ("CAM without its sigmoid", "14_explorer"),
     ("masks inverted", "00_first_map"),
     ("masks inverted", "01_data"),
     ("masks inverted", "04_evaluation"),

@@ -21,10 +21,21 @@ def read_image(path: str | Path) -> np.ndarray:
     """Read a picture as uint8 RGB (H, W, 3), turned upright as its EXIF orientation says.
 
     Grey, palette, CMYK and 16-bit files (scaled to 8 bits) are converted; what is transparent becomes
-    white, as a viewer shows it. Raises FileNotFoundError, or ValueError for a file that is broken or not a
-    picture.
+    white, as a viewer shows it; of several frames or pages the first counts. Raises FileNotFoundError, or
+    ValueError for a file that is broken or not a picture.
     """
-    return np.array(_flatten(_load(path), backdrop="white").convert("RGB"))
+    return np.array(_load(path, "RGB", backdrop="white")[0])
+
+
+def read_reduced(path: str | Path, least: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """Read a picture like `read_image`, but smaller by a whole factor where both sides keep `least` pixels.
+
+    Gives it as uint8 RGB, and the (height, width) of the whole one, upright. A JPEG is decoded at 1/2, 1/4 or
+    1/8 of its size at once, for a fraction of the time and memory; what remains, and pictures in formats that
+    cannot do so, are averaged. Raises what `read_image` raises.
+    """
+    image, shape = _load(path, "RGB", backdrop="white", least=least)
+    return np.array(image), shape
 
 
 def read_mask(
@@ -40,7 +51,7 @@ def read_mask(
     """
     if white not in ("blurred", "focus"):
         raise ValueError(f'white={white!r} is not a mask polarity: say white="blurred" or white="focus"')
-    levels = np.asarray(_flatten(_load(path), backdrop="black").convert("L"))
+    levels = np.asarray(_load(path, "L", backdrop="black")[0])
     if shape is not None and levels.shape != tuple(shape):
         raise ValueError(
             f"{path}: the mask is {levels.shape[1]}x{levels.shape[0]} pixels but its photograph is "
@@ -67,11 +78,11 @@ def read_photo(
     return Photo(name, pixels, None if mask is None else read_mask(mask, white, pixels.shape[:2]))
 
 
-def list_images(folder: str | Path) -> dict[str, Path]:
-    """Say which pictures lie directly in a folder: stem -> path, ordered so that 2 comes before 10.
+def list_paths(folder: str | Path) -> list[Path]:
+    """The pictures directly in a folder, ordered so that 2 comes before 10.
 
     Hidden files and other kinds of file are passed over. Raises FileNotFoundError for a folder that is
-    missing or holds no picture, ValueError for two pictures of one stem.
+    missing or holds no picture.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -80,8 +91,17 @@ def list_images(folder: str | Path) -> dict[str, Path]:
     if not paths:
         kinds = ", ".join(sorted(SUFFIXES))
         raise FileNotFoundError(f"{folder} holds no picture (expected names ending in {kinds}): check it")
+    return sorted(paths, key=lambda p: (_natural(p.stem), p.name))
+
+
+def list_images(folder: str | Path) -> dict[str, Path]:
+    """The pictures directly in a folder as stem -> path, in the order of `list_paths`.
+
+    Raises FileNotFoundError as `list_paths` does, and ValueError for two pictures of one stem.
+    """
+    folder = Path(folder)
     found: dict[str, Path] = {}
-    for path in sorted(paths, key=lambda p: (_natural(p.stem), p.name)):
+    for path in list_paths(folder):
         if path.stem in found:
             raise ValueError(
                 f"{folder} holds both {found[path.stem].name} and {path.name}: expected one picture a name, "
@@ -117,13 +137,27 @@ def _natural(stem: str) -> list:
     return [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece) for piece in pieces]
 
 
-def _load(path: str | Path) -> Image.Image:
+def _load(
+    path: str | Path, mode: str, backdrop: str, least: int | None = None
+) -> tuple[Image.Image, tuple[int, int]]:
+    """A picture in Pillow's `mode`, reduced where `least` is given, and the whole one's (height, width)."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: expected a picture there, so check the path")
     try:
         with Image.open(path) as image:
-            return _eight_bits(ImageOps.exif_transpose(image))
+            width, height = image.size
+            if least:
+                image.draft(None, (least, least))  # what a JPEG decoder skips costs nothing
+            stored = image.size
+            ImageOps.exif_transpose(image, in_place=True)
+            if image.size != stored:
+                width, height = height, width
+            image.load()
+            image = _eight_bits(image)
+            if least:
+                image = _reduce(image, least)
+            return _flatten(image, backdrop).convert(mode), (height, width)
     # Pillow's decoders raise OSError, SyntaxError, struct.error and more, as the damage will have it.
     except Exception as error:
         raise ValueError(
@@ -144,10 +178,25 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if not image.mode.startswith("I"):
         return image
     # Pillow's own convert("L") clips 16-bit values at 255 where they need scaling.
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError(f"values from {values.min()} to {values.max()} do not fit into 16 bits")
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    values = np.asarray(image)
+    lowest, highest = int(values.min()), int(values.max())
+    if lowest < 0 or highest > 65535:
+        raise ValueError(f"values from {lowest} to {highest} do not fit into 16 bits")
+    levels = values.astype(np.int32)
+    levels += 128
+    levels //= 257
+    return Image.fromarray(levels.astype(np.uint8))
+
+
+def _reduce(image: Image.Image, least: int) -> Image.Image:
+    """The means of squares of pixels, as large as leaves both sides with at least `least`."""
+    factor = min(image.size) // least
+    if factor < 2:
+        return image
+    if image.mode in ("1", "P", "PA"):
+        # Numbers of colours have no mean.
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    return image.reduce(factor)
 
 
 def _flatten(image: Image.Image, backdrop: str) -> Image.Image:

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from defusion_lib.data.files import list_images, pair_masks, read_image, read_mask, read_photo
+from defusion_lib.data.files import (
+    list_images,
+    list_paths,
+    pair_masks,
+    read_image,
+    read_mask,
+    read_photo,
+    read_reduced,
+)
 
 
 @pytest.fixture
@@ -182,3 +190,83 @@ def test_pictures_without_a_mask_are_named(tmp_path):
     images = {str(number): tmp_path / f"{number}.jpg" for number in range(1, 7)}
     with pytest.raises(FileNotFoundError, match=r"no mask for 1, 3, 4 and 2 more \(5 of 6 photographs\)"):
         pair_masks(images, tmp_path)
+
+
+def test_pictures_of_one_stem_are_both_listed(tmp_path):
+    for name in ("10.png", "2.png", "2.jpg", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in list_paths(tmp_path)] == ["2.jpg", "2.png", "10.png"]
+
+
+def test_a_reduced_picture_is_the_mean_of_its_pixels(save, rng):
+    colours = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    means = colours.reshape(20, 3, 80, 3)[:, :, :78].reshape(20, 3, 26, 3, 3).mean((1, 3))
+    image, shape = read_reduced(save(Image.fromarray(colours), "a.png"), 20)
+    assert shape == (60, 80) and image.shape == (20, 27, 3) and image.dtype == np.uint8
+    # Pillow rounds down where 4/9 and half of a level are left.
+    assert np.abs(image[:, :26] - means).max() < 0.56
+    deep = save(Image.fromarray(colours[..., 0].astype(np.uint16) * 257), "deep.png")
+    assert np.abs(read_reduced(deep, 20)[0][:, :26, 1] - means[..., 0]).max() < 0.56
+
+
+def test_a_jpeg_is_decoded_at_a_fraction_of_its_size(save, rng, monkeypatch):
+    coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+    path = save(coarse.resize((800, 600), Image.Resampling.BICUBIC), "a.jpg", quality=95)
+    loaded = []
+    load = Image.Image.load
+    monkeypatch.setattr(Image.Image, "load", lambda image: loaded.append(image.size) or load(image))
+    image, shape = read_reduced(path, 130)
+    assert shape == (600, 800) and image.shape == (150, 200, 3)
+    assert max(loaded) <= (200, 150)
+    monkeypatch.undo()
+    means = read_image(path).reshape(150, 4, 200, 4, 3).mean((1, 3))
+    assert np.abs(image - means).mean() < 1
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif"])
+def test_a_reduced_picture_is_upright_and_so_is_its_shape(save, name):
+    colours = np.zeros((400, 640, 3), np.uint8)
+    colours[:, :320] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image, shape = read_reduced(save(Image.fromarray(colours), name, exif=exif), 100)
+    assert shape == (640, 400) and image.shape == (160, 100, 3)
+    assert image[:75].min() > 250 and image[85:].max() < 5
+
+
+def test_a_small_picture_is_not_reduced(save, colours):
+    image, shape = read_reduced(save(Image.fromarray(colours), "a.png"), 4)
+    assert shape == (5, 7) and np.array_equal(image, colours)
+
+
+def test_reduced_colours_of_a_palette_and_of_glass(save):
+    checks = np.indices((8, 8)).sum(0) % 2
+    image = Image.fromarray(checks.astype(np.uint8), "P")
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    found = read_reduced(save(image, "a.png"), 4)[0]
+    assert np.unique(found.reshape(-1, 3), axis=0).tolist() == [[105, 60, 40]]
+    two = Image.fromarray(checks.astype(bool))
+    assert np.unique(read_reduced(save(two, "two.png"), 4)[0]).tolist() == [128]
+    # Half transparent: the colour of what is not, half of it on white.
+    glass = np.zeros((8, 8, 4), np.uint8)
+    glass[checks == 0] = 0, 100, 0, 255
+    glass[checks == 1] = 255, 0, 255, 0
+    found = read_reduced(save(Image.fromarray(glass), "glass.png"), 4)[0]
+    assert np.abs(found - np.array([127.5, 177.5, 127.5])).max() <= 1.5
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_a_truncated_jpeg_is_found_at_a_fraction_of_its_size_too(save, rng):
+    path = save(Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)), "a.jpg")
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(ValueError, match=r"a\.jpg cannot be read as a picture \(.*truncated"):
+        read_reduced(path, 8)
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.png", "a.tif"])
+def test_of_several_frames_the_first_counts(save, name):
+    frames = [Image.new("RGB", (8, 6), colour) for colour in ("white", "black")]
+    path = save(frames[0], name, save_all=True, append_images=frames[1:])
+    with Image.open(path) as image:
+        assert image.n_frames == 2
+    assert read_image(path).min() == 255

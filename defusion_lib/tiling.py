@@ -1,0 +1,197 @@
+"""A defocus map at a photograph's full resolution, tile by tile, equal to the map of the whole photograph.
+
+Two things tie a pixel of the map to pixels far away. The convolutions reach a few hundred pixels, so each
+tile sees that much around it (`reach`). The CAMs see the whole photograph, through the mean and the maximum
+of each channel (Eq. 4-5), so their weights are computed for the whole photograph first (`whole_weights`), and
+then held.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from defusion_lib.attention import GROUP_TAPS, Place, fusions, intervene, replaced
+from defusion_lib.backbone import STRIDE, TAPS
+from defusion_lib.data.augmentation import to_tensor
+from defusion_lib.detection import as_rgb
+from defusion_lib.network import DeFusionNet, Step
+
+TILE = 1024  # pixels a side of what is mapped at once
+
+Weights = Mapping[Place, np.ndarray]  # of each CAM's channels, (C,)
+Window = tuple[slice, slice]  # rows and columns
+
+
+@torch.inference_mode()
+def detect_tiles(
+    image: np.ndarray,
+    network: DeFusionNet,
+    tile: int = TILE,
+    weights: Weights | None = None,
+    progress: bool = False,
+) -> np.ndarray:
+    """The defocus map of a photograph that the network sees at full resolution, float32 (H, W) in [0, 1].
+
+    `image` is uint8, RGB (H, W, 3) or grey (H, W); `tile` a multiple of 32. Up to rounding the map is that of
+    `detect(image, network, size=None)`, for the memory of one tile and what it sees around it; with `weights`
+    for the CAMs, which are `whole_weights` where none are given, it is the map of the network with these.
+    Raises ValueError for anything that is no photograph and for another `tile`.
+    """
+    padded = _padded(image, tile)
+    if weights is None:
+        weights = whole_weights(image, network, tile, progress)
+    defocus = np.empty(padded.shape[:2], np.float32)
+    last = network.steps[-1]
+    with _held(network, weights):
+        for core, features in _tiles(padded, network, tile, len(network.steps), progress):
+            scores = [score(feature) for score, feature in zip(last.score, features)]
+            final = network.final(torch.cat(scores, dim=1)) if network.side < 0 else scores[network.side]
+            defocus[core] = torch.sigmoid(final)[0, 0].cpu().numpy()
+    height, width = image.shape[:2]
+    return defocus[:height, :width]
+
+
+@torch.inference_mode()
+def whole_weights(
+    image: np.ndarray, network: DeFusionNet, tile: int = TILE, progress: bool = False
+) -> dict[Place, np.ndarray]:
+    """The weights that the CAMs give a whole photograph at full resolution (Eq. 6), computed tile by tile.
+
+    The CAMs of a step see what the steps before it made, with the weights of those: so the tiles are gone
+    through once for each step. Arguments and errors as in `detect_tiles`; empty for a network without CAM.
+    """
+    padded, found = _padded(image, tile), {}
+    if network.switches["cam"] == "off":
+        return found
+    for j in range(1, len(network.steps) + 1):
+        with _held(network, found):
+            mean, highest = _pooled(_tiles(padded, network, tile, j - 1, progress), padded.shape[:2])
+        # Two pixels that have the photograph's mean and maximum: all of it that a CAM looks at.
+        pixels = torch.stack([highest, 2 * mean - highest], dim=-1)
+        for (step, group), fusion in fusions(network).items():
+            if step == j:
+                seen = torch.cat([pixels[TAPS.index(tap)] for tap in GROUP_TAPS[group]])
+                found[step, group] = fusion.cam.weights(seen[None, :, None])[0].cpu().numpy()
+    return found
+
+
+def reach(network: DeFusionNet, low: int, high: int) -> tuple[int, int]:
+    """The first and last column that the map's columns `low` to `high` depend on, `high` included.
+
+    It is the same for rows. Convolutions, pooling and up-sampling count, not the CAMs; columns start at 0 and
+    go on beyond the border. Computed backwards from the sizes of the kernels.
+    """
+    blocks = [len(block) for block in network.backbone.blocks()]
+    steps = sum(_radius(step) for step in network.steps)
+    low, high = low - steps, high + steps
+    firsts, lasts = [], []
+    for level, head in enumerate(network.heads):
+        first, last, stride = low, high, 2**level
+        if level:  # up-sampling mixes the two pixels whose centres lie around
+            first, last = ((2 * end + 1 - stride) // (2 * stride) for end in (low, high))
+            last += 1
+        radius = _kernels(head) + (level == len(blocks))  # pool5 is averaged over its neighbours
+        first, last = first - radius, last + radius
+        for block in range(level, -1, -1):
+            if block < len(blocks):
+                first, last = first - blocks[block], last + blocks[block]
+            if block:
+                first, last = 2 * first, 2 * last + 1
+        firsts.append(first)
+        lasts.append(last)
+    return min(firsts), max(lasts)
+
+
+def _tiles(
+    padded: np.ndarray, network: DeFusionNet, tile: int, steps: int, progress: bool
+) -> Iterator[tuple[Window, list[torch.Tensor]]]:
+    """For each tile, its place and the layers' features, six (1, 32, h, w), after so many of the steps."""
+    network.eval()
+    device = next(network.parameters()).device
+    first, last = reach(network, 0, tile - 1)
+    halo = _up(max(-first, last + 1 - tile))
+    # Around a tile the steps need their own reach, and up-sampling half a pixel of pool5.
+    margin = _up(STRIDE // 2 + sum(_radius(step) for step in network.steps))
+    height, width = padded.shape[:2]
+    corners = [(top, left) for top in range(0, height, tile) for left in range(0, width, tile)]
+    for top, left in tqdm(corners, desc="tiles", leave=False, disable=not progress):
+        core = _widened((slice(top, top + tile), slice(left, left + tile)), 0, padded)
+        seen, kept = _widened(core, halo, padded), _widened(core, margin, padded)
+        features = _layers(network, to_tensor(padded[seen])[None].to(device), _within(kept, seen))
+        for step in network.steps[:steps]:
+            features, _ = step(features)
+        yield core, [feature[..., *_within(core, kept)] for feature in features]
+
+
+def _layers(network: DeFusionNet, photo: torch.Tensor, kept: Window) -> list[torch.Tensor]:
+    """`network.layers` of a part of the photograph: up-sampling leaves out what the steps do not need."""
+    features = []
+    size = [span.stop - span.start for span in kept]
+    for level, (head, tap) in enumerate(zip(network.heads, network.backbone(photo))):
+        small = head(tap)[..., *(slice(span.start >> level, span.stop >> level) for span in kept)]
+        if level:
+            small = F.interpolate(small, size=size, mode="bilinear", align_corners=False)
+        features.append(small)
+    return features
+
+
+def _pooled(
+    tiles: Iterator[tuple[Window, list[torch.Tensor]]], shape: tuple[int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean (Eq. 4) and maximum (Eq. 5) over the photograph of every channel of every layer, (6, 32) each."""
+    total, highest = 0, -torch.inf
+    for _, features in tiles:
+        layers = torch.cat(features)
+        # In double precision: sums over millions of pixels.
+        total = total + layers.sum(dim=(2, 3), dtype=torch.float64)
+        highest = torch.maximum(torch.as_tensor(highest, device=layers.device), layers.amax(dim=(2, 3)))
+    return (total / np.prod(shape)).float(), highest
+
+
+def _held(network: DeFusionNet, weights: Weights):
+    """Within this block the CAMs have these weights."""
+    return nullcontext() if network.switches["cam"] == "off" else intervene(network, replaced(weights))
+
+
+def _padded(image: np.ndarray, tile: int) -> np.ndarray:
+    """The photograph as the network pads it, to multiples of 32."""
+    if tile <= 0 or tile % STRIDE:
+        raise ValueError(f"A tile of {tile} pixels does not fit the network: choose a multiple of {STRIDE}.")
+    image = as_rgb(image)
+    height, width = image.shape[:2]
+    return np.pad(image, ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0)), mode="edge")
+
+
+def _widened(window: Window, by: int, picture: np.ndarray) -> Window:
+    rows, columns = (
+        slice(max(0, span.start - by), min(length, span.stop + by))
+        for span, length in zip(window, picture.shape)
+    )
+    return rows, columns
+
+
+def _within(window: Window, around: Window) -> Window:
+    """A window in the coordinates of one around it."""
+    rows, columns = (
+        slice(span.start - outer.start, span.stop - outer.start) for span, outer in zip(window, around)
+    )
+    return rows, columns
+
+
+def _radius(step: Step) -> int:
+    fusion = step.fshf if step.ffrm else step.fused
+    return _kernels(fusion) + _kernels(step.refine[0])
+
+
+def _kernels(module: nn.Module) -> int:
+    """How far convolutions one after another see, in their pixels."""
+    return sum(conv.kernel_size[0] // 2 for conv in module.modules() if isinstance(conv, nn.Conv2d))
+
+
+def _up(pixels: int) -> int:
+    return -(-pixels // STRIDE) * STRIDE

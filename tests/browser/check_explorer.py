@@ -1,0 +1,289 @@
+"""Notebook 14 in a real browser, as somebody at a keyboard uses it: `make test-browser`.
+
+Needs Chromium (Debian: apt-get install chromium; another one is named in DEFUSION_BROWSER), which Playwright drives.
+Servers listen on loopback with a token, work on copies of the notebook, and read no settings of the user's.
+Pictures of both panels are kept in build/browser/.
+"""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+import pytest
+from PIL import Image
+from playwright.sync_api import expect, sync_playwright
+from sklearn.datasets import load_sample_image
+
+ROOT = Path(__file__).resolve().parents[2]
+PICTURES = ROOT / "build/browser"
+NAME = "14_explorer"
+PATIENCE = float(os.environ.get("DEFUSION_PATIENCE", 60))  # seconds, for anything that a page waits for
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+# The news pop-up would cover the notebook, and cells out of sight would not be in the page.
+NO_NEWS = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+ALL_CELLS = {"@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"}}
+KERNEL = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
+BROKEN = """
+def broken(*_):
+    raise RuntimeError("broken on purpose")
+
+
+explorer.scores = broken"""
+
+
+# ----------------------------------------------------------------------------------------- notebook and servers
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """A folder with the notebook for small pictures, and with a copy whose first panel has a callback that raises."""
+    folder = tmp_path_factory.mktemp("explorer")
+    notebook = nbformat.read(ROOT / f"notebooks/{NAME}.ipynb", as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.update(outputs=[], execution_count=None)
+            cell.source = re.sub(r"^size = \d+", "size = 64", cell.source, flags=re.MULTILINE)
+    nbformat.write(notebook, folder / f"{NAME}.ipynb")
+    panel = next(i for i, cell in enumerate(notebook.cells) if "PhotographPanel" in cell.source)
+    notebook.cells.insert(panel, nbformat.v4.new_code_cell(BROKEN))
+    del notebook.cells[panel + 2 :]
+    nbformat.write(notebook, folder / "broken.ipynb")
+    return folder
+
+
+@contextmanager
+def serving(tmp_path, program, *arguments):
+    """Run a Jupyter program until the end of the block; gives its address and token."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    token = secrets.token_hex(16)
+    config = tmp_path / "config/labconfig"
+    config.mkdir(parents=True)
+    (config / "page_config.json").write_text(json.dumps(NO_NEWS))
+    (config / "default_setting_overrides.json").write_text(json.dumps(ALL_CELLS))
+    places = {f"JUPYTER_{kind}_DIR": str(tmp_path / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")}
+    environment = os.environ | places | {"DEFUSION_OUTPUTS": str(tmp_path / "outputs"), "PYTHONPATH": str(ROOT)}
+    environment["PYTHONPATH"] += os.pathsep + os.environ.get("PYTHONPATH", "")
+    command = [sys.executable, "-m", program, "--no-browser", f"--port={port}", *arguments]
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(
+            [argument.replace("TOKEN", token) for argument in command], env=environment, stdout=log, stderr=log
+        )
+        try:
+            _wait_for(server, f"http://127.0.0.1:{port}", tmp_path / "log")
+            yield f"http://127.0.0.1:{port}", token
+        finally:
+            server.terminate()
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+def _wait_for(server, address, log):
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until and server.poll() is None:
+        try:
+            urllib.request.urlopen(address, timeout=5)
+        except urllib.error.HTTPError:
+            return  # it answers, and wants the token
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+    pytest.fail(f"The server does not answer; its last words:\n{log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    path = os.environ.get("DEFUSION_BROWSER") or next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if path is None:
+        pytest.fail(f"Found none of {', '.join(CHROMIUM)}: install one, or name a browser in DEFUSION_BROWSER.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, request):
+    """A page that notes its errors; how it looked at the end is kept, so that a failure can be looked at."""
+    page = browser.new_page(viewport={"width": 1280, "height": 1500})
+    page.set_default_timeout(1000 * PATIENCE)
+    page.errors = []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    # From the start, or the first chooser opens before anybody waits for it.
+    page.on("filechooser", lambda chooser: None)
+    yield page
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=PICTURES / f"{request.node.name}.png")
+    page.close()
+
+
+@pytest.fixture(scope="session")
+def lab(folder, tmp_path_factory):
+    with serving(
+        tmp_path_factory.mktemp("lab"),
+        "jupyterlab",
+        f"--ServerApp.root_dir={folder}",
+        "--IdentityProvider.token=TOKEN",
+        "--ServerApp.ip=127.0.0.1",
+        "--LabApp.expose_app_in_browser=True",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        *(["--allow-root"] if os.geteuid() == 0 else []),
+    ) as server:
+        yield server
+
+
+def open_in_lab(page, lab, name):
+    """Open a notebook in JupyterLab and run all of its cells."""
+    address, token = lab
+    page.goto(f"{address}/lab/tree/{name}.ipynb?token={token}&reset")
+    page.wait_for_selector(".jp-Notebook .jp-Cell")
+    page.wait_for_function(f"() => {KERNEL} === 'idle'")
+    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
+
+
+# ------------------------------------------------------------------------------------------- what somebody does
+
+
+def complaints(page):
+    """Everything that went wrong and can be seen: errors in cells and callbacks, and errors of the page itself."""
+    seen = page.locator('[data-mime-type="application/vnd.jupyter.stderr"], [data-mime-type*="error"]')
+    return [text for text in [*seen.all_inner_texts(), *page.errors] if text.strip()]
+
+
+def control(panel, label):
+    return panel.locator(".widget-inline-hbox").filter(
+        has=panel.page.get_by_text(label, exact=True)
+    )
+
+
+def press(panel, label, key, times=1):
+    """Focus a slider's handle, and press a key."""
+    control(panel, label).get_by_role("slider").focus()
+    for _ in range(times):
+        panel.page.keyboard.press(key)
+
+
+def choose(panel, label, option):
+    """Choose in a drop-down by keyboard: the space bar opens its list, typing finds the option."""
+    part = control(panel, label).locator("select")
+    part.focus()
+    panel.page.keyboard.press("Space")
+    panel.page.keyboard.type(option)
+    panel.page.keyboard.press("Enter")
+    expect(part.locator("option:checked")).to_have_text(option)
+
+
+def upload(panel, path):
+    """Press the upload button by keyboard, and pick a file."""
+    button = panel.get_by_role("button", name="upload a photograph")
+    button.focus()
+    with panel.page.expect_file_chooser() as chooser:
+        panel.page.keyboard.press("Space")
+    chooser.value.set_files(path)
+
+
+def use_photographs(panel, folder):
+    """Move what panel one has, and see that the pictures and numbers follow."""
+    patient = {"timeout": 1000 * PATIENCE}
+    words = panel.locator("figcaption")
+    expect(words.filter(has_text="above 0.50; precision")).to_have_count(2, **patient)
+    press(panel, "threshold", "ArrowRight")  # the right map is jnb's
+    expect(words.filter(has_text="above 0.51; precision")).to_have_count(2, **patient)
+
+    before = panel.get_by_alt_text("by the network, final map (Eq. 8)").first.get_attribute("src")
+    press(panel, "network's map", "Home")
+    after = panel.get_by_alt_text("by the network, after step 1").first
+    expect(after).to_be_visible(**patient)
+    assert after.get_attribute("src") != before
+
+    press(panel, "channel", "ArrowRight", times=2)
+    expect(words.filter(has_text="channel 3 from conv1_2")).to_be_visible(**patient)
+    choose(panel, "CAM of group", "deep")
+    expect(words.filter(has_text="channel 3 from conv4_3")).to_be_visible(**patient)
+
+    choose(panel, "right map", "lbp")
+    expect(panel.get_by_alt_text("by lbp").first).to_be_visible(**patient)
+    choose(panel, "left map", "hifst")
+    expect(panel.get_by_role("status")).to_contain_text("hifst works on", **patient)
+    panel.get_by_role("button", name="Stop").click()
+    expect(panel.get_by_role("status")).to_contain_text("Stopped", **patient)
+
+    Image.fromarray(load_sample_image("flower.jpg")[::2, ::2]).save(folder / "mine.png")
+    upload(panel, folder / "mine.png")
+    expect(words.filter(has_text="your own (upload it), 320 x 214 pixels")).to_be_visible(**patient)
+    expect(panel.get_by_alt_text("defocus map of your own (upload it) by lbp")).to_be_visible(**patient)
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    upload(panel, folder / "broken.jpg")
+    expect(panel.get_by_role("status")).to_contain_text("broken.jpg cannot be read as a picture", **patient)
+
+
+def use_camera(panel):
+    """Turn the focus ring and close the aperture, and see photograph, truth and map follow."""
+    patient = {"timeout": 1000 * PATIENCE}
+    words = panel.locator("figcaption")
+    expect(words.filter(has_text="focused at")).to_be_visible(**patient)
+    before = words.filter(has_text="focused at").inner_text()
+    press(panel, "focus at, m", "ArrowRight")
+    expect(words.filter(has_text="focused at")).not_to_have_text(before, **patient)
+    press(panel, "aperture, mm", "Home")
+    expect(words.filter(has_text="aperture 0 mm")).to_be_visible(**patient)
+    expect(words.filter(has_text="0% of the pixels are blurred by more than one")).to_be_visible(**patient)
+
+
+def use(page, folder, name):
+    photographs, camera = page.locator(".explorer-photograph"), page.locator(".explorer-camera")
+    photographs.wait_for()
+    use_photographs(photographs, folder)
+    photographs.screenshot(path=PICTURES / f"{name}_photograph.png")
+    camera.wait_for()
+    use_camera(camera)
+    camera.screenshot(path=PICTURES / f"{name}_camera.png")
+    expect(page.get_by_text(f"{NAME} wrote")).to_be_visible(timeout=1000 * PATIENCE)
+    assert complaints(page) == []
+
+
+# ------------------------------------------------------------------------------------------------------ checks
+
+
+def test_in_jupyterlab(page, lab, folder):
+    open_in_lab(page, lab, NAME)
+    use(page, folder, "lab")
+
+
+def test_a_callback_that_raises_is_seen(page, lab):
+    open_in_lab(page, lab, "broken")
+    panel = page.locator(".explorer-photograph")
+    expect(panel.get_by_text("broken on purpose").first).to_be_visible(timeout=1000 * PATIENCE)
+    assert any("broken on purpose" in text for text in complaints(page))
+
+
+def test_in_voila(page, folder, tmp_path):
+    with serving(
+        tmp_path, "voila", "--Voila.ip=127.0.0.1", "--Voila.token=TOKEN", "--show_tracebacks=True", str(folder / f"{NAME}.ipynb")
+    ) as (address, token):
+        page.goto(f"{address}/?token={token}")
+        use(page, tmp_path, "voila")
+        assert page.get_by_text("import matplotlib").count() == 0  # a page for classes shows no code

@@ -127,9 +127,9 @@ def beside(folder: str | Path) -> Path:
     return folder.parent / f"{folder.name}_defocus"
 
 
-def map_path(into: str | Path, file: str) -> Path:
-    """Where the map of a photograph is."""
-    return Path(into) / f"{file}{MAP}"
+def legible(text: str) -> str:
+    """Text with file names in it as it can be shown: bytes that are no text become question marks."""
+    return text.encode(errors="replace").decode()
 
 
 def verdict(sharp_share: float, few: float = FEW) -> str:
@@ -177,7 +177,7 @@ def contact_sheets(entries: Sequence[Entry], into: str | Path) -> Iterator[Figur
     for number, page in enumerate(pages, start=1):
         figure = _sheet(page, into, f"page {number} of {len(pages)}; orange: out of focus, says the map")
         picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=150, bbox_inches="tight")
+        figure.savefig(picture, format="png", bbox_inches="tight")
         write_whole(into / f"contact_sheet_{number:03d}.png", picture.getvalue())
         yield figure
 
@@ -204,7 +204,7 @@ def _map(path: Path, into: Path, network: DeFusionNet, size: int, maker: str, pr
     preview.thumbnail((PREVIEW, PREVIEW))
     tint = _resized(levels, preview.size[::-1]) / np.float32(255)
     _write_picture(overlay(np.asarray(preview), tint), _preview_path(into, path.name))
-    _write_picture(levels, map_path(into, path.name))
+    _write_picture(levels, _map_path(into, path.name))
     return Entry(
         path.name,
         *shape[::-1],
@@ -243,7 +243,7 @@ def _judged(entry: Entry, few: float) -> Entry:
 
 def _holds(line: Entry, path: Path, into: Path, maker: str) -> bool:
     """Whether a line of an earlier run still says what a new run would."""
-    made = map_path(into, line.file).is_file() and _preview_path(into, line.file).is_file()
+    made = _map_path(into, line.file).is_file() and _preview_path(into, line.file).is_file()
     return made and not line.problem and (line.source, line.maker) == (_source(path), maker)
 
 
@@ -254,6 +254,10 @@ def _source(path: Path) -> str:
     except OSError:
         return ""
     return f"{status.st_size} bytes of {status.st_mtime_ns} ns"
+
+
+def _map_path(into: Path, file: str) -> Path:
+    return into / f"{file}{MAP}"
 
 
 def _preview_path(into: Path, file: str) -> Path:
@@ -274,7 +278,7 @@ def _sheet(page: Sequence[Entry], into: Path, title: str) -> Figure:
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, entry in zip(axes.flat, page):
-        name = entry.file.encode(errors="replace").decode()
+        name = legible(entry.file)
         name = name if len(name) <= 26 else f"{name[:12]}…{name[-13:]}"
         if entry.problem:
             axis.text(0.5, 0.5, "no picture:\nsee the table", ha="center", va="center", fontsize=8)
@@ -283,6 +287,7 @@ def _sheet(page: Sequence[Entry], into: Path, title: str) -> Figure:
             with Image.open(_preview_path(into, entry.file)) as preview:
                 axis.imshow(np.asarray(preview))
             words = f"{entry.verdict}, {entry.sharp_share:.0%} sharp"
-        axis.set_title(f"{name}\n{words}", fontsize=8)
+        # In a file's name a dollar is a dollar.
+        axis.set_title(f"{name}\n{words}", fontsize=8, parse_math=False)
     figure.suptitle(title, fontsize=9)
     return figure

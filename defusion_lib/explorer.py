@@ -406,7 +406,7 @@ def show(panel: Callable, *given) -> None:
         print("Nobody is at the notebook: open it in JupyterLab (make lab) or Voila to use the panel.")
 
 
-WIDE, SMALL = 280, 120  # pixels, the widths of pictures in a panel
+WIDE, SMALL = 260, 120  # pixels, the widths of pictures in a panel
 NETWORK, OWN = "the network", "your own (upload it)"
 
 
@@ -638,7 +638,7 @@ class PhotographPanel:
         self.bars.value = title + bars(found.weights, place[1], chosen, before)
         tap, peak = GROUP_TAPS[place[1]][chosen // CHANNELS], found.peaks[chosen]
         caption = f"channel {chosen + 1} from {tap}, weight {found.weights[chosen]:.2f}; "
-        caption += f"white is {peak:.2g}" if peak > 0 else "zero everywhere"
+        caption += f"white is {peak:.3g}" if peak > 0 else "zero everywhere"
         levels = to_picture(found.levels[chosen], self.seen.photo.image.shape[:2])
         self.channel_picture.value = captioned(picture(levels, caption, SMALL), caption, SMALL)
 
@@ -652,16 +652,16 @@ def to_picture(levels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 class CameraPanel:
     """Panel two: the renderer's camera. Turn a ring, and photograph, true blur and detected map follow.
 
-    `shot` is what is shown, `box` the widget to display.
+    `first` names the scene to begin with, `shot` is what is shown, `box` the widget to display.
     """
 
-    def __init__(self, network: DeFusionNet, size: int | None, seed: int):
+    def __init__(self, network: DeFusionNet, size: int | None, seed: int, first: str):
         self.network, self.size, self.seed = network, size, seed
         self.shot: Shot | None = None
         self._scenes: dict[str, tuple[Scene, Camera]] = {}
         self._setting = False
         self.desk = Desk(lambda: None)
-        self.scene = _choice(widgets.Dropdown, "scene", CHALLENGES, CHALLENGES[0])
+        self.scene = _choice(widgets.Dropdown, "scene", CHALLENGES, first)
         # A photograph takes longer than a slider's move.
         late = {"continuous_update": False}
         self.focus = _slider(widgets.FloatLogSlider, "focus at, m", 1.0, -0.4, 1.2, 0.02, **late)

@@ -19,9 +19,11 @@ from defusion_lib.data import PhotoSet
 from defusion_lib.data.augmentation import Augmented
 from defusion_lib.data.shi import read_manifest, split_stems
 from defusion_lib.losses import deep_supervision, side_loss
+from defusion_lib.methods import METHODS
 from defusion_lib.metrics import f_measure
 from defusion_lib.network import CHANNELS, DeFusionNet, Maps
 from defusion_lib.paper import COUNTS, FIGURES, OUTPUTS, SETTINGS, TABLE_1, TABLE_2, TABLE_3, TIMINGS
+from defusion_lib.rivals import RIVALS
 from defusion_lib.runs import project_root
 from defusion_lib.training import Recipe, make_optimiser
 
@@ -104,6 +106,9 @@ def counts() -> dict[str, float]:
         "count/shi-test": test,
         "count/shi-train-augmented": len(Augmented(photos, size)),
         "count/outputs": 1 + len(maps.sides),
+        "count/compared-methods": len(METHODS | RIVALS),
+        "count/compared-deep": len(RIVALS),
+        "count/compared-classic": len(METHODS),
         "setting/n": len(network.heads),
         "setting/m": network.steps[0].fshf.fuse.in_channels // CHANNELS,
         "setting/t": len(network.steps),

@@ -40,11 +40,11 @@ VARIANTS = {
 QUOTED = {"mae": "mae", "f": "max-f-focus", "auc": "auc-paper-focus"}
 
 
-def results_tables(evaluations: Sequence[Path], ablations: Path, determinism: Path) -> str:
-    """Evaluations beside the paper's row, ablations, the tally of all claims, and determinism, as Markdown.
+def results_tables(evaluations: Sequence[Path], rivals: Path, ablations: Path, determinism: Path) -> str:
+    """Evaluations beside the paper's row, rivals, ablations, the tally of all claims, and determinism, as Markdown.
 
-    `evaluations` are result files of notebook 04, `ablations` is that of notebook 08, `determinism` that of
-    tests/determinism.py.
+    `evaluations` are result files of notebook 04, `rivals` is that of notebook 12, `ablations` that of notebook 08,
+    `determinism` that of tests/determinism.py.
     """
     rows = {}
     for path in evaluations:
@@ -56,9 +56,8 @@ def results_tables(evaluations: Sequence[Path], ablations: Path, determinism: Pa
     cells = [f"{quoted[metric]:.3f}" if metric in quoted else "" for metric in COLUMNS]
     lines.append("| not stated | the paper, as quoted | " + " | ".join(cells) + " |")
     head = table_head(["100 test photographs", "method"])
-    return "\n\n".join(
-        ["\n".join(head + lines), ablation_table(ablations), summary_table().strip(), determinism_line(determinism)]
-    )
+    tables = [rivals_table(rivals), ablation_table(ablations), summary_table().strip(), determinism_line(determinism)]
+    return "\n\n".join(["\n".join(head + lines), *tables])
 
 
 def table_head(first: Sequence[str]) -> list[str]:
@@ -79,6 +78,25 @@ def evaluation_rows(path: Path) -> dict[tuple[str, str, str], str]:
         cells = [dataset, f"{method}, profile {profile}", *(f"{row[metric]:.3f}" for metric in COLUMNS)]
         lines[dataset, method, profile] = f"| {' | '.join(cells)} |"
     return lines
+
+
+def rivals_table(path: Path) -> str:
+    """The methods of a result file of notebook 12, with the time that those trained there had to learn, as Markdown."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    rows = {}
+    for key, value in content["values"].items():
+        dataset, method, metric = key.split("/")
+        rows.setdefault((dataset, method), {})[metric] = value
+    shown = {name: row for name, row in rows.items() if "mae" in row}
+    (dataset,) = {dataset for dataset, _ in shown}
+    columns = ("mae", "max-f-blur", "max-f-focus", "auc")
+    names = [f"Table 1, profile {content['stamp']['profile']}: {dataset}", "trained", *(COLUMNS[c] for c in columns)]
+    lines = ["| " + " | ".join(names) + " |", "|---|" + "---:|" * (len(names) - 1)]
+    for (_, method), row in shown.items():
+        trained = f"{row['training-seconds'] / 60:.0f} min" if "training-seconds" in row else ""
+        cells = [method, trained, *(f"{row[column]:.3f}" for column in columns)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def ablation_table(path: Path) -> str:
@@ -200,7 +218,9 @@ def written() -> dict[Path, str]:
     outputs, readme = project_root() / "outputs", project_root() / "README.md"
     evaluations = [outputs / f"{profile}/results/04_evaluation.json" for profile in PROFILES]
     results = outputs / "cpu/results"
-    tables = results_tables(evaluations, results / "08_ablations.json", results / "determinism.json")
+    tables = results_tables(
+        evaluations, *(results / f"{name}.json" for name in ("12_rivals", "08_ablations", "determinism"))
+    )
     return {
         readme: rendered(readme.read_text(encoding="utf-8"), tables),
         SHIPPED.with_name("README.md"): model_card(SHIPPED, evaluations[0]),

@@ -110,7 +110,8 @@ def averaging(request):
 
 
 def test_reach_is_what_a_column_far_away_changes(averaging):
-    start, stop, width = 416, 448, 864
+    # Where a few pixels more, which the steps see, are another pixel of pool5.
+    start, stop, width = 434, 461, 864
     first, last = tiling.reach(averaging, start, stop - 1)
     assert 0 < first < start and stop <= last < width - 1
 

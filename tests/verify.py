@@ -23,10 +23,14 @@ FACTOR = 5
 ROUNDING = {np.dtype(np.uint8): 1 / 255, np.dtype(np.float16): 1e-3}
 SINGLE = 1e-6
 # Shares of pixels jump where a pixel crosses one half: by this much, twice the worth of one in the smallest group that
-# notebook 11 counts (about a thousand).
+# notebook 11 counts (about a thousand); notebook 13 counts in whole photographs, where several may cross.
 COUNTED = dict.fromkeys(
-    ("11_where_it_fails", "figures/blur_response", "figures/disturbances", "figures/texture_and_radius"), 2e-3
-)
+    (
+        "11_where_it_fails", "figures/blur_response", "figures/disturbances", "figures/texture_and_radius",
+        "13_own_photographs", "figures/contact_sheet",
+    ),
+    2e-3,
+)  # fmt: skip
 MACHINE = ("new-process", "one-thread", "generic-aten", "generic-onednn")
 
 

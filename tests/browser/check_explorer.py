@@ -1,6 +1,6 @@
 """Notebook 14 in a real browser, as somebody at a keyboard uses it: `make test-browser`.
 
-Needs Chromium (Debian: apt-get install chromium; another one is named in DEFUSION_BROWSER), which Playwright drives.
+Needs Chromium (Debian: apt-get install chromium; DEFUSION_BROWSER names another), which Playwright drives.
 Servers listen on loopback with a token, work on copies of the notebook, and read no settings of the user's.
 Pictures of both panels are kept in build/browser/.
 """
@@ -50,12 +50,12 @@ def broken(*_):
 explorer.scores = broken"""
 
 
-# ----------------------------------------------------------------------------------------- notebook and servers
+# --------------------------------------------------------------------------------------- notebook and servers
 
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    """A folder with the notebook for small pictures, and with a copy whose first panel has a callback that raises."""
+    """A folder with the notebook for small pictures, and with a copy whose callbacks raise."""
     folder = tmp_path_factory.mktemp("explorer")
     notebook = nbformat.read(ROOT / f"notebooks/{NAME}.ipynb", as_version=4)
     for cell in notebook.cells:
@@ -82,13 +82,11 @@ def serving(tmp_path, program, *arguments):
     (config / "page_config.json").write_text(json.dumps(NO_NEWS))
     (config / "default_setting_overrides.json").write_text(json.dumps(ALL_CELLS))
     places = {f"JUPYTER_{kind}_DIR": str(tmp_path / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")}
-    environment = os.environ | places | {"DEFUSION_OUTPUTS": str(tmp_path / "outputs"), "PYTHONPATH": str(ROOT)}
-    environment["PYTHONPATH"] += os.pathsep + os.environ.get("PYTHONPATH", "")
+    environment = os.environ | places | {"DEFUSION_OUTPUTS": str(tmp_path / "outputs")}
+    arguments = [argument.replace("TOKEN", token) for argument in arguments]
     command = [sys.executable, "-m", program, "--no-browser", f"--port={port}", *arguments]
     with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen(
-            [argument.replace("TOKEN", token) for argument in command], env=environment, stdout=log, stderr=log
-        )
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:
             _wait_for(server, f"http://127.0.0.1:{port}", tmp_path / "log")
             yield f"http://127.0.0.1:{port}", token
@@ -118,7 +116,8 @@ def _wait_for(server, address, log):
 def browser():
     path = os.environ.get("DEFUSION_BROWSER") or next(filter(None, map(shutil.which, CHROMIUM)), None)
     if path is None:
-        pytest.fail(f"Found none of {', '.join(CHROMIUM)}: install one, or name a browser in DEFUSION_BROWSER.")
+        names = ", ".join(CHROMIUM)
+        pytest.fail(f"Found none of {names}: install one, or name a browser in DEFUSION_BROWSER.")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
@@ -128,7 +127,7 @@ def browser():
 @pytest.fixture
 def page(browser, request):
     """A page that notes its errors; how it looked at the end is kept, so that a failure can be looked at."""
-    page = browser.new_page(viewport={"width": 1280, "height": 1500})
+    page = browser.new_page(viewport={"width": 1280, "height": 1900})
     page.set_default_timeout(1000 * PATIENCE)
     page.errors = []
     page.on("pageerror", lambda error: page.errors.append(str(error)))
@@ -164,11 +163,11 @@ def open_in_lab(page, lab, name):
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
 
 
-# ------------------------------------------------------------------------------------------- what somebody does
+# ----------------------------------------------------------------------------------------- what somebody does
 
 
 def complaints(page):
-    """Everything that went wrong and can be seen: errors in cells and callbacks, and errors of the page itself."""
+    """Whatever went wrong and can be seen: errors in cells and callbacks, and those of the page itself."""
     seen = page.locator('[data-mime-type="application/vnd.jupyter.stderr"], [data-mime-type*="error"]')
     return [text for text in [*seen.all_inner_texts(), *page.errors] if text.strip()]
 
@@ -265,7 +264,7 @@ def use(page, folder, name):
     assert complaints(page) == []
 
 
-# ------------------------------------------------------------------------------------------------------ checks
+# ----------------------------------------------------------------------------------------------------- checks
 
 
 def test_in_jupyterlab(page, lab, folder):
@@ -276,14 +275,15 @@ def test_in_jupyterlab(page, lab, folder):
 def test_a_callback_that_raises_is_seen(page, lab):
     open_in_lab(page, lab, "broken")
     panel = page.locator(".explorer-photograph")
-    expect(panel.get_by_text("broken on purpose").first).to_be_visible(timeout=1000 * PATIENCE)
+    seen = panel.get_by_text("broken on purpose").first
+    expect(seen).to_be_visible(timeout=1000 * PATIENCE)
+    seen.scroll_into_view_if_needed()
     assert any("broken on purpose" in text for text in complaints(page))
 
 
 def test_in_voila(page, folder, tmp_path):
-    with serving(
-        tmp_path, "voila", "--Voila.ip=127.0.0.1", "--Voila.token=TOKEN", "--show_tracebacks=True", str(folder / f"{NAME}.ipynb")
-    ) as (address, token):
+    arguments = ("--Voila.ip=127.0.0.1", "--Voila.token=TOKEN", "--show_tracebacks=True")
+    with serving(tmp_path, "voila", *arguments, str(folder / f"{NAME}.ipynb")) as (address, token):
         page.goto(f"{address}/?token={token}")
         use(page, tmp_path, "voila")
         assert page.get_by_text("import matplotlib").count() == 0  # a page for classes shows no code

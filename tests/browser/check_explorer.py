@@ -27,7 +27,7 @@ from sklearn.datasets import load_sample_image
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ROOT / "build/browser"
 NAME = "14_explorer"
-PATIENCE = float(os.environ.get("DEFUSION_PATIENCE", 60))  # seconds, for anything that a page waits for
+PATIENCE = float(os.environ.get("DEFUSION_PATIENCE", 120))  # seconds, for anything that a page waits for
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--no-sandbox",

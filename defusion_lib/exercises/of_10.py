@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from defusion_lib import network
 from defusion_lib.efficiency import layer_costs, total_cost
 from defusion_lib.exercises import near
-from defusion_lib.network import DeFusionNet
 
 SIDE, PADDED = 321, 352  # of the photograph, and of what the network sees: eleven times 32
 SECONDS = (9.0, 1.0, 1.5, 7.0, 1.1, 1.3)  # of the calls, the first one slow and one disturbed
@@ -38,7 +38,7 @@ def convolution(answer) -> str:
 def padded(answer) -> str:
     """The GMAC of the reference for a photograph whose sides are no multiple of 32."""
     with torch.device("meta"):
-        right = total_cost(DeFusionNet(), SIDE, SIDE).macs / 1e9
+        right = total_cost(network.DeFusionNet(), SIDE, SIDE).macs / 1e9
     of_a_pixel = right / PADDED**2
     if not near(answer, of_a_pixel * 320**2, 0.1):
         return "That is what 320 x 320 takes: one pixel more makes the network see more than one."

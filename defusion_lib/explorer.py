@@ -46,7 +46,6 @@ SCENE = (192, 288)  # pixels, height and width of what the camera takes
 CHANNEL = 64  # pixels a side of the kept picture of a channel
 WHITE_RADIUS = 8.0  # pixels of blur that are drawn white
 PATIENCE = 0.5  # seconds before work that goes on says so
-THREAD = "explorer"  # the name of the threads that work for panels
 # Where work may be stopped: inside of networks, methods and the renderer, which clean nothing up.
 STOPPABLE = tuple(f"defusion_lib.{part}" for part in ("network", "backbone", "methods.", "data."))
 # What hooks of one look note must not come from another: panels and cells share the network.
@@ -265,28 +264,31 @@ class Stopped(BaseException):
 
 @contextmanager
 def stoppable(stop: threading.Event) -> Iterator[None]:
-    """Within this block `stop.set()` ends networks, methods and the renderer with `Stopped`, in all threads.
+    """Within this block `stop.set()` ends networks, methods and the renderer with `Stopped`, in this thread.
 
     It is looked at wherever their code calls something, so they need not know of it, and other packages are
     never interrupted halfway.
     """
-    worker = threading.current_thread()
 
     def check(frame, event, argument):
         if stop.is_set() and event in ("call", "c_call"):
-            # Every thread that begins meanwhile gets this check: a method's own, and other work that waits.
-            thread = threading.current_thread()
-            own = thread is worker or thread.name != THREAD
-            if own and frame.f_globals.get("__name__", "").startswith(STOPPABLE):
+            if frame.f_globals.get("__name__", "").startswith(STOPPABLE):
                 raise Stopped
 
-    threading.setprofile(check)
     sys.setprofile(check)
     try:
         yield
     finally:
-        threading.setprofile(None)
         sys.setprofile(None)
+
+
+def by_method(name: str, image: np.ndarray) -> np.ndarray:
+    """A hand-crafted method's map as levels; threads that the method begins are `stoppable` with this one."""
+    threading.setprofile(sys.getprofile())
+    try:
+        return as_levels(METHODS[name](image))
+    finally:
+        threading.setprofile(None)
 
 
 class Desk:
@@ -331,7 +333,7 @@ class Desk:
         self._stop.set()
         self._stop, self._text = threading.Event(), text
         given = (self._thread, self._stop, text, compute, done)
-        self._thread = threading.Thread(target=self._run, args=given, name=THREAD, daemon=True)
+        self._thread = threading.Thread(target=self._run, args=given, daemon=True)
         self._thread.start()
 
     @property
@@ -353,7 +355,7 @@ class Desk:
         reminder = threading.Timer(
             PATIENCE, self.handler(lambda: stop.is_set() or self._rest(text, busy=True))
         )
-        reminder.name, reminder.daemon = THREAD, True
+        reminder.daemon = True
         reminder.start()
         if previous is not None:
             previous.join()
@@ -574,7 +576,7 @@ class PhotographPanel:
                 self.desk.work(text, partial(self._classic, photo, missing[0]), lambda _: self._refresh())
 
     def _classic(self, photo, method):
-        self._maps[photo.name, method] = as_levels(METHODS[method](photo.image))
+        self._maps[photo.name, method] = by_method(method, photo.image)
 
     def _levels(self, method):
         """The map of a method for what is shown, or None where it has none (yet)."""

@@ -6,7 +6,9 @@ The browser's part is in tests/browser/check_explorer.py.
 import base64
 import io
 import re
+import sys
 import threading
+import time
 from datetime import datetime
 from types import SimpleNamespace
 from xml.etree import ElementTree
@@ -24,7 +26,7 @@ from defusion_lib.data.camera import Camera, render
 from defusion_lib.data.synthetic import make_scene
 from defusion_lib.detection import all_maps, detect
 from defusion_lib.figures import COLOURS
-from defusion_lib.methods import METHODS
+from defusion_lib.methods import hifst
 from defusion_lib.network import DeFusionNet
 from defusion_lib.weights import load_network
 
@@ -280,7 +282,7 @@ def test_work_in_the_library_can_be_stopped(network, name):
 
     def compute():
         begun.set()
-        return detect(image, network, 640) if name == "the network" else METHODS[name](image)
+        return detect(image, network, 640) if name == "the network" else explorer.by_method(name, image)
 
     desk.work(name, compute, lambda _: told.append("done"))
     begun.wait(60)
@@ -289,18 +291,26 @@ def test_work_in_the_library_can_be_stopped(network, name):
     desk.wait()
     assert told == ["stopped"] and desk.problems.outputs == ()
     # What comes later is not stopped with it.
-    desk.work("short", lambda: METHODS["jnb"](image[:64, :64]), lambda _: told.append("done"))
+    desk.work("short", lambda: explorer.by_method("jnb", image[:64, :64]), lambda _: told.append("done"))
     desk.wait()
     assert told == ["stopped", "done"]
 
 
-def test_stopping_ends_the_work_itself():
-    image = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
-    stop = threading.Event()
-    threading.Timer(0.1, stop.set).start()
+def test_stopping_ends_the_threads_of_a_method_too(monkeypatch):
+    stop, finished = threading.Event(), []
+
+    def strip(top, bottom):
+        time.sleep(0.1)  # a strip takes a while, so that the others can be called off
+        if top > 0:
+            stop.set()
+        hifst.to_grey(np.zeros((1, 1, 3)))
+        finished.append(top)
+
+    monkeypatch.setitem(explorer.METHODS, "hifst", lambda image: hifst.in_strips(strip, len(image)))
     with pytest.raises(explorer.Stopped), explorer.stoppable(stop):
-        METHODS["hifst"](image)
-    assert threading.getprofile() is None
+        explorer.by_method("hifst", np.zeros((640, 8)))
+    assert len(finished) < 9
+    assert threading.getprofile() is sys.getprofile() is None
 
 
 def test_an_error_in_a_callback_can_be_seen():
@@ -454,12 +464,28 @@ def test_a_stop_puts_the_controls_back(panel):
     assert panel.photograph.value == panel.seen.photo.name == OTHER
 
 
-def test_going_back_while_the_network_looks_drops_the_look(panel):
+@pytest.fixture
+def slow(panel):
+    """Choosing `FIRST` takes until this event is set."""
+    go, read = threading.Event(), panel.photographs[FIRST]
+    panel.photographs[FIRST] = lambda: go.wait(60) and read()
     panel.photograph.value = FIRST
-    panel.left.value = "lbp"  # waits for the photograph that was chosen
+    return go
+
+
+def test_going_back_while_the_network_looks_drops_the_look(panel, slow):
     panel.photograph.value = OTHER
+    slow.set()
     panel.desk.wait()
-    assert panel.seen.photo.name == OTHER and "by lbp" in panel.maps["left"].value
+    assert panel.seen.photo.name == OTHER
+
+
+def test_a_method_chosen_while_the_network_looks_waits_for_the_photograph(panel, slow):
+    panel.left.value = "lbp"
+    slow.set()
+    panel.desk.wait()
+    assert panel.seen.photo.name == FIRST
+    assert f"defocus map of {FIRST} by lbp" in panel.maps["left"].value
 
 
 def file(name, content):
@@ -468,7 +494,7 @@ def file(name, content):
     return facts | {"content": memoryview(content)}
 
 
-def test_an_upload_is_looked_at(panel, photo, runs_of):
+def test_an_upload_is_looked_at(panel, photo, runs_of, classics):
     panel.upload.value = (file("me.png", png(photo.image)),)
     panel.desk.wait()
     assert panel.photograph.value == panel.seen.photo.name == explorer.OWN
@@ -477,7 +503,7 @@ def test_an_upload_is_looked_at(panel, photo, runs_of):
     panel.upload.value = (file("other.png", png(255 - photo.image)),)
     panel.desk.wait()
     np.testing.assert_array_equal(panel.seen.photo.image, 255 - photo.image)
-    assert len(runs_of) == 3
+    assert len(runs_of) == 3 and classics == ["jnb"] * 3
 
 
 def test_a_broken_upload_changes_nothing_but_the_sentence(panel):

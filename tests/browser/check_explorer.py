@@ -225,15 +225,18 @@ def use_photographs(panel, folder):
 
     choose(panel, "right map", "lbp")
     expect(panel.get_by_alt_text("by lbp").first).to_be_visible(**patient)
+
+    Image.fromarray(load_sample_image("flower.jpg")).save(folder / "mine.png")
+    upload(panel, folder / "mine.png")
+    expect(words.filter(has_text="your own (upload it), 640 x 427 pixels")).to_be_visible(**patient)
+    expect(panel.get_by_alt_text("defocus map of your own (upload it) by lbp")).to_be_visible(**patient)
+    # Seconds for a photograph of this size, which is long enough to be stopped.
     choose(panel, "left map", "hifst")
     expect(panel.get_by_role("status")).to_contain_text("hifst works on", **patient)
     panel.get_by_role("button", name="Stop").click()
     expect(panel.get_by_role("status")).to_contain_text("Stopped", **patient)
+    expect(control(panel, "left map").locator("option:checked")).to_have_text("the network", **patient)
 
-    Image.fromarray(load_sample_image("flower.jpg")[::2, ::2]).save(folder / "mine.png")
-    upload(panel, folder / "mine.png")
-    expect(words.filter(has_text="your own (upload it), 320 x 214 pixels")).to_be_visible(**patient)
-    expect(panel.get_by_alt_text("defocus map of your own (upload it) by lbp")).to_be_visible(**patient)
     (folder / "broken.jpg").write_bytes(b"no picture")
     upload(panel, folder / "broken.jpg")
     expect(panel.get_by_role("status")).to_contain_text("broken.jpg cannot be read as a picture", **patient)

@@ -127,7 +127,5 @@ def dots(scores: Mapping[str, Mapping[str, Sequence[float]]], words: Mapping[str
         axis.set(xlabel=label, yticks=range(len(names)), yticklabels=names)
         axis.grid(axis="x", color="0.9")
     axis.invert_yaxis()
-    figure.suptitle(
-        f"A dot is a seed, a stroke the mean; the band spans the seeds of {names[0]!r}", fontsize=9
-    )
+    figure.suptitle(f"A dot is a seed, a stroke the mean; the band spans the seeds of {names[0]!r}", fontsize=10)
     return figure

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from defusion_lib.data.augmentation import squash
 from defusion_lib.data.files import SUFFIXES, list_paths, read_image, read_reduced
 from defusion_lib.detection import SIZE, detect
-from defusion_lib.figures import as_levels, overlay
+from defusion_lib.figures import as_levels, overlay, text_size
 from defusion_lib.network import DeFusionNet
 from defusion_lib.runs import shown, write_whole
 from defusion_lib.tiling import detect_tiles
@@ -272,8 +272,10 @@ def _entry(line: dict[str, str]) -> Entry:
 def _sheet(page: Sequence[Entry], into: Path, title: str) -> Figure:
     """One page of previews with what the table says under each."""
     rows = -(-len(page) // COLUMNS)
+    width = 2.1 * COLUMNS
+    size = text_size(width)
     figure, axes = plt.subplots(
-        rows, COLUMNS, figsize=(2.1 * COLUMNS, 2.2 * rows + 0.4), squeeze=False, layout="constrained"
+        rows, COLUMNS, figsize=(width, 2.2 * rows + 0.4), squeeze=False, layout="constrained"
     )
     for axis in axes.flat:
         axis.set_axis_off()
@@ -281,13 +283,13 @@ def _sheet(page: Sequence[Entry], into: Path, title: str) -> Figure:
         name = legible(entry.file)
         name = name if len(name) <= 26 else f"{name[:12]}…{name[-13:]}"
         if entry.problem:
-            axis.text(0.5, 0.5, "no picture:\nsee the table", ha="center", va="center", fontsize=8)
+            axis.text(0.5, 0.5, "no picture:\nsee the table", ha="center", va="center", fontsize=size)
             words = "problem"
         else:
             with Image.open(_preview_path(into, entry.file)) as preview:
                 axis.imshow(np.asarray(preview))
             words = f"{entry.verdict}, {entry.sharp_share:.0%} sharp"
         # In a file's name a dollar is a dollar.
-        axis.set_title(f"{name}\n{words}", fontsize=8, parse_math=False)
-    figure.suptitle(title, fontsize=9)
+        axis.set_title(f"{name}\n{words}", fontsize=size, parse_math=False)
+    figure.suptitle(title, fontsize=size)
     return figure

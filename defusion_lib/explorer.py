@@ -227,12 +227,22 @@ def in_words(found: dict[str, float], threshold: float) -> str:
 
 
 def bars(weights: np.ndarray, group: str, chosen: int, before: np.ndarray | None = None) -> str:
-    """The weights (C,) of a CAM as bars, an SVG; `chosen` stands out, short strokes mark weights `before`."""
+    """The weights (C,) of a CAM as bars, an SVG; `chosen` stands out, short strokes mark weights `before`.
+
+    A click on a bar, or above it, puts the channel's number into the panel's number field.
+    """
     wide, tall, left = 6, 120, 34
     width = left + wide * len(weights)
+    click = (
+        f"const i = Math.floor((event.clientX - this.getBoundingClientRect().x - {left}) / {wide}) + 1;"
+        "const field = this.closest('.explorer-photograph').querySelector('.explorer-channel input');"
+        f"if (i >= 1 &amp;&amp; i &lt;= {len(weights)}) {{"
+        "field.value = i; field.dispatchEvent(new Event('change', {bubbles: true})) }"
+    )
     parts = [
         f'<svg width="{width}" height="{tall + 44}" role="img" fill="currentColor" font-size="11" '
-        f'aria-label="{len(weights)} weights as bars; channel {chosen + 1} has {weights[chosen]:.2f}">'
+        f'aria-label="{len(weights)} weights as bars; channel {chosen + 1} has {weights[chosen]:.2f}" '
+        f'style="cursor:pointer" onclick="{click}">'
     ]
     for level in (0, 0.5, 1):
         y = 6 + tall * (1 - level)
@@ -251,7 +261,7 @@ def bars(weights: np.ndarray, group: str, chosen: int, before: np.ndarray | None
     for i, tap in enumerate(GROUP_TAPS[group]):
         x = left + wide * CHANNELS * (i + 0.5)
         parts.append(f'<text x="{x}" y="{tall + 22}" text-anchor="middle">{tap}</text>')
-    parts.append(f'<text x="{left}" y="{tall + 40}">weight of each channel, 32 from each layer</text></svg>')
+    parts.append(f'<text x="{left}" y="{tall + 40}">weight of each channel, 32 from each layer; click a bar to see its channel</text></svg>')
     return "".join(parts)
 
 
@@ -469,7 +479,12 @@ class PhotographPanel:
         self.opacity = _slider(widgets.FloatSlider, "tint of the blurred", 0.7, 0, 1, 0.05)
         self.step = _choice(widgets.SelectionSlider, "CAM of step", steps, steps[0])
         self.group = _choice(widgets.Dropdown, "CAM of group", groups, groups[0])
-        self.channel = _slider(widgets.IntSlider, "channel", 1, 1, len(GROUP_TAPS[groups[0]]) * CHANNELS, 1)
+        last = len(GROUP_TAPS[groups[0]]) * CHANNELS
+        self.channel = _slider(widgets.IntSlider, "channel", 1, 1, last, 1, readout=False)
+        self.number = widgets.BoundedIntText(
+            1, min=1, max=last, tooltip="number of the channel", layout={"width": "70px"}
+        ).add_class("explorer-channel")
+        widgets.link((self.channel, "value"), (self.number, "value"))
 
     def _make_pictures(self):
         self.photo, self.mask = widgets.HTML(), widgets.HTML()
@@ -506,7 +521,7 @@ class PhotographPanel:
                 widgets.HBox(columns, layout={"flex_flow": "row wrap"}),
                 self.sides,
                 widgets.HBox([self.step, self.group]),
-                self.channel,
+                widgets.HBox([self.channel, self.number]),
                 widgets.HBox([self.bars, self.channel_picture], layout={"flex_flow": "row wrap"}),
             ]
         )
@@ -632,7 +647,7 @@ class PhotographPanel:
             return
         place = self.step.value, self.group.value
         found = self.seen.channels[place]
-        self.channel.max = len(found.weights)
+        self.channel.max = self.number.max = len(found.weights)
         chosen = self.channel.value - 1
         before = self.before.channels[place].weights if self.before is not None else None
         strokes = f" Strokes: {self.before.photo.name}, looked at before." if self.before is not None else ""

@@ -11,14 +11,32 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from defusion_lib.data import Photo
 from defusion_lib.metrics import Curves
 
 PANEL = 2.1  # inches, one picture of a sheet
 COLOURS = sns.color_palette("colorblind")
-# More methods than colours: the second ten are dashed.
-STYLES = [dict(color=colour, linestyle=style) for style in ("-", "--") for colour in COLOURS]
+# Lines differ by a dash or by colours that can be told apart by whoever sees few colours, too.
+DASHES = ("-", "--", "-.", (0, (6, 1, 1, 1, 1, 1)))
+DISTINCT = (COLOURS[0], COLOURS[3], "black", COLOURS[7])
+STYLES = [dict(color=colour, linestyle=dash) for dash in DASHES for colour in DISTINCT]
+
+
+def text_size(width: float) -> float:
+    """The smallest text, in points, that can be read on a projector in a figure of this width in inches.
+
+    A projected notebook shows a figure about 1,000 pixels wide, however many inches it has; 12 of them a letter
+    is what the last row still reads.
+    """
+    return max(9, 0.88 * width)
+
+
+def smallest_text(figure: Figure) -> float:
+    """The size in points of the smallest text that a figure shows; infinite where it shows none."""
+    texts = figure.findobj(lambda artist: isinstance(artist, Text) and artist.get_visible())
+    return min((text.get_fontsize() for text in texts if text.get_text().strip()), default=float("inf"))
 
 
 def sheet(rows: Mapping[str, Sequence[np.ndarray | None]], titles: Sequence[str] = ()) -> Figure:
@@ -27,6 +45,13 @@ def sheet(rows: Mapping[str, Sequence[np.ndarray | None]], titles: Sequence[str]
     shapes = [picture.shape for pictures in rows.values() for picture in pictures if picture is not None]
     # All panels get the typical proportions, so that one upright photograph does not stretch the sheet.
     proportion = float(np.clip(np.median([height / width for height, width, *_ in shapes]), 0.5, 1.5))
+    size = text_size(columns * PANEL)
+
+    def in_lines(text, inches):
+        """Long names in as many lines as they need, with a letter 0.6 times as wide as it is high."""
+        letters = int(0.85 * inches * 72 / (0.6 * size))
+        return textwrap.fill(text, max(8, letters), break_long_words=False)
+
     figure, axes = plt.subplots(
         len(rows),
         columns,
@@ -42,9 +67,9 @@ def sheet(rows: Mapping[str, Sequence[np.ndarray | None]], titles: Sequence[str]
             axis.spines[:].set(color="0.7", visible=picture is not None)
             if picture is not None:
                 axis.imshow(picture, cmap="gray", vmin=0, vmax=255 if picture.dtype == np.uint8 else 1)
-        line[0].set_ylabel(textwrap.fill(name, 20), fontsize=8)
+        line[0].set_ylabel(in_lines(name, PANEL * proportion), fontsize=size)
     for axis, title in zip(axes[0], titles):
-        axis.set_title(title, fontsize=9)
+        axis.set_title(in_lines(title, PANEL), fontsize=size)
     return figure
 
 
@@ -102,7 +127,7 @@ def training_loss(loss: Sequence[float], maps: int, window: int = 50, changes: S
     axis.set(
         xlabel="iteration", ylabel="cross-entropy a map", ylim=(0, top), title="Training loss (Figure 12)"
     )
-    axis.legend(fontsize=8)
+    axis.legend()
     return figure
 
 
@@ -138,7 +163,7 @@ def curves(methods: Mapping[str, Mapping[str, Curves]]) -> Figure:
         )
         line[2].set(xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.02))
         line[2].set_title(f"ROC, positive: {positive}")
-    figure.legend(*axes[0, 2].get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=5)
+    figure.legend(*axes[0, 2].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 
 
@@ -151,5 +176,5 @@ def blurred_shares(shares: Mapping[str, Sequence[float]]) -> Figure:
         axis.hist(values, bins=np.linspace(0, 1, 21), color=colour)
         axis.axvline(np.mean(values), color="black", linestyle="--", label=f"mean {np.mean(values):.3f}")
         axis.set(xlabel="blurred share of a photograph", ylabel="photographs", title=name)
-        axis.legend(fontsize=8)
+        axis.legend()
     return figure

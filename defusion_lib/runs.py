@@ -3,7 +3,7 @@
     run = runs.start("03_training", globals(), limits={"size": (32, 1024), "heads": ("radf", "compact")})
     ...
     run.results({"synthetic/defusionnet/mae": 0.12}, data=photos)
-    run.figure(figure, "loss", loss=history.loss)
+    run.figure(figure, "loss", "The loss of each iteration.", loss=history.loss)
     run.finish()
 
 Everything is written under `outputs/<profile>/`; the environment variable DEFUSION_OUTPUTS names another
@@ -12,6 +12,7 @@ outputs can be compared as text; what differs between machines is in the stamp.
 """
 
 import ast
+import base64
 import difflib
 import io
 import json
@@ -25,7 +26,7 @@ import textwrap
 import time
 import tokenize
 from collections.abc import Mapping
-from dataclasses import asdict, make_dataclass
+from dataclasses import asdict, dataclass, make_dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib import metadata
@@ -271,7 +272,7 @@ def write_whole(path: Path, content: bytes) -> None:
             pass  # the folder itself cannot be written; the first error says so
         raise OSError(
             f"Cannot write {shown(path)} ({error.strerror}); what was there before is unchanged. "
-            "Make room or change the folder's permissions, or name another folder in DEFUSION_OUTPUTS."
+            "Make room, change the folder's permissions, or choose another folder (for outputs/: DEFUSION_OUTPUTS)."
         ) from error
 
 
@@ -383,15 +384,34 @@ class Run:
         write_whole(path, (content + "\n").encode())
         self._count(f"{len(checked)} values in {shown(path)}", path)
 
-    def figure(self, figure, name: str, **arrays) -> None:
-        """Write `figures/<name>.png` and the arrays behind the picture as `figures/<name>.npz`.
+    def figure(self, figure, name: str, caption: str, **arrays) -> None:
+        """Show a figure, and write it as `figures/<name>.png` with the arrays behind it as `figures/<name>.npz`.
 
-        The stamp is in the .npz as JSON text under "stamp". The figure stays open, so that the cell shows it.
-        Raises ValueError where no array is given or one holds objects.
+        `caption` says in a sentence or two what there is to see: it stands below the picture, and is its
+        alternative text for whoever cannot see it. The stamp is in the .npz as JSON text under "stamp". The
+        figure is closed. Raises ValueError where no array is given or one holds objects, where the caption is
+        no sentence, or where a text is too small to be read on a projector (`figures.text_size`).
         """
+        # Imported here, so that reading results (batch.py) does not wait seconds for them.
+        import matplotlib.pyplot as plt
+        from IPython.display import Markdown, display
+
+        from defusion_lib.figures import smallest_text, text_size
+
         if not _SLUG.fullmatch(name):
             raise ValueError(
                 f"{name!r} cannot name a figure: use lower-case letters, digits, hyphens, underscores."
+            )
+        if not caption.endswith(".") or len(caption) < 30:
+            raise ValueError(
+                f"Figure {name} has the caption {caption!r}: say in a sentence what there is to see."
+            )
+        width = figure.get_figwidth()
+        found, least = smallest_text(figure), text_size(width)
+        if found < least - 1e-6:
+            raise ValueError(
+                f"Figure {name} has text of {found:g} points, which cannot be read on a projector: at a width of "
+                f"{width:g} inches use {least:.1f} at least, or make the figure narrower."
             )
         if not arrays:
             raise ValueError(f"Figure {name} needs the arrays that it shows, as name=array.")
@@ -407,6 +427,9 @@ class Run:
         np.savez_compressed(data, stamp=json.dumps(self.stamp), **arrays)
         write_whole(folder / f"{name}.npz", data.getvalue())
         write_whole(folder / f"{name}.png", picture.getvalue())
+        plt.close(figure)
+        # In two outputs, since JupyterLab has no alternative texts for the pictures of a cell.
+        display(_Picture(picture.getvalue(), caption), Markdown(f"*Picture:* {caption}"))
         self._count(shown(folder / f"{name}.png"), folder / f"{name}.png")
 
     def finish(self) -> None:
@@ -418,6 +441,21 @@ class Run:
 
     def _count(self, text, path):
         self._written = [entry for entry in self._written if entry[1] != path] + [(text, path)]
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A PNG that a cell shows with an alternative text."""
+
+    png: bytes
+    alt: str
+
+    def __repr__(self):
+        return self.alt
+
+    def _repr_mimebundle_(self, **_):
+        shown = {"image/png": base64.b64encode(self.png).decode(), "text/plain": self.alt}
+        return shown, {"image/png": {"alt": self.alt}}
 
 
 def _settle(seed: int):

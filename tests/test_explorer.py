@@ -423,6 +423,16 @@ def test_the_threshold_cuts_both_maps(panel):
         assert share == count
 
 
+def test_a_channel_can_be_given_by_its_number(panel):
+    """As a click on a bar does."""
+    panel.number.value = 70
+    assert panel.channel.value == 70 and "channel 70 from conv3_3" in panel.channel_picture.value
+    panel.channel.value = 3
+    assert panel.number.value == 3
+    panel.number.value = 1000
+    assert panel.number.value == panel.channel.value == 96
+
+
 def test_attention_follows_step_group_channel_and_photograph(panel):
     panel.step.value, panel.group.value, panel.channel.value = 2, "deep", 40
     weights = panel.seen.channels[2, "deep"].weights

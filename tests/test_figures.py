@@ -1,8 +1,12 @@
 """Figures show what they are given, under names that a reader understands."""
 
+from itertools import combinations
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
+from skimage.color import deltaE_ciede2000, rgb2lab
 
 from defusion_lib import figures
 from defusion_lib.data import Photo
@@ -97,3 +101,49 @@ def test_histogram_counts_every_photograph():
 
 def test_levels_of_a_map():
     assert figures.as_levels(np.array([0, 0.25, 1, 1.2])).tolist() == [0, 64, 255, 255]
+
+
+# What colours become for whoever lacks one kind of cone, in linear sRGB (Machado, Oliveira, Fernandes 2009, severity 1).
+VISION = {
+    "all cones": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+}
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_lines_can_be_told_apart_by_whoever_sees_few_colours(vision):
+    """Two lines have another dash, or colours that differ by 20 (CIEDE2000; 1 is just seen) and are no paler than a 3:1 contrast."""
+    colours = np.array([to_rgb(style["color"]) for style in figures.STYLES])
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    assert (1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05)).min() > 3
+    linear = np.clip(linear @ np.transpose(VISION[vision]), 0, 1)
+    seen = rgb2lab(np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055))
+    for i, j in combinations(range(len(figures.STYLES)), 2):
+        if figures.STYLES[i]["linestyle"] == figures.STYLES[j]["linestyle"]:
+            assert deltaE_ciede2000(seen[i], seen[j]) > 20, (i, j)
+
+
+@pytest.mark.parametrize("columns", [1, 3, 9])
+def test_names_of_a_sheet_can_be_read_and_stay_inside(columns):
+    title, name = "defusionnet-compact", "out of focus, background-in-focus-000"
+    figure = figures.sheet({name: [np.ones((60, 60))] * columns}, [title] * columns)
+    assert figures.smallest_text(figure) == figures.text_size(figure.get_figwidth())
+    figure.canvas.draw()
+    words = [figure.axes[0].yaxis.label, *(axis.title for axis in figure.axes)]
+    boxes = [text.get_window_extent() for text in words]
+    whole = figure.bbox
+    assert all(box.x0 >= whole.x0 and box.x1 <= whole.x1 and box.y0 >= whole.y0 for box in boxes)
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+def test_the_smallest_text_counts_only_what_is_shown():
+    figure, axis = plt.subplots()
+    axis.set(xticks=[], yticks=[], title="title")
+    axis.text(0, 0, "", fontsize=1)
+    axis.text(0, 0, "hidden", fontsize=2, visible=False)
+    assert figures.smallest_text(figure) == plt.rcParams["font.size"] * 1.2
+    axis.text(0, 0, "small", fontsize=3)
+    assert figures.smallest_text(figure) == 3
+    assert figures.smallest_text(plt.figure()) == float("inf")

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tokenize
+from collections import Counter
 from pathlib import Path
 
 import nbformat
@@ -198,6 +199,24 @@ def leaves_its_environment_alone(notebook):
     ]
 
 
+def describes_its_pictures(notebook):
+    """Each picture has an alternative text, and the same words below it, since JupyterLab shows only these."""
+    problems = []
+    for cell in code_cells(notebook):
+        below = "".join(text for output in cell.outputs for text in texts(output))
+        for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                alternative = output.metadata.get("image/png", {}).get("alt", "")
+                if not alternative or f"*Picture:* {alternative}" not in below:
+                    problems.append(f"a picture of cell [{cell.execution_count}] is not described in words")
+            problems += [
+                f"{image!r} has no alternative text"
+                for image in re.findall("<img[^>]*>", output.get("data", {}).get("text/html", ""))
+                if not re.search("alt=.[^'\"]", image)
+            ]
+    return problems
+
+
 def carries_its_stamp(notebook):
     wanted = {"notebook", "profile", "parameters", "defaults", "overridden", "commit", "versions", "device"}
     absent = wanted - set(notebook.metadata.get("defusion", {}))
@@ -221,8 +240,17 @@ OF_COMMITTED = [
     begins_and_ends_a_run,
     has_short_functions,
     leaves_its_environment_alone,
+    describes_its_pictures,
 ]
 OF_EXECUTED = [*OF_EVERY, carries_its_stamp]
+
+
+def shared_figures(notebooks):
+    """Names of figures that more than one notebook says it wrote: the later one would replace the other's."""
+    written = [
+        name for notebook in notebooks for name in set(re.findall(r"figures/([\w-]+)\.png", "".join(texts(outputs(notebook)[-1]))))
+    ]
+    return sorted(name for name, times in Counter(written).items() if times > 1)
 
 
 def start_call(notebook):
@@ -279,6 +307,10 @@ def test_committed_notebook(path, check):
 def test_run_has_the_notebooks_name(path):
     call = start_call(nbformat.read(path, as_version=4))
     assert call.args[0].value == path.stem
+
+
+def test_no_two_notebooks_write_the_same_figure():
+    assert shared_figures(nbformat.read(path, as_version=4) for path in NOTEBOOKS) == []
 
 
 @pytest.mark.parametrize("check", OF_EXECUTED, ids=lambda check: check.__name__)
@@ -386,6 +418,15 @@ LONG = "def long():\n" + "    pass\n" * SCREEN
         (leaves_its_environment_alone, set_source(2, "import sys\nsys.path.append('..')")),
         (leaves_its_environment_alone, set_source(2, "!pip install torch")),
         (leaves_its_environment_alone, set_source(2, "%pip install torch")),
+        (describes_its_pictures, set_output(2, "display_data", data={"image/png": "", "text/plain": "A line."})),
+        (describes_its_pictures, set_output(2, "display_data", data={"text/html": "<img src='x'/>"})),
+        (describes_its_pictures, set_output(2, "display_data", data={"text/html": '<img alt="" src="x"/>'})),
+        (
+            describes_its_pictures,
+            set_output(
+                2, "display_data", data={"image/png": "", "text/plain": "A line."}, metadata={"image/png": {"alt": "A line."}}
+            ),
+        ),
         (carries_its_stamp, lambda notebook: None),
     ],
 )
@@ -393,6 +434,13 @@ def test_check_fails(check, spoil):
     notebook = tiny_notebook()
     spoil(notebook)
     assert len(check(notebook)) >= 1
+
+
+def test_a_figure_of_two_notebooks_is_found():
+    wrote = [tiny_notebook(), tiny_notebook()]
+    for notebook, figures in zip(wrote, ("outputs/quick/figures/a.png, outputs/quick/figures/b.png", "outputs/quick/figures/b.png")):
+        set_output(3, "stream", name="stdout", text=f"00-tiny wrote {figures}\n")(notebook)
+    assert shared_figures(wrote) == ["b"]
 
 
 def test_every_check_is_shown_to_fail():

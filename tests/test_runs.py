@@ -1,10 +1,12 @@
 """Parameters are checked, results are stamped, and nothing is left half written."""
 
+import base64
 import dataclasses
 import errno
 import json
 import os
 import random
+from contextlib import nullcontext
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -265,12 +267,14 @@ def test_a_result_that_is_no_finite_number_is_refused(run, value, outputs):
     assert not outputs.exists()
 
 
-def test_figure_keeps_its_arrays_and_stays_open(run, outputs):
+CAPTION = "The loss of each iteration, which falls."
+
+
+def test_figure_keeps_its_arrays_and_is_closed(run, outputs):
     figure, axes = plt.subplots()
     axes.plot([1, 2, 3])
-    assert run.figure(figure, "loss", loss=[3.0, 2.0]) is None
-    assert plt.fignum_exists(figure.number)
-    plt.close(figure)
+    assert run.figure(figure, "loss", CAPTION, loss=[3.0, 2.0]) is None
+    assert not plt.fignum_exists(figure.number)
     with np.load(outputs / "quick/figures/loss.npz") as stored:
         np.testing.assert_array_equal(stored["loss"], [3.0, 2.0])
         assert json.loads(str(stored["stamp"]))["notebook"] == "03_training"
@@ -283,17 +287,47 @@ def test_figure_keeps_its_arrays_and_stays_open(run, outputs):
 )
 def test_a_figure_without_proper_arrays_is_refused(run, name, arrays, outputs):
     with pytest.raises(ValueError):
-        run.figure(plt.figure(), name, **arrays)
+        run.figure(plt.figure(), name, CAPTION, **arrays)
     plt.close("all")
     assert not outputs.exists()
 
 
+def test_a_figure_is_shown_with_its_caption_and_an_alternative_text(run, outputs, monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda *things: shown.extend(things))
+    run.figure(plt.figure(), "loss", CAPTION, loss=[1])
+    picture, below = shown
+    bundle, facts = picture._repr_mimebundle_()
+    assert base64.b64decode(bundle["image/png"]) == (outputs / "quick/figures/loss.png").read_bytes()
+    assert facts == {"image/png": {"alt": CAPTION}} and bundle["text/plain"] == CAPTION
+    assert below.data == f"*Picture:* {CAPTION}"
+
+
+@pytest.mark.parametrize("caption", ["", "The loss.", CAPTION.rstrip(".")])
+def test_a_figure_without_a_sentence_is_refused(run, caption, outputs):
+    with pytest.raises(ValueError, match="say in a sentence what there is to see"):
+        run.figure(plt.figure(), "loss", caption, loss=[1])
+    plt.close("all")
+    assert not outputs.exists()
+
+
+@pytest.mark.parametrize(("width", "points", "readable"), [(7, 8.9, False), (7, 9, True), (12, 10.5, False), (12, 10.6, True)])
+def test_text_that_cannot_be_read_on_a_projector_is_refused(run, width, points, readable, outputs):
+    figure, axis = plt.subplots(figsize=(width, 3))
+    axis.tick_params(labelsize=12)
+    axis.set_title(" ", fontsize=1)
+    axis.legend(axis.plot([0, 1]), ["a line"], fontsize=points)
+    with nullcontext() if readable else pytest.raises(ValueError, match=f"text of {points} points"):
+        run.figure(figure, "loss", CAPTION, loss=[1])
+    plt.close("all")
+    assert outputs.exists() == readable
+
+
 def test_finish_names_what_was_written_and_no_folder_of_the_machine(run, capsys):
-    figure = plt.figure()
     run.results({"dut/jnb/mae": 0.25})
-    run.figure(figure, "loss", loss=[1])
-    run.figure(figure, "loss", loss=[1])
-    plt.close(figure)
+    for _ in range(2):
+        run.figure(plt.figure(), "loss", CAPTION, loss=[1])
+    capsys.readouterr()
     run.finish()
     assert capsys.readouterr().out == (
         "03_training wrote 1 values in outputs/quick/results/03_training.json, "

@@ -220,6 +220,12 @@ def use_photographs(panel, folder):
 
     press(panel, "channel", "ArrowRight", times=2)
     expect(words.filter(has_text="channel 3 from conv1_2")).to_be_visible(**patient)
+    bars = panel.locator("svg[role=img]")
+    at = bars.locator("rect").nth(69).bounding_box()
+    panel.page.mouse.click(at["x"] + at["width"] / 2, at["y"] + 1)
+    expect(words.filter(has_text="channel 70 from conv3_3")).to_be_visible(**patient)
+    expect(bars).to_have_attribute("aria-label", re.compile("channel 70 has"), **patient)
+    panel.locator(".explorer-channel input").fill("3")
     choose(panel, "CAM of group", "deep")
     expect(words.filter(has_text="channel 3 from conv4_3")).to_be_visible(**patient)
 

@@ -428,7 +428,7 @@ class Run:
         write_whole(folder / f"{name}.npz", data.getvalue())
         write_whole(folder / f"{name}.png", picture.getvalue())
         plt.close(figure)
-        # In two outputs, since JupyterLab has no alternative texts for the pictures of a cell.
+        # The words also stand below: JupyterLab and most exported pages leave out a picture's alternative text.
         display(_Picture(picture.getvalue(), caption), Markdown(f"*Picture:* {caption}"))
         self._count(shown(folder / f"{name}.png"), folder / f"{name}.png")
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from defusion_lib import album
 from defusion_lib.detection import detect
+from defusion_lib.figures import smallest_text, text_size
 from defusion_lib.network import Maps
 
 SIZE = 32
@@ -351,6 +352,7 @@ def test_contact_sheets_show_every_photograph(folder, into, network):
         shown = [axis for axis in figure.axes if axis.get_title()]
         texts.append([axis.get_title() for axis in shown])
         pictures = [len(axis.images) for axis in shown]
+        assert smallest_text(figure) >= text_size(figure.get_figwidth())
         plt.close(figure)
     assert [len(page) for page in texts] == [20, 2]
     assert texts[0][0] == "0.png\npartly, 75% sharp"

@@ -1,4 +1,4 @@
-"""Exercises of notebook 09: a CAM's weights, how many numbers it learns, and what the photograph decides."""
+"""Exercises of notebook 09: a CAM's weights, how many numbers it learns, what the photograph decides, and noGMP."""
 
 import numpy as np
 import torch
@@ -6,7 +6,7 @@ from scipy.special import expit
 
 from defusion_lib.attention import spreads
 from defusion_lib.exercises import near
-from defusion_lib.network import CAM, CHANNELS
+from defusion_lib.network import CAM, CHANNELS, DeFusionNet
 
 ALL = 6 * CHANNELS  # channels of the one group of a network without FFRM
 
@@ -88,4 +88,47 @@ def share(answer) -> str:
     return near(found, right, 1e-6)
 
 
-CHECKS = [weights, learnt, share]
+def without_maximum(answer) -> str:
+    """A network whose channel attention sees the mean only."""
+    photo = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(9))
+    given = _decided()
+    with torch.inference_mode():
+        before = given(photo).final
+        found = answer(given)
+        if not isinstance(found, torch.nn.Module):
+            return f"A network is wanted, not {found!r:.40}."
+        if not torch.equal(given(photo).final, before):
+            return "The network that was given has changed: work on a copy of it."
+        made = found(photo).final
+        for sentence, cam in {
+            "": "gap",
+            "That is the map of the network as it was: its CAMs still see the maximum.": "gap+gmp",
+            "That is noGAP: the maximum is what has to go.": "gmp",
+            "That is noCAM: the weights from the mean stay.": "off",
+        }.items():
+            if torch.allclose(made, _with(given, cam)(photo).final, rtol=1e-4, atol=1e-6):
+                return sentence
+    return "That is not noGMP's map: change the CAMs of both groups in all steps, and leave their matrices as they are."
+
+
+def _decided() -> DeFusionNet:
+    """A network with attention that decides something: fresh CAMs give all channels one half."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(9)
+        network = DeFusionNet("compact", steps=2)
+        for module in network.modules():
+            if isinstance(module, CAM):
+                torch.nn.init.normal_(module.down.weight, std=2)
+                torch.nn.init.normal_(module.up.weight, std=1)
+    return network.eval()
+
+
+def _with(network: DeFusionNet, cam: str) -> DeFusionNet:
+    """The same weights in the library's network with that switch."""
+    with torch.random.fork_rng(devices=()):
+        other = DeFusionNet(**network.switches | {"cam": cam})
+    other.load_state_dict(network.state_dict(), strict=cam != "off")
+    return other.eval()
+
+
+CHECKS = [weights, learnt, share, without_maximum]

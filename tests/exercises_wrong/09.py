@@ -1,6 +1,10 @@
 """Wrong answers to the exercises of notebook 09, and words that the verdict on each must contain."""
 
+from copy import deepcopy
+from functools import partial
+
 import numpy as np
+import torch
 from scipy.special import expit
 
 
@@ -29,6 +33,38 @@ def with_n_minus_1(weights):
     return within / (within + between)
 
 
+def changed(network, attention, steps=None):
+    """A copy whose CAMs, in the first `steps` steps, have another `forward`."""
+    network = deepcopy(network)
+    for step in network.steps[:steps]:
+        for fuse in (step.fshf, step.fsef):
+            fuse.cam.forward = partial(attention, fuse.cam)
+    return network
+
+
+def by(squeeze):
+    """A CAM's `forward` with weights from one descriptor."""
+    return lambda cam, x: x * torch.sigmoid(cam.up(cam.down(squeeze(x)).relu()))[..., None, None]
+
+
+def mean(x):
+    return x.mean(dim=(2, 3))
+
+
+def in_place(network):
+    for step in network.steps:
+        step.fshf.cam.pooling = step.fsef.cam.pooling = "gap"
+    return network
+
+
+def forgotten(network):
+    """The right CAMs, with matrices of their own."""
+    network = changed(network, by(mean))
+    for step in network.steps:
+        torch.nn.init.zeros_(step.fshf.cam.up.weight)
+    return network
+
+
 WRONG = [
     (1, lambda x, down, up: None, "returns None"),
     (1, lambda x, down, up: down @ x.mean((1, 2)), "64 channels must get 64 weights"),
@@ -54,4 +90,12 @@ WRONG = [
     (3, with_n_minus_1, "np.var"),
     (3, lambda weights: weights.mean(1).var() / weights.var(), "not each photograph over its channels"),
     (3, lambda weights: 0.9, "too large"),
+    (4, lambda network: None, "returns None"),
+    (4, lambda network: "noGMP", "A network is wanted"),
+    (4, deepcopy, "still see the maximum"),
+    (4, in_place, "work on a copy"),
+    (4, lambda network: changed(network, by(lambda x: x.amax(dim=(2, 3)))), "That is noGAP"),
+    (4, lambda network: changed(network, lambda cam, x: x), "That is noCAM"),
+    (4, lambda network: changed(network, by(mean), steps=1), "in all steps"),
+    (4, forgotten, "leave their matrices as they are"),
 ]

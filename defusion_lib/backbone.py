@@ -58,6 +58,15 @@ class VGG16(nn.Module):
         return taps
 
 
+def initialise(network: nn.Module, *kinds: type[nn.Module]) -> None:
+    """Draw the weights of all layers of these kinds as He et al. (2015) propose before a ReLU; biases become 0."""
+    for module in network.modules():
+        if isinstance(module, kinds):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
 def load_backbone(backbone: VGG16, source: str | Path | None) -> str:
     """Fill a backbone with weights, and say in a few words which ones they are.
 

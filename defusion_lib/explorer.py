@@ -261,7 +261,8 @@ def bars(weights: np.ndarray, group: str, chosen: int, before: np.ndarray | None
     for i, tap in enumerate(GROUP_TAPS[group]):
         x = left + wide * CHANNELS * (i + 0.5)
         parts.append(f'<text x="{x}" y="{tall + 22}" text-anchor="middle">{tap}</text>')
-    parts.append(f'<text x="{left}" y="{tall + 40}">weight of each channel, 32 from each layer; click a bar to see its channel</text></svg>')
+    words = "weight of each channel, 32 from each layer; click a bar to see its channel"
+    parts.append(f'<text x="{left}" y="{tall + 40}">{words}</text></svg>')
     return "".join(parts)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from defusion_lib.backbone import STRIDE, TAP_CHANNELS, VGG16
+from defusion_lib.backbone import STRIDE, TAP_CHANNELS, VGG16, initialise
 
 CHANNELS = 32  # of every layer's feature map F_i (unstated in the paper; RADF's width)
 FUSED = 16  # of FSHF and FSEF (unstated; RADF's width in its first round)
@@ -191,10 +191,7 @@ class DeFusionNet(nn.Module):
         standard deviation 0.01; the scores too, since 19 losses sit on them. What lies between starts as He et al.
         (2015) propose, without which signals fade over the steps. The final fusion starts as the mean of its maps.
         """
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)
+        initialise(self, nn.Conv2d)
         scores = [score for step in self.steps for score in step.score]
         for part in (*self.heads, *scores):
             for module in part.modules():

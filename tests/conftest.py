@@ -5,6 +5,7 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+import torch
 
 # Not by MPLBACKEND: the kernels of the notebooks would inherit it and show no figures.
 matplotlib.use("Agg")
@@ -15,6 +16,15 @@ def outputs(tmp_path, monkeypatch):
     """The folder that replaces `outputs/` while a test runs, so that no test touches committed results."""
     monkeypatch.setenv("DEFUSION_OUTPUTS", str(tmp_path / "outputs"))
     return tmp_path / "outputs"
+
+
+@pytest.fixture
+def one_thread():
+    """torch with one thread: many small layers are faster so, and sums have one order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def development_data(relative):

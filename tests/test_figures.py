@@ -103,7 +103,7 @@ def test_levels_of_a_map():
     assert figures.as_levels(np.array([0, 0.25, 1, 1.2])).tolist() == [0, 64, 255, 255]
 
 
-# What colours become for whoever lacks one kind of cone, in linear sRGB (Machado, Oliveira, Fernandes 2009, severity 1).
+# What colours become for whoever lacks one kind of cone, in linear sRGB (Machado et al. 2009, severity 1).
 VISION = {
     "all cones": np.eye(3),
     "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
@@ -114,7 +114,7 @@ VISION = {
 
 @pytest.mark.parametrize("vision", VISION)
 def test_lines_can_be_told_apart_by_whoever_sees_few_colours(vision):
-    """Two lines have another dash, or colours that differ by 20 (CIEDE2000; 1 is just seen) and are no paler than a 3:1 contrast."""
+    """Lines of one dash have colours that differ by 20 (CIEDE2000; 1 is just seen); all have a contrast of 3 to white."""
     colours = np.array([to_rgb(style["color"]) for style in figures.STYLES])
     linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
     assert (1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05)).min() > 3

@@ -311,7 +311,9 @@ def test_a_figure_without_a_sentence_is_refused(run, caption, outputs):
     assert not outputs.exists()
 
 
-@pytest.mark.parametrize(("width", "points", "readable"), [(7, 8.9, False), (7, 9, True), (12, 10.5, False), (12, 10.6, True)])
+@pytest.mark.parametrize(
+    ("width", "points", "readable"), [(7, 8.9, False), (7, 9, True), (12, 10.5, False), (12, 10.6, True)]
+)
 def test_text_that_cannot_be_read_on_a_projector_is_refused(run, width, points, readable, outputs):
     figure, axis = plt.subplots(figsize=(width, 3))
     axis.tick_params(labelsize=12)

@@ -17,6 +17,8 @@ from defusion_lib.network import DeFusionNet
 from defusion_lib.training import Recipe, batches, make_optimiser, train
 from defusion_lib.weights import weights_hash
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHORT = Recipe(
     stages=((4, 32, 2), (2, 64, 1)),
     optimiser="adamw",
@@ -41,14 +43,6 @@ MADE_UP = PhotoSet("made-up", [str(i) for i in range(3)], read_made_up)
 def fresh(seed=0, **switches):
     torch.manual_seed(seed)
     return DeFusionNet("compact", **{"steps": 1} | switches)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_it_learns_two_photographs():

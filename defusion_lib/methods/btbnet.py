@@ -24,7 +24,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from defusion_lib.backbone import BLOCKS, STD, VGG16
+from defusion_lib.backbone import BLOCKS, STD, VGG16, initialise
 from defusion_lib.network import Maps
 
 SCALES = (1.0, 0.8, 0.6)  # of the photograph, one for each stream
@@ -59,10 +59,7 @@ class BTBNet(nn.Module):
 
     def reset(self) -> None:
         """Draw the initial weights as He et al. (2015) propose, small ones where a map is made or mended."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)
+        initialise(self, nn.Conv2d)
         for module in (self.score, self.fnet[-1], self.rrnet[-1]):
             nn.init.normal_(module.weight, std=0.01)
 

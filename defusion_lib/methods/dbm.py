@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from defusion_lib.backbone import BLOCKS, STRIDE, TAPS, VGG16
+from defusion_lib.backbone import BLOCKS, STRIDE, TAPS, VGG16, initialise
 from defusion_lib.network import Maps
 
 
@@ -35,10 +35,7 @@ class DBM(nn.Module):
 
     def reset(self) -> None:
         """Draw the initial weights as He et al. (2015) propose; small ones where the map is made."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)
+        initialise(self, nn.Conv2d)
         nn.init.normal_(self.score.weight, std=0.01)
 
     def forward(self, photo: torch.Tensor) -> Maps:

@@ -34,6 +34,7 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
+from defusion_lib.backbone import initialise
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.methods.door import detector
 from defusion_lib.methods.matting import enlarge, halve, laplacian
@@ -79,10 +80,7 @@ class DHDE(nn.Module):
             nn.Linear(300, 150), nn.ReLU(inplace=True),
             nn.Linear(150, len(SIGMAS)),
         )  # fmt: skip
-        for module in self.modules():
-            if isinstance(module, (nn.Conv2d, nn.Linear)):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)
+        initialise(self, nn.Conv2d, nn.Linear)
 
     def forward(self, patch: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         return self.classifier(torch.cat((features, self.deep(patch)), dim=1))

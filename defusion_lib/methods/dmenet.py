@@ -32,7 +32,7 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from defusion_lib.backbone import BLOCKS, STRIDE, VGG16
+from defusion_lib.backbone import BLOCKS, STRIDE, VGG16, initialise
 from defusion_lib.data import PhotoSet
 from defusion_lib.data.augmentation import Augmented, to_tensor
 from defusion_lib.data.camera import render
@@ -137,11 +137,7 @@ class DMENet(nn.Module):
 
     def reset(self) -> None:
         """Draw the initial weights as He et al. (2015) propose, smaller ones where answers are made."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        initialise(self, nn.Conv2d)
         for last in (*self.amounts, self.discriminator[-2], self.calibration[-1]):
             nn.init.normal_(last.weight, std=0.01)
 

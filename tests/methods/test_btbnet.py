@@ -14,13 +14,7 @@ from defusion_lib.efficiency import layer_costs
 from defusion_lib.methods.btbnet import BTBNet
 from defusion_lib.training import Recipe, train
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_every_weight_works_on_every_pixel_of_three_scales():

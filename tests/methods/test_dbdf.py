@@ -70,41 +70,6 @@ def test_slope_falls_with_the_power_law_of_the_spectrum():
     assert slope[:, :10].mean() > slope[:, -10:].mean() + 1
 
 
-@pytest.mark.parametrize(
-    "image",
-    [
-        np.full((40, 50, 3), 200, np.uint8),
-        np.zeros((40, 50), np.uint8),
-        temple[:1, :1],
-        temple[:16, :16],
-        temple[:1, :80],
-        temple[:90, :1],
-        temple[:50, :61, 0],
-    ],
-    ids=["constant", "black", "1x1", "16x16", "1xN", "Nx1", "grey"],
-)
-def test_any_image_has_a_map(image):
-    found = dbdf.detect(image)
-    assert found.dtype == np.float32 and found.shape == image.shape[:2]
-    assert np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1
-
-
-def test_a_second_look_finds_the_same():
-    np.testing.assert_array_equal(dbdf.detect(temple[:80, :90]), dbdf.detect(temple[:80, :90]))
-
-
-@pytest.mark.parametrize("half", [np.s_[:, :100], np.s_[:, 100:]], ids=["left", "right"])
-def test_the_blurred_half_is_marked(half):
-    sharp = temple[180:340, 100:300]
-    image = sharp.copy()
-    image[half] = gaussian_filter(sharp, (3, 3, 0))[half]
-    before, after = dbdf.detect(sharp), dbdf.detect(image)
-    blurred = np.zeros(after.shape, bool)
-    blurred[half] = True
-    assert after[blurred].mean() > before[blurred].mean() + 0.7
-    assert after[blurred].mean() > after[~blurred].mean() + 0.7
-
-
 def test_likelihoods_are_of_windows_of_either_class():
     # Two classes of made-up photographs: white noise, and the same smoothed, side by side.
     def read(stem):

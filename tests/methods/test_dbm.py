@@ -14,13 +14,7 @@ from defusion_lib.efficiency import total_cost
 from defusion_lib.methods.dbm import DBM
 from defusion_lib.training import Recipe, train
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_it_costs_what_vgg16_costs():

@@ -18,15 +18,9 @@ from defusion_lib.network import Maps
 from defusion_lib.training import Recipe, train
 from defusion_lib.weights import load_network, save_network
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 RECIPE = Recipe(stages=((3, 64, 2),), optimiser="adamw", learning_rate=2e-3, rotations=(0,), scales=(1.0,))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from plain import jnb as plain
-from scipy.ndimage import gaussian_filter
 from skimage import data
 from sklearn.linear_model import orthogonal_mp
 
@@ -70,31 +69,6 @@ def test_values_between_patches_are_linear():
     # The centre of patch i is half a pixel before pixel 4 i.
     np.testing.assert_allclose(full[:, 3:44], (np.arange(3, 44) + 0.5)[None].repeat(36, 0) / 4, atol=1e-12)
     np.testing.assert_allclose(jnb.between(across.T, (48, 36)), full.T, atol=1e-12)
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (16, 16), (1, 40), (40, 1), (33, 70)])
-def test_any_size_and_constant_images_give_a_map(cat, shape):
-    image, constant = cat[: shape[0], : shape[1]], np.full((*shape, 3), 128, np.uint8)
-    for image in (image, constant, image[..., 0]):
-        found = jnb.detect(image)
-        assert found.shape == shape and found.dtype == np.float32
-        assert np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1
-    assert jnb.detect(constant).min() == 1
-
-
-def test_same_map_twice_and_image_untouched(cat):
-    before = cat.copy()
-    np.testing.assert_array_equal(jnb.detect(cat), jnb.detect(cat, progress=True))
-    np.testing.assert_array_equal(cat, before)
-
-
-def test_blurring_a_half_raises_the_map_there():
-    image = data.gravel()[:200, :300]
-    half = image.copy()
-    half[:, 150:] = gaussian_filter(image.astype(float), 3)[:, 150:].round().astype(np.uint8)
-    sharp, found = jnb.detect(image), jnb.detect(half)
-    assert (found[:, 160:] - sharp[:, 160:]).mean() > 0.5
-    np.testing.assert_allclose(found[:, :100], sharp[:, :100], atol=1e-4)
 
 
 def test_dictionary_is_learnt_the_same_each_time_and_looks_like_a_stored_one(monkeypatch, dictionary):

@@ -17,7 +17,7 @@ BATCH = $(BIN)/snakemake --cores 1 --quiet all --scheduler greedy --nolock --rer
 	--rerun-triggers mtime --max-checksum-file-size 0 --config profile=$(1) \
 	&& $(BIN)/python -m defusion_lib.batch summary $(1)
 
-.PHONY: help run test test-browser verify determinism bench store lab cpu cpu-384 cpu-long cpu-last100 paper clean
+.PHONY: help run test test-browser verify determinism bench store lab explorer cpu cpu-384 cpu-long cpu-last100 paper clean
 
 help:   ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\): .*## /make \1\t/p' Makefile
@@ -55,6 +55,10 @@ bench: $(READY)   ## time the compared methods, and each against its plain loop 
 
 lab: $(READY)   ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
+
+explorer: $(READY)   ## open notebook 14 as a page without code (Voila)
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[browser]"
+	$(BIN)/voila notebooks/14_explorer.ipynb
 
 cpu: $(READY)   ## train, ablate and evaluate on real photographs with two cores into outputs/cpu/ (hours)
 	@$(call BATCH,cpu)

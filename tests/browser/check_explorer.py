@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
@@ -232,9 +233,10 @@ def use_photographs(panel, folder):
     choose(panel, "right map", "lbp")
     expect(panel.get_by_alt_text("by lbp").first).to_be_visible(**patient)
 
-    Image.fromarray(load_sample_image("flower.jpg")).save(folder / "mine.png")
+    flower = load_sample_image("flower.jpg")
+    Image.fromarray(np.hstack([flower, flower[:, ::-1]])).save(folder / "mine.png")
     upload(panel, folder / "mine.png")
-    expect(words.filter(has_text="your own (upload it), 640 x 427 pixels")).to_be_visible(**patient)
+    expect(words.filter(has_text="your own (upload it), 1280 x 427 pixels")).to_be_visible(**patient)
     expect(panel.get_by_alt_text("defocus map of your own (upload it) by lbp")).to_be_visible(**patient)
     # Seconds for a photograph of this size, which is long enough to be stopped.
     choose(panel, "left map", "hifst")

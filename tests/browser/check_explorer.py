@@ -234,9 +234,9 @@ def use_photographs(panel, folder):
     expect(panel.get_by_alt_text("by lbp").first).to_be_visible(**patient)
 
     flower = load_sample_image("flower.jpg")
-    Image.fromarray(np.hstack([flower, flower[:, ::-1]])).save(folder / "mine.png")
+    Image.fromarray(np.vstack([flower, flower[::-1]])[:640]).save(folder / "mine.png")
     upload(panel, folder / "mine.png")
-    expect(words.filter(has_text="your own (upload it), 1280 x 427 pixels")).to_be_visible(**patient)
+    expect(words.filter(has_text="your own (upload it), 640 x 640 pixels")).to_be_visible(**patient)
     expect(panel.get_by_alt_text("defocus map of your own (upload it) by lbp")).to_be_visible(**patient)
     # Seconds for a photograph of this size, which is long enough to be stopped.
     choose(panel, "left map", "hifst")

@@ -33,10 +33,17 @@ def text_size(width: float) -> float:
     return max(9, 0.88 * width)
 
 
-def smallest_text(figure: Figure) -> float:
-    """The size in points of the smallest text that a figure shows; infinite where it shows none."""
-    texts = figure.findobj(lambda artist: isinstance(artist, Text) and artist.get_visible())
-    return min((text.get_fontsize() for text in texts if text.get_text().strip()), default=float("inf"))
+def make_legible(figure: Figure) -> None:
+    """Enlarge whatever text of a figure is smaller than `text_size` says."""
+    least = text_size(figure.get_figwidth())
+    for axes in figure.axes:
+        # Ticks are made anew when a figure is drawn, so it is no use to enlarge those of now.
+        for axis, labels in (("x", axes.get_xticklabels()), ("y", axes.get_yticklabels())):
+            if any(label.get_fontsize() < least for label in labels):
+                axes.tick_params(axis, labelsize=least)
+    for text in figure.findobj(Text):
+        if text.get_fontsize() < least:
+            text.set_fontsize(least)
 
 
 def sheet(rows: Mapping[str, Sequence[np.ndarray | None]], titles: Sequence[str] = ()) -> Figure:

@@ -3,7 +3,7 @@
     run = runs.start("03_training", globals(), limits={"size": (32, 1024), "heads": ("radf", "compact")})
     ...
     run.results({"synthetic/defusionnet/mae": 0.12}, data=photos)
-    run.figure(figure, "loss", "The loss of each iteration.", loss=history.loss)
+    run.figure(figure, "loss", "The loss of each iteration, which falls.", loss=history.loss)
     run.finish()
 
 Everything is written under `outputs/<profile>/`; the environment variable DEFUSION_OUTPUTS names another
@@ -388,15 +388,15 @@ class Run:
         """Show a figure, and write it as `figures/<name>.png` with the arrays behind it as `figures/<name>.npz`.
 
         `caption` says in a sentence or two what there is to see: it stands below the picture, and is its
-        alternative text for whoever cannot see it. The stamp is in the .npz as JSON text under "stamp". The
-        figure is closed. Raises ValueError where no array is given or one holds objects, where the caption is
-        no sentence, or where a text is too small to be read on a projector (`figures.text_size`).
+        alternative text for whoever cannot see it. Text that is too small for a projector is enlarged
+        (`figures.make_legible`). The stamp is in the .npz as JSON text under "stamp". The figure is closed.
+        Raises ValueError where no array is given or one holds objects, or where the caption is no sentence.
         """
         # Imported here, so that reading results (batch.py) does not wait seconds for them.
         import matplotlib.pyplot as plt
         from IPython.display import Markdown, display
 
-        from defusion_lib.figures import smallest_text, text_size
+        from defusion_lib.figures import make_legible
 
         if not _SLUG.fullmatch(name):
             raise ValueError(
@@ -405,13 +405,6 @@ class Run:
         if not caption.endswith(".") or len(caption) < 30:
             raise ValueError(
                 f"Figure {name} has the caption {caption!r}: say in a sentence what there is to see."
-            )
-        width = figure.get_figwidth()
-        found, least = smallest_text(figure), text_size(width)
-        if found < least - 1e-6:
-            raise ValueError(
-                f"Figure {name} has text of {found:g} points, which cannot be read on a projector: at a width of "
-                f"{width:g} inches use {least:.1f} at least, or make the figure narrower."
             )
         if not arrays:
             raise ValueError(f"Figure {name} needs the arrays that it shows, as name=array.")
@@ -423,6 +416,7 @@ class Run:
                 )
         folder = self.folder / "figures"
         picture, data = io.BytesIO(), io.BytesIO()
+        make_legible(figure)
         figure.savefig(picture, format="png", bbox_inches="tight")
         np.savez_compressed(data, stamp=json.dumps(self.stamp), **arrays)
         write_whole(folder / f"{name}.npz", data.getvalue())
@@ -454,8 +448,8 @@ class _Picture:
         return self.alt
 
     def _repr_mimebundle_(self, **_):
-        shown = {"image/png": base64.b64encode(self.png).decode(), "text/plain": self.alt}
-        return shown, {"image/png": {"alt": self.alt}}
+        bundle = {"image/png": base64.b64encode(self.png).decode(), "text/plain": self.alt}
+        return bundle, {"image/png": {"alt": self.alt}}
 
 
 def _settle(seed: int):

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_figures import smallest_text
 
 from defusion_lib import album
 from defusion_lib.detection import detect
-from defusion_lib.figures import smallest_text, text_size
+from defusion_lib.figures import text_size
 from defusion_lib.network import Maps
 
 SIZE = 32

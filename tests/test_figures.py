@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.text import Text
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from defusion_lib import figures
@@ -29,6 +30,13 @@ def photos(count=3):
         )
         for i in range(count)
     ]
+
+
+def smallest_text(figure):
+    """The size in points of the smallest text that a figure shows."""
+    figure.canvas.draw()
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    return min(text.get_fontsize() for text in texts)
 
 
 def drawn(figure):
@@ -129,8 +137,7 @@ def test_lines_can_be_told_apart_by_whoever_sees_few_colours(vision):
 def test_names_of_a_sheet_can_be_read_and_stay_inside(columns):
     title, name = "defusionnet-compact", "out of focus, background-in-focus-000"
     figure = figures.sheet({name: [np.ones((60, 60))] * columns}, [title] * columns)
-    assert figures.smallest_text(figure) == figures.text_size(figure.get_figwidth())
-    figure.canvas.draw()
+    assert smallest_text(figure) == figures.text_size(figure.get_figwidth())
     words = [figure.axes[0].yaxis.label, *(axis.title for axis in figure.axes)]
     boxes = [text.get_window_extent() for text in words]
     whole = figure.bbox
@@ -138,12 +145,17 @@ def test_names_of_a_sheet_can_be_read_and_stay_inside(columns):
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
-def test_the_smallest_text_counts_only_what_is_shown():
-    figure, axis = plt.subplots()
-    axis.set(xticks=[], yticks=[], title="title")
-    axis.text(0, 0, "", fontsize=1)
-    axis.text(0, 0, "hidden", fontsize=2, visible=False)
-    assert figures.smallest_text(figure) == plt.rcParams["font.size"] * 1.2
-    axis.text(0, 0, "small", fontsize=3)
-    assert figures.smallest_text(figure) == 3
-    assert figures.smallest_text(plt.figure()) == float("inf")
+@pytest.mark.parametrize("width", [4, 20])
+def test_small_text_is_enlarged_and_large_text_is_not(width):
+    figure, (left, right) = plt.subplots(1, 2, figsize=(width, 4))
+    left.plot([0, 1], label="a line")
+    left.legend(fontsize=5)
+    left.tick_params(labelsize=6)
+    left.set_title("small", fontsize=7)
+    right.set_title("large", fontsize=30)
+    right.tick_params(labelsize=25)
+    figure.suptitle("tiny", fontsize=2)
+    figures.make_legible(figure)
+    left.set_xticks(np.linspace(0, 1, 20))  # as drawing does where there is room for more
+    assert smallest_text(figure) == figures.text_size(width) == {4: 9, 20: 17.6}[width]
+    assert right.title.get_fontsize() == 30 and right.get_xticklabels()[0].get_fontsize() == 25

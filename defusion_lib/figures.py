@@ -36,11 +36,6 @@ def text_size(width: float) -> float:
 def make_legible(figure: Figure) -> None:
     """Enlarge whatever text of a figure is smaller than `text_size` says."""
     least = text_size(figure.get_figwidth())
-    for axes in figure.axes:
-        # Ticks are made anew when a figure is drawn, so it is no use to enlarge those of now.
-        for axis, labels in (("x", axes.get_xticklabels()), ("y", axes.get_yticklabels())):
-            if any(label.get_fontsize() < least for label in labels):
-                axes.tick_params(axis, labelsize=least)
     for text in figure.findobj(Text):
         if text.get_fontsize() < least:
             text.set_fontsize(least)

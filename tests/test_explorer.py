@@ -484,10 +484,11 @@ def slow(panel):
 
 
 def test_going_back_while_the_network_looks_drops_the_look(panel, slow):
+    panel.left.value = "lbp"  # waits for the photograph that was chosen
     panel.photograph.value = OTHER
     slow.set()
     panel.desk.wait()
-    assert panel.seen.photo.name == OTHER
+    assert panel.seen.photo.name == OTHER and "by lbp" in panel.maps["left"].value
 
 
 def test_a_method_chosen_while_the_network_looks_waits_for_the_photograph(panel, slow):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from plain import jnb as plain
+from scipy.ndimage import gaussian_filter
 from skimage import data
 from sklearn.linear_model import orthogonal_mp
 
@@ -69,6 +70,15 @@ def test_values_between_patches_are_linear():
     # The centre of patch i is half a pixel before pixel 4 i.
     np.testing.assert_allclose(full[:, 3:44], (np.arange(3, 44) + 0.5)[None].repeat(36, 0) / 4, atol=1e-12)
     np.testing.assert_allclose(jnb.between(across.T, (48, 36)), full.T, atol=1e-12)
+
+
+def test_blurring_a_half_raises_the_map_there():
+    image = data.gravel()[:200, :300]
+    half = image.copy()
+    half[:, 150:] = gaussian_filter(image.astype(float), 3)[:, 150:].round().astype(np.uint8)
+    sharp, found = jnb.detect(image), jnb.detect(half)
+    assert (found[:, 160:] - sharp[:, 160:]).mean() > 0.5
+    np.testing.assert_allclose(found[:, :100], sharp[:, :100], atol=1e-4)
 
 
 def test_dictionary_is_learnt_the_same_each_time_and_looks_like_a_stored_one(monkeypatch, dictionary):

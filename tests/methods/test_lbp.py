@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from plain import lbp as plain
+from scipy import ndimage
 from skimage.feature import local_binary_pattern
 from sklearn.datasets import load_sample_image
 
@@ -68,6 +69,14 @@ def test_an_image_without_any_pattern_is_blurred():
     slope = np.tile(np.linspace(0, 255, 80).astype(np.uint8), (60, 1))
     for image in (np.full((60, 80, 3), 200, np.uint8), slope):
         assert lbp.detect(image).min() > 0.9
+
+
+def test_blurring_a_half_raises_its_map(photograph):
+    image = photograph[150:310, 160:400].copy()
+    image[:, 120:] = ndimage.gaussian_filter(image, (3, 3, 0))[:, 120:]
+    found = lbp.detect(image)
+    left, right = found[:, :110].mean(), found[:, 130:].mean()
+    assert right - left > 0.8  # measured: 0.04 and 0.96
 
 
 @pytest.mark.parametrize("stem", ["out_of_focus0085"])

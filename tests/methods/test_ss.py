@@ -69,6 +69,15 @@ def test_values_between_windows_are_linear():
     np.testing.assert_allclose(found[:, :88], ((np.arange(88) + 0.5) / 8)[None].repeat(72, 0), atol=1e-12)
 
 
+def test_blurring_a_half_raises_the_map_there():
+    image = data.gravel()[:200, :300]
+    half = image.copy()
+    half[:, 150:] = gaussian_filter(image.astype(float), 3)[:, 150:].round().astype(np.uint8)
+    whole, found = ss.detect(image), ss.detect(half)
+    assert (found[:, 160:] - whole[:, 160:]).mean() > 0.3
+    assert found[:, 160:].mean() > found[:, :140].mean() + 0.5
+
+
 def test_map_tells_blurred_from_sharp_on_a_photograph(shi_root):
     stem = "out_of_focus0035"
     evaluation = Evaluation()

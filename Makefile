@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+BROWSER := .venv/.browser
 
 # Full-size feature maps are larger than what glibc keeps on its heap: each would be fetched from the kernel
 # page by page and given back at once. Keeping them halves the time of training, and changes no result.
@@ -30,8 +31,7 @@ test: $(READY)   ## unit tests, then every committed notebook cell against its s
 	DEFUSION_OUTPUTS="$(CURDIR)/build/test" $(BIN)/pytest --nbval --nbval-current-env tests notebooks
 	$(BIN)/python tests/verify.py build/test/quick
 
-test-browser: $(READY)   ## drive the explorer in a real browser; needs Chromium, keeps pictures in build/browser/
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[browser]"
+test-browser: $(BROWSER)   ## drive the explorer in a real browser; needs Chromium, keeps pictures in build/browser/
 	$(BIN)/pytest -q tests/browser/check_explorer.py
 
 verify: export DEFUSION_OUTPUTS := $(CURDIR)/build/verify
@@ -56,8 +56,7 @@ bench: $(READY)   ## time the compared methods, and each against its plain loop 
 lab: $(READY)   ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
 
-explorer: $(READY)   ## open notebook 14 as a page without code (Voila)
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[browser]"
+explorer: $(BROWSER)   ## open notebook 14 as a page without code (Voila)
 	$(BIN)/voila notebooks/14_explorer.ipynb
 
 cpu: $(READY)   ## train, ablate and evaluate on real photographs with two cores into outputs/cpu/ (hours)
@@ -83,4 +82,8 @@ $(READY): pyproject.toml constraints.txt
 		"Python 3.11 or newer is needed, not %d.%d: name one as in make run PYTHON=python3.12."
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -c constraints.txt -e ".[dev]"
+	@touch $@
+
+$(BROWSER): $(READY)
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[browser]"
 	@touch $@

@@ -648,7 +648,6 @@ class PhotographPanel:
             return
         place = self.step.value, self.group.value
         found = self.seen.channels[place]
-        self.channel.max = self.number.max = len(found.weights)
         chosen = self.channel.value - 1
         before = self.before.channels[place].weights if self.before is not None else None
         strokes = f" Strokes: {self.before.photo.name}, looked at before." if self.before is not None else ""

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import matplotlib
 import pytest
-import torch
 
 # Not by MPLBACKEND: the kernels of the notebooks would inherit it and show no figures.
 matplotlib.use("Agg")
@@ -21,6 +20,8 @@ def outputs(tmp_path, monkeypatch):
 @pytest.fixture
 def one_thread():
     """torch with one thread: many small layers are faster so, and sums have one order."""
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

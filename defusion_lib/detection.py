@@ -6,29 +6,36 @@ from PIL import Image
 
 from defusion_lib.data.augmentation import squash, to_tensor
 from defusion_lib.network import DeFusionNet, Maps
+from defusion_lib.precision import autocast, place, resolve_precision
 
 SIZE = 320  # pixels: what the network sees, as in the paper's timing and in its last stage of training
 
 
-def detect(image: np.ndarray, network: DeFusionNet, size: int | None = SIZE) -> np.ndarray:
+def detect(
+    image: np.ndarray, network: DeFusionNet, size: int | None = SIZE, precision: str = "fp32"
+) -> np.ndarray:
     """The defocus map of a photograph, float32 (H, W) in [0, 1], 1 = blurred.
 
     `image` is uint8, RGB (H, W, 3) or grey (H, W). The network sees it squashed to `size` x `size` pixels, as in
-    training, or as it is where `size` is None; the map comes back at the photograph's own size. Raises ValueError
-    for anything that is no photograph.
+    training, or as it is where `size` is None; the map comes back at the photograph's own size. `precision` is "fp32",
+    "bf16" or "auto". Raises ValueError for anything that is no photograph and for bf16 where it does not exist.
     """
     image = as_rgb(image)
-    probability = torch.sigmoid(all_maps(image, network, size).final)[0, 0].cpu().numpy()
+    probability = torch.sigmoid(all_maps(image, network, size, precision).final)[0, 0].cpu().numpy()
     return to_shape(probability, image.shape[:2])
 
 
-def all_maps(image: np.ndarray, network: DeFusionNet, size: int | None = SIZE) -> Maps:
-    """All that the network says of one photograph: logits (1, 1, size, size) of the final map and each side."""
+def all_maps(
+    image: np.ndarray, network: DeFusionNet, size: int | None = SIZE, precision: str = "fp32"
+) -> Maps:
+    """Predict the final map and each side output of one photograph, as logits (1, 1, size, size) in float32."""
     seen = as_rgb(image) if size is None else squash(Image.fromarray(as_rgb(image)), size)
     device = next(network.parameters()).device
-    network.eval()
-    with torch.inference_mode():
-        return network(to_tensor(seen)[None].to(device))
+    precision = resolve_precision(precision, device)
+    place(network, precision, device).eval()
+    with torch.inference_mode(), autocast(precision, device):
+        final, sides = network(to_tensor(seen)[None].to(device))
+        return Maps(final.float(), [side.float() for side in sides])
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:

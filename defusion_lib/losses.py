@@ -11,9 +11,9 @@ def side_loss(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
     Both are (N, 1, H, W); the mask is in [0, 1], 1 = blurred. The paper sums over the pixels, we take their mean,
     so that the value and the learning rate do not depend on the size: 1e-8 on the sum over 320x320 pixels is
-    1.02e-3 on the mean.
+    1.02e-3 on the mean. Computed in the mask's precision, whatever the logits come in.
     """
-    return F.binary_cross_entropy_with_logits(logits, mask)
+    return F.binary_cross_entropy_with_logits(logits.to(mask.dtype), mask)
 
 
 def deep_supervision(maps: Maps, mask: torch.Tensor) -> torch.Tensor:

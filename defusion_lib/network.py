@@ -5,6 +5,7 @@ are fused into shallow features (FSHF) and semantic features (FSEF), which refin
 Shapes in comments are (channels, H, W); N, the photographs of a batch, is left out.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -26,6 +27,7 @@ HEADS = {
 }
 CAMS = ("gap+gmp", "gap", "gmp", "off")
 OUTPUTS = ("fused", "o1", "o2", "o3", "o4", "o5", "o6")
+FUSION_STRIDES = (1, 2, 4)
 MOST_STEPS = 6
 
 
@@ -153,6 +155,8 @@ class DeFusionNet(nn.Module):
     fam:    feature adaptation module on or off
     ffrm:   two groups that refine each other, or all six layers in one group (woFFRM)
     output: "fused" (Eq. 8), or a single side "o1" ... "o6" of the last step
+    fusion_stride: pixels of the photograph per pixel of the fused features: 1 (the paper), 2 or 4. Taps that are finer
+            are averaged down before their head; the logits are up-sampled bilinearly
 
     The network of CVPR 2019 is `cam="off", fam=False`. Raises ValueError for a switch that does not exist.
     """
@@ -165,6 +169,7 @@ class DeFusionNet(nn.Module):
         fam: bool = True,
         ffrm: bool = True,
         output: str = "fused",
+        fusion_stride: int = 1,
     ):
         super().__init__()
         for name, value, valid in (
@@ -172,10 +177,13 @@ class DeFusionNet(nn.Module):
             ("steps", steps, tuple(range(1, MOST_STEPS + 1))),
             ("cam", cam, CAMS),
             ("output", output, OUTPUTS),
+            ("fusion_stride", fusion_stride, FUSION_STRIDES),
         ):
             if value not in valid:
                 raise ValueError(f"{name}={value!r} does not exist: choose one of {', '.join(map(str, valid))}.")
-        self.switches = dict(heads=heads, steps=steps, cam=cam, fam=fam, ffrm=ffrm, output=output)
+        self.switches = dict(
+            heads=heads, steps=steps, cam=cam, fam=fam, ffrm=ffrm, output=output, fusion_stride=fusion_stride
+        )
         self.backbone = VGG16()
         self.heads = nn.ModuleList(Head(c, *head) for c, head in zip(TAP_CHANNELS, HEADS[heads]))
         self.steps = nn.ModuleList(Step(cam, fam, ffrm) for _ in range(steps))
@@ -203,16 +211,22 @@ class DeFusionNet(nn.Module):
         if self.side < 0:
             nn.init.constant_(self.final.weight, 1 / len(TAP_CHANNELS))
 
-    def layers(self, photo: torch.Tensor) -> list[torch.Tensor]:
-        """The six layers' features F_i^0 (32, H, W), at the photograph's size, before any step.
+    def score_layers(self) -> list[nn.Module]:
+        """Return the layers right under the losses: the side outputs' 1x1 convolutions and the final fusion."""
+        final = [self.final] if self.side < 0 else []
+        return [score for step in self.steps for score in step.score] + final
 
-        Up-sampling is bilinear and aligned: what the paper calls deconvolution, with frozen bilinear weights.
-        """
-        size = photo.shape[-2:]
+    def layers(self, photo: torch.Tensor) -> list[torch.Tensor]:
+        """Compute the six layers' features F_i^0 (32, H / s, W / s), before any step; s is the fusion stride."""
+        size = [side // self.switches["fusion_stride"] for side in photo.shape[-2:]]
         return [
-            F.interpolate(head(tap), size=size, mode="bilinear", align_corners=False) if i else head(tap)
-            for i, (head, tap) in enumerate(zip(self.heads, self.backbone(photo)))
+            upsample(self.appended(level, tap), size) for level, tap in enumerate(self.backbone(photo))
         ]
+
+    def appended(self, level: int, tap: torch.Tensor) -> torch.Tensor:
+        """Apply a tap's head, at the tap's own scale or at that of the fusion where the tap is finer."""
+        finer = self.switches["fusion_stride"] >> level
+        return self.heads[level](F.avg_pool2d(tap, finer) if finer > 1 else tap)
 
     def forward(self, photo: torch.Tensor) -> Maps:
         height, width = photo.shape[-2:]
@@ -221,8 +235,18 @@ class DeFusionNet(nn.Module):
         features, sides = self.layers(padded), []
         for step in self.steps:
             features, scores = step(features)
-            sides += [score[..., :height, :width] for score in scores]
+            sides += [upsample(score, padded.shape[-2:])[..., :height, :width] for score in scores]
         last = sides[-len(TAP_CHANNELS) :]
         # Eq. 8 without its ReLU, which would leave no negative logit and so no in-focus probability above one half.
         final = self.final(torch.cat(last, dim=1)) if self.side < 0 else last[self.side]
         return Maps(final, sides)
+
+
+def upsample(maps: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Up-sample maps (N, C, h, w) to a size (H, W); maps of that size are returned as they are.
+
+    Bilinear and aligned: what the paper calls deconvolution, with frozen bilinear weights.
+    """
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)

@@ -12,14 +12,13 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from defusion_lib.attention import GROUP_TAPS, Place, fusions, intervene, replaced
 from defusion_lib.backbone import STRIDE, TAPS
 from defusion_lib.data.augmentation import to_tensor
 from defusion_lib.detection import as_rgb
-from defusion_lib.network import DeFusionNet, Step
+from defusion_lib.network import DeFusionNet, Step, upsample
 
 TILE = 1024  # pixels a side of what is mapped at once
 
@@ -48,10 +47,13 @@ def detect_tiles(
     defocus = np.empty(padded.shape[:2], np.float32)
     last = network.steps[-1]
     with _held(network, weights):
-        for core, features in _tiles(padded, network, tile, len(network.steps), progress):
-            scores = [score(feature) for score, feature in zip(last.score, features)]
+        # Up-sampling to the photograph's size mixes neighbours across a tile's border.
+        border = 0 if network.switches["fusion_stride"] == 1 else STRIDE
+        for core, seen, features in _tiles(padded, network, tile, len(network.steps), border, progress):
+            size = [span.stop - span.start for span in seen]
+            scores = [upsample(score(feature), size) for score, feature in zip(last.score, features)]
             final = network.final(torch.cat(scores, dim=1)) if network.side < 0 else scores[network.side]
-            defocus[core] = torch.sigmoid(final)[0, 0].cpu().numpy()
+            defocus[core] = torch.sigmoid(final[..., *_within(core, seen)])[0, 0].cpu().numpy()
     height, width = image.shape[:2]
     return defocus[:height, :width]
 
@@ -70,7 +72,7 @@ def whole_weights(
         return found
     for j in range(1, len(network.steps) + 1):
         with _held(network, found):
-            mean, highest = _pooled(_tiles(padded, network, tile, j - 1, progress), padded.shape[:2])
+            mean, highest = _pooled(_tiles(padded, network, tile, j - 1, 0, progress))
         # Two pixels that have the photograph's mean and maximum: all of it that a CAM looks at.
         pixels = torch.stack([highest, 2 * mean - highest], dim=-1)
         for (step, group), fusion in fusions(network).items():
@@ -87,16 +89,19 @@ def reach(network: DeFusionNet, low: int, high: int) -> tuple[int, int]:
     go on beyond the border. Computed backwards from the sizes of the kernels.
     """
     blocks = [len(block) for block in network.backbone.blocks()]
+    fusion = network.switches["fusion_stride"]
+    low, high = _sources(low, high, fusion)
     steps = sum(_radius(step) for step in network.steps)
     low, high = low - steps, high + steps
     firsts, lasts = [], []
     for level, head in enumerate(network.heads):
-        first, last, stride = low, high, 2**level
-        if level:  # up-sampling mixes the two pixels whose centres lie around
-            first, last = ((2 * end + 1 - stride) // (2 * stride) for end in (low, high))
-            last += 1
-        radius = _kernels(head) + (level == len(blocks))  # pool5 is averaged over its neighbours
+        first, last = _sources(low, high, max(1, 2**level // fusion))
+        radius = _kernels(head)
         first, last = first - radius, last + radius
+        finer = max(1, fusion >> level)
+        first, last = finer * first, finer * last + finer - 1
+        if level == len(blocks):  # pool5 is averaged over its neighbours
+            first, last = first - 1, last + 1
         for block in range(level, -1, -1):
             if block < len(blocks):
                 first, last = first - blocks[block], last + blocks[block]
@@ -107,50 +112,65 @@ def reach(network: DeFusionNet, low: int, high: int) -> tuple[int, int]:
     return min(firsts), max(lasts)
 
 
+def _sources(low: int, high: int, factor: int) -> tuple[int, int]:
+    """The columns of a map that columns `low` to `high` depend on after it was up-sampled by a factor."""
+    if factor == 1:
+        return low, high
+    # Up-sampling mixes the two pixels whose centres lie around.
+    low, high = ((2 * end + 1 - factor) // (2 * factor) for end in (low, high))
+    return low, high + 1
+
+
 def _tiles(
-    padded: np.ndarray, network: DeFusionNet, tile: int, steps: int, progress: bool
-) -> Iterator[tuple[Window, list[torch.Tensor]]]:
-    """For each tile, its place and the layers' features, six (1, 32, h, w), after so many of the steps."""
+    padded: np.ndarray, network: DeFusionNet, tile: int, steps: int, border: int, progress: bool
+) -> Iterator[tuple[Window, Window, list[torch.Tensor]]]:
+    """For each tile, its place, that place with a border, and the layers' features there after so many steps.
+
+    Features are six (1, 32, h, w), on the grid of the fusion; `border` is in pixels of the photograph.
+    """
     network.eval()
     device = next(network.parameters()).device
+    fusion = network.switches["fusion_stride"]
     first, last = reach(network, 0, tile - 1)
     halo = _up(max(-first, last + 1 - tile))
     # Around a tile the steps need their own reach, and up-sampling half a pixel of pool5.
-    margin = _up(STRIDE // 2 + sum(_radius(step) for step in network.steps))
+    margin = _up(STRIDE // 2 + fusion * sum(_radius(step) for step in network.steps) + border)
     height, width = padded.shape[:2]
     corners = [(top, left) for top in range(0, height, tile) for left in range(0, width, tile)]
     for top, left in tqdm(corners, desc="tiles", leave=False, disable=not progress):
         core = _widened((slice(top, top + tile), slice(left, left + tile)), 0, padded)
-        seen, kept = _widened(core, halo, padded), _widened(core, margin, padded)
+        seen, kept, wanted = (_widened(core, by, padded) for by in (halo, margin, border))
         features = _layers(network, to_tensor(padded[seen])[None].to(device), _within(kept, seen))
         for step in network.steps[:steps]:
             features, _ = step(features)
-        yield core, [feature[..., *_within(core, kept)] for feature in features]
+        rows, columns = (slice(span.start // fusion, span.stop // fusion) for span in _within(wanted, kept))
+        yield core, wanted, [feature[..., rows, columns] for feature in features]
 
 
 def _layers(network: DeFusionNet, photo: torch.Tensor, kept: Window) -> list[torch.Tensor]:
     """`network.layers` of a part of the photograph: up-sampling leaves out what the steps do not need."""
     features = []
-    size = [span.stop - span.start for span in kept]
-    for level, (head, tap) in enumerate(zip(network.heads, network.backbone(photo))):
-        small = head(tap)[..., *(slice(span.start >> level, span.stop >> level) for span in kept)]
-        if level:
-            small = F.interpolate(small, size=size, mode="bilinear", align_corners=False)
-        features.append(small)
+    size = [(span.stop - span.start) // network.switches["fusion_stride"] for span in kept]
+    for level, tap in enumerate(network.backbone(photo)):
+        scale = max(2**level, network.switches["fusion_stride"])
+        small = network.appended(level, tap)
+        small = small[..., *(slice(span.start // scale, span.stop // scale) for span in kept)]
+        features.append(upsample(small, size))
     return features
 
 
 def _pooled(
-    tiles: Iterator[tuple[Window, list[torch.Tensor]]], shape: tuple[int, int]
+    tiles: Iterator[tuple[Window, Window, list[torch.Tensor]]],
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean (Eq. 4) and maximum (Eq. 5) over the photograph of every channel of every layer, (6, 32) each."""
-    total, highest = 0, -torch.inf
-    for _, features in tiles:
+    total, count, highest = 0, 0, -torch.inf
+    for _, _, features in tiles:
         layers = torch.cat(features)
         # In double precision: sums over millions of pixels.
         total = total + layers.sum(dim=(2, 3), dtype=torch.float64)
+        count += layers[0, 0].numel()
         highest = torch.maximum(torch.as_tensor(highest, device=layers.device), layers.amax(dim=(2, 3)))
-    return (total / np.prod(shape)).float(), highest
+    return (total / count).float(), highest
 
 
 def _held(network: DeFusionNet, weights: Weights):

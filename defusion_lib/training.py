@@ -3,20 +3,23 @@
 import json
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from math import cos, pi
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
 from defusion_lib.data import PhotoSet
-from defusion_lib.data.augmentation import ROTATIONS, SCALES, Augmented
+from defusion_lib.data.augmentation import ROTATIONS, SCALES, STEPS, Augmented
 from defusion_lib.losses import deep_supervision
+from defusion_lib.precision import PRECISIONS, autocast, place, resolve_precision
 from defusion_lib.runs import data_stamp
 from defusion_lib.weights import load_network, read_card, save_network, weights_hash
 
@@ -24,6 +27,9 @@ BIAS_FACTOR = (
     2  # Caffe's habit, which the paper's network inherits: biases learn twice as fast and never decay
 )
 EVERY = 50  # iterations between the checkpoints of `trained`
+RECIPE_VERSION = 2  # raised whenever the same recipe would give other samples or other steps
+AHEAD = 3  # batches that are read while the network works
+WORKERS = 8  # threads that read them
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,12 @@ class Recipe:
     weight_decay:    5e-4 beside a loss summed over 102,400 pixels is 4.9e-9 beside the mean
     schedule:        "step" (x0.1 at `step_at`) or "cosine" (warm-up over the first 3 %, then down to zero)
     rotations, scales: of the augmentation, always with both flips
+    augmentation:    names of random steps beside these (`data.augmentation.STEPS`)
+    precision:       "fp32", "bf16" or "auto" (`precision.resolve_precision`); losses are always in fp32
+    averaging:       decay per iteration of the moving average of the weights, which is what a run ends with; 0 for none
     seed:            of the order of samples
+
+    Raises ValueError for a value that does not exist or would have no effect.
     """
 
     stages: tuple[tuple[int, int, int], ...] = ((10_000, 320, 4),)
@@ -53,15 +64,38 @@ class Recipe:
     step_at: int = 5_000
     rotations: tuple[int, ...] = ROTATIONS
     scales: tuple[float, ...] = SCALES
+    augmentation: tuple[str, ...] = ()
+    precision: str = "fp32"
+    averaging: float = 0.0
     seed: int = 0
 
     def __post_init__(self):
         for name, value, valid in (
             ("optimiser", self.optimiser, ("sgd", "adamw")),
             ("schedule", self.schedule, ("step", "cosine")),
+            ("precision", self.precision, PRECISIONS),
         ):
             if value not in valid:
                 raise ValueError(f"{name}={value!r} does not exist: choose {' or '.join(valid)}.")
+        whole = all(len(stage) == 3 and all(type(n) is int and n > 0 for n in stage) for stage in self.stages)
+        for name, right, expected in (
+            ("stages", whole and self.stages, "one or more of (iterations, size, batch), whole numbers above 0"),
+            ("learning_rate", self.learning_rate > 0, "a number above 0"),
+            ("backbone_factor", self.backbone_factor >= 0, "0 or more"),
+            ("score_factor", self.score_factor >= 0, "0 or more"),
+            ("frozen_blocks", self.frozen_blocks in range(6), "0 to 5"),
+            ("weight_decay", self.weight_decay >= 0, "0 or more"),
+            ("averaging", 0 <= self.averaging < 1, "0 for none, or a decay below 1 such as 0.998"),
+            ("rotations", _some_of(self.rotations, ROTATIONS), f"one or more of {ROTATIONS}, each once"),
+            ("scales", self.scales and min(self.scales) >= 1, "one or more numbers of 1 or above"),
+            ("augmentation", not self.augmentation or _some_of(self.augmentation, STEPS), f"names of {', '.join(STEPS)}, each once"),
+        ):
+            if not right:
+                raise ValueError(f"{name}={getattr(self, name)!r} cannot be used: expected {expected}.")
+        if self.schedule == "cosine" and self.step_at != Recipe.step_at:
+            raise ValueError(
+                f"step_at={self.step_at} has no effect with schedule='cosine': leave it out, or choose schedule='step'."
+            )
 
     @property
     def iterations(self) -> int:
@@ -77,27 +111,34 @@ class Recipe:
         return (1 + cos(pi * (iteration - warm_up) / (self.iterations - warm_up))) / 2
 
 
+def _some_of(values: tuple, valid) -> bool:
+    return bool(values) and len(set(values)) == len(values) and set(values) <= set(valid)
+
+
 class Task(NamedTuple):
     """What a network is taught.
 
     samples: makes a sequence of samples, tuples of tensors, of photographs, a size in pixels and a recipe; sample i is
              the same whenever it is asked for, and may be asked for by several threads at once
     loss:    the number to make small, of the network and a batch: the samples' tensors, stacked
+    ignores: fields of the recipe that the samples do not follow
     """
 
     samples: Callable[[PhotoSet, int, Recipe], Sequence[tuple[torch.Tensor, ...]]]
     loss: Callable[..., torch.Tensor]
+    ignores: tuple[str, ...] = ()
 
 
-def _augmented(photos: PhotoSet, size: int, recipe: Recipe) -> Augmented:
-    return Augmented(photos, size, recipe.rotations, recipe.scales, seed=recipe.seed)
+def augmented(photos: PhotoSet, size: int, recipe: Recipe) -> Augmented:
+    """Make the samples of photographs and masks at a size that a recipe asks for."""
+    return Augmented(photos, size, recipe.rotations, recipe.scales, seed=recipe.seed, steps=recipe.augmentation)
 
 
 def _supervised(network: nn.Module, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return deep_supervision(network(image), mask)
 
 
-MASKS = Task(_augmented, _supervised)  # every map that a network gives is held against the mask (Eq. 9-10)
+MASKS = Task(augmented, _supervised)  # every map that a network gives is compared with the mask (Eq. 9-10)
 
 
 @dataclass
@@ -128,21 +169,30 @@ def train(
 ) -> History:
     """Train a network on photographs with masks, from its last checkpoint if there is one.
 
-    The network has `switches` (what it was built with) and may have a `backbone`, whose learning rate is its own.
+    The network has `switches` (what it was built with) and may have a `backbone`, whose learning rate is its own, and
+    `score_layers()`, those right under the losses. It ends with the recipe's averaged weights.
 
     Writes `checkpoint` every `every` iterations and at the end; a run that is killed and started again ends with
     the same weights, bit for bit, as one that was not. `stamp` says what makes this stretch of the run; `show` is
-    called with the history every `every` iterations. Raises ValueError where the checkpoint belongs to another
-    recipe or network, FloatingPointError where the loss stops being a number (the last checkpoint stays as it is).
+    called with the history every `every` iterations. Raises ValueError where a photograph has no mask or cannot be
+    read, where all masks are uniform, where a part of the recipe would have no effect, and where the checkpoint
+    belongs to another recipe, network, data or first weights; FloatingPointError where the loss stops being a number
+    (the last checkpoint stays as it is).
     """
-    network.to(device).train()
+    precision = resolve_precision(recipe.precision, device)
+    _refuse_ignored(recipe, task)
+    photos = photos.in_memory()
+    _check_masks(photos)
+    made = identity(network, photos, recipe)
+    place(network, precision, device).train()
     optimiser = make_optimiser(network, recipe)
     base_rates = [group["lr"] for group in optimiser.param_groups]
+    averaged = average_of(network, recipe)
     history = History()
     if checkpoint is not None and checkpoint.is_file():
-        history = load_checkpoint(checkpoint, network, optimiser, recipe)
+        history = load_checkpoint(checkpoint, network, optimiser, averaged, made)
     begin = len(history.loss)
-    stretch = {"from": begin, "to": begin, "seconds": 0.0} | (stamp or {})
+    stretch = {"from": begin, "to": begin, "seconds": 0.0, "precision": precision} | (stamp or {})
     if begin < recipe.iterations:
         history.stretches.append(stretch)
     started = time.perf_counter()
@@ -150,7 +200,8 @@ def train(
     for batch in batches(photos, recipe, begin, task):
         for group, base in zip(optimiser.param_groups, base_rates):
             group["lr"] = base * recipe.rate(len(history.loss))
-        loss = task.loss(network, *(tensor.to(device) for tensor in batch))
+        with autocast(precision, device):
+            loss = task.loss(network, *(tensor.to(device, non_blocking=True) for tensor in batch))
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"The loss is {loss.item()} at iteration {len(history.loss)}: lower the learning rate "
@@ -159,6 +210,8 @@ def train(
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
+        if averaged is not None:
+            averaged.update_parameters(network)
         history.loss.append(loss.item())
         bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
         bar.update()
@@ -166,12 +219,67 @@ def train(
         if done % every == 0 or done == recipe.iterations:
             stretch.update({"to": done, "seconds": time.perf_counter() - started})
             if checkpoint is not None:
-                save_checkpoint(checkpoint, network, optimiser, recipe, history)
+                save_checkpoint(checkpoint, network, optimiser, averaged, made, history)
             if show is not None:
                 show(history)
     bar.close()
+    if averaged is not None:
+        network.load_state_dict(averaged.module.state_dict())
     network.eval()
     return history
+
+
+def average_of(network: nn.Module, recipe: Recipe) -> AveragedModel | None:
+    """Make the moving average of a network's weights that a recipe asks for, None where it asks for none."""
+    if not recipe.averaging:
+        return None
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging))
+
+
+def identity(network: nn.Module, photos: PhotoSet, recipe: Recipe) -> dict:
+    """Return what a run is made of: recipe, network, first weights, and photographs down to the pixel."""
+    made = {
+        "recipe": asdict(recipe),
+        "recipe_version": RECIPE_VERSION,
+        "switches": network.switches,
+        "data": data_stamp(photos) | {"pixels_sha256": photos.in_memory().sha256},
+        "begun_with_sha256": weights_hash(network),
+    }
+    return json.loads(json.dumps(made))  # as a card keeps it, with lists
+
+
+def _differences(found: dict, expected: dict) -> str:
+    """Name what differs between two identities, "key=found instead of expected", or an empty text."""
+    names = {
+        f"{group}.{key}" if group == "data" else key: (found.get(group, {}).get(key), value)
+        for group in ("recipe", "switches", "data")
+        for key, value in expected[group].items()
+    } | {key: (found.get(key), expected[key]) for key in ("recipe_version", "begun_with_sha256")}
+    return ", ".join(f"{key}={old!r} instead of {new!r}" for key, (old, new) in names.items() if old != new)
+
+
+def _refuse_ignored(recipe: Recipe, task: Task) -> None:
+    defaults = {each.name: each.default for each in fields(Recipe) if each.default is not MISSING}
+    for name in task.ignores:
+        if getattr(recipe, name) != defaults[name]:
+            raise ValueError(
+                f"{name}={getattr(recipe, name)!r} has no effect on this method's samples: leave {name} out."
+            )
+
+
+def _check_masks(photos: PhotoSet) -> None:
+    uniform = 0
+    for name, _, mask in photos:
+        if mask is None:
+            raise ValueError(
+                f"{name} of {photos.name} has no mask, and training needs one for every photograph."
+            )
+        uniform += mask.min() == mask.max()
+    if uniform == len(photos):
+        raise ValueError(
+            f"All {len(photos)} masks of {photos.name} mark nothing or everything as blurred, expected both kinds of "
+            "pixels: check that the masks belong to the photographs, and what white stands for in them."
+        )
 
 
 def trained(
@@ -189,19 +297,13 @@ def trained(
     the losses and the stretches of the run. Raises ValueError where the file was made in another way, and what
     `train` raises.
     """
-    made = {
-        "recipe": asdict(recipe),
-        "data": data_stamp(photos),
-        "begun_with_sha256": weights_hash(network),
-        "switches": network.switches,
-    }
-    made = json.loads(json.dumps(made))  # as a card keeps it, with lists
+    photos = photos.in_memory()
+    made = identity(network, photos, recipe)
     if path.is_file():
-        card = read_card(path)
-        differing = [f"{name} {card.get(name)}, expected {made[name]}" for name in made if card.get(name) != made[name]]
+        differing = _differences(read_card(path), made)
         if differing:
             raise ValueError(
-                f"{path.name} was made in another way (found {'; '.join(differing)}): give back the old parameters, "
+                f"{path.name} was made in another way ({differing}): give back the old parameters, "
                 "or delete it to train that network anew."
             )
     else:
@@ -213,8 +315,21 @@ def trained(
 
 
 def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The optimiser with its learning rates by part: backbone, scores, the rest; biases apart."""
+    """Make the optimiser with its learning rates by part: backbone, scores, the rest; biases apart.
+
+    Raises ValueError where the recipe speaks of layers that the network does not have.
+    """
+    scores = {id(parameter) for layer in _score_layers(network) for parameter in layer.parameters()}
     blocks = network.backbone.blocks() if hasattr(network, "backbone") else []
+    for name, value, neutral, acts in (
+        ("score_factor", recipe.score_factor, 1, scores),
+        ("backbone_factor", recipe.backbone_factor, 1, blocks),
+        ("frozen_blocks", recipe.frozen_blocks, 0, blocks),
+    ):
+        if value != neutral and not acts:
+            raise ValueError(
+                f"{name}={value} has no effect on {type(network).__name__}, which has no such layers: set it to {neutral}."
+            )
     for block in blocks[: recipe.frozen_blocks]:
         for convolution in block:
             convolution.requires_grad_(False)
@@ -223,7 +338,7 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         if not parameter.requires_grad:
             continue
         factor = recipe.backbone_factor if name.startswith("backbone") else 1.0
-        if ".score." in name or name.startswith("final"):
+        if id(parameter) in scores:
             factor = recipe.score_factor
         decay = recipe.weight_decay
         if name.endswith("bias"):
@@ -236,6 +351,10 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return (
         torch.optim.SGD(settings, momentum=0.9) if recipe.optimiser == "sgd" else torch.optim.AdamW(settings)
     )
+
+
+def _score_layers(network: nn.Module) -> list[nn.Module]:
+    return network.score_layers() if hasattr(network, "score_layers") else []
 
 
 def batches(
@@ -265,30 +384,35 @@ def batches(
                     yield samples, chosen
                 iteration += 1
 
-    def read(samples: Sequence, chosen: list[int]):
-        return [pool.submit(samples.__getitem__, index) for index in chosen]
-
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        upcoming = None
+    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+        upcoming = deque()
         for samples, chosen in plan():
-            # The next batch is read while the network works on this one.
-            upcoming, ready = read(samples, chosen), upcoming
-            if ready is not None:
-                yield tuple(map(torch.stack, zip(*(sample.result() for sample in ready))))
-        if upcoming is not None:
-            yield tuple(map(torch.stack, zip(*(sample.result() for sample in upcoming))))
+            upcoming.append([pool.submit(samples.__getitem__, index) for index in chosen])
+            if len(upcoming) > AHEAD:
+                yield _stacked(upcoming.popleft())
+        while upcoming:
+            yield _stacked(upcoming.popleft())
+
+
+def _stacked(samples: list[Future]) -> tuple[torch.Tensor, ...]:
+    return tuple(map(torch.stack, zip(*(sample.result() for sample in samples))))
 
 
 def save_checkpoint(
-    path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, recipe: Recipe, history: History
+    path: Path,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    averaged: AveragedModel | None,
+    made: dict,
+    history: History,
 ) -> None:
     """Write all that a run needs to go on; a run killed while writing leaves the previous file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
     state = {
-        "switches": network.switches,
-        "recipe": asdict(recipe),
+        "made": made,
         "network": network.state_dict(),
+        "averaged": averaged and averaged.state_dict(),
         "optimiser": optimiser.state_dict(),
         "history": asdict(history),
     }
@@ -297,31 +421,32 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, recipe: Recipe
+    path: Path,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    averaged: AveragedModel | None,
+    made: dict,
 ) -> History:
-    """Bring a run back to its last checkpoint and give its history so far.
+    """Bring a run back to its last checkpoint and return its history so far.
 
-    Raises ValueError, naming what differs, where the checkpoint was made by another recipe or network, and where
-    the file cannot be read.
+    `made` is the run's `identity`. Raises ValueError, naming what differs, where the checkpoint has another one, and
+    where the file cannot be read.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+        found = state["made"]
     except Exception as error:  # torch reports a damaged file in many ways
         raise ValueError(
             f"{path.name} is not a readable checkpoint ({type(error).__name__}): delete it to start anew."
         ) from None
-    found = state["recipe"] | state["switches"]
-    expected = asdict(recipe) | network.switches
-    differing = [
-        f"{key}={found.get(key)!r} instead of {value!r}"
-        for key, value in expected.items()
-        if found.get(key) != value
-    ]
+    differing = _differences(found, made)
     if differing:
         raise ValueError(
-            f"{path.name} belongs to another run ({', '.join(differing)}): "
+            f"{path.name} belongs to another run ({differing}): "
             "give back the old parameters to go on with it, or delete it to start anew."
         )
     network.load_state_dict(state["network"])
     optimiser.load_state_dict(state["optimiser"])
+    if averaged is not None:
+        averaged.load_state_dict(state["averaged"])
     return History(**state["history"])

@@ -64,7 +64,15 @@ def test_tiles_give_the_map_of_the_whole_photograph(network, shape):
     np.testing.assert_allclose(tiled, whole, atol=ROUNDING)
 
 
-@pytest.mark.parametrize("switches", [{"cam": "gmp", "ffrm": False}, {"cam": "off", "output": "o4"}])
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {"cam": "gmp", "ffrm": False},
+        {"cam": "off", "output": "o4"},
+        {"fusion_stride": 2},
+        {"fusion_stride": 4, "output": "o1"},
+    ],
+)
 def test_every_network_can_be_tiled(switches):
     network, image = made(steps=1, **switches), photo(*WIDE)
     np.testing.assert_allclose(
@@ -94,14 +102,15 @@ def test_tiles_hold_the_weights_that_are_given(network):
     assert np.abs(tiled - detect(image, network, None)).max() > 0.01
 
 
-@pytest.fixture(params=["compact", "radf"])
+@pytest.fixture(params=[("compact", 1), ("compact", 2), ("compact", 4), ("radf", 1), ("radf", 2)])
 def averaging(request):
     """A network that averages: each convolution gives the mean of what it sees, in double precision.
 
     A column of a flat photograph that is raised then shows wherever it is seen at all, if only in the last
     digits, since maxima rise with it too.
     """
-    network = narrow(request.param, steps=2, cam="off").double().eval()
+    heads, stride = request.param
+    network = narrow(heads, steps=2, cam="off", fusion_stride=stride).double().eval()
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.constant_(module.weight, 1 / module.weight[0].numel())
@@ -119,10 +128,7 @@ def test_reach_is_what_a_column_far_away_changes(averaging):
         flat = torch.ones(1, 3, 32, width, dtype=torch.float64)
         flat[..., column] = 1000
         with torch.inference_mode():
-            features = averaging.layers(flat)
-            for step in averaging.steps:
-                features, scores = step(features)
-            return torch.cat(scores)[..., start:stop]
+            return torch.cat(averaging(flat).sides[-6:])[..., start:stop]
 
     far_away = mapped(0)
     for column, seen in [(first - 1, False), (first, True), (last, True), (last + 1, False)]:

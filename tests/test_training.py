@@ -68,7 +68,7 @@ def test_resumed_run_ends_with_the_same_weights(tmp_path):
     checkpoint = tmp_path / "run.pt"
     with pytest.raises(Stop):
         train(half, MADE_UP, SHORT, checkpoint=checkpoint, every=2, show=stop)
-    resumed = fresh(seed=1)
+    resumed = fresh()
     continued = train(resumed, MADE_UP, SHORT, checkpoint=checkpoint, every=2)
     assert weights_hash(resumed) == weights_hash(whole)
     assert continued.loss == history.loss
@@ -104,7 +104,7 @@ def test_run_killed_by_the_system_goes_on_in_a_new_process(tmp_path):
 
 
 def test_finished_run_is_not_trained_again(tmp_path):
-    first, again = fresh(), fresh(seed=1)
+    first, again = fresh(), fresh()
     train(first, MADE_UP, SHORT, checkpoint=tmp_path / "run.pt")
     history = train(again, MADE_UP, SHORT, checkpoint=tmp_path / "run.pt")
     assert weights_hash(again) == weights_hash(first) and len(history.stretches) == 1
@@ -149,7 +149,7 @@ def test_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
 
     with pytest.raises(OSError):
         training.save_checkpoint(
-            checkpoint, fresh(), make_optimiser(fresh(), SHORT), SHORT, training.History()
+            checkpoint, fresh(), make_optimiser(fresh(), SHORT), None, {}, training.History()
         )
     assert checkpoint.read_bytes() == before
 

@@ -1,9 +1,12 @@
 """Photographs with defocus masks, whatever set they come from."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
+from tqdm.auto import tqdm
 
 
 class Photo(NamedTuple):
@@ -37,3 +40,36 @@ class PhotoSet(Sequence):
         if isinstance(index, slice):
             return PhotoSet(self.name, self.stems[index], self.read)
         return self.read(self.stems[index])
+
+    def in_memory(self) -> "PhotoSet":
+        """Return the same set with every photograph decoded, once and for all.
+
+        Shi's 604 training photographs take 0.7 GB. Raises what reading the first unreadable one raises.
+        """
+        return InMemory(self)
+
+
+class InMemory(PhotoSet):
+    """A set whose photographs have been read, and the SHA-256 of all that was read (`sha256`)."""
+
+    def __init__(self, photos: PhotoSet):
+        digest, kept = sha256(), {}
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            found = pool.map(photos.read, photos.stems)
+            for stem, photo in tqdm(zip(photos.stems, found), "reading", len(photos), leave=False):
+                digest.update(f"{photo.name}{photo.image.shape}".encode() + photo.image.tobytes())
+                if photo.mask is not None:
+                    digest.update(photo.mask.tobytes())
+                    # A quarter of the memory for a mask without greys.
+                    flags = photo.mask.astype(bool)
+                    photo = photo._replace(mask=flags if np.array_equal(flags, photo.mask) else photo.mask)
+                kept[stem] = photo
+        super().__init__(photos.name, photos.stems, lambda stem: _with_float_mask(kept[stem]))
+        self.sha256 = digest.hexdigest()
+
+    def in_memory(self) -> PhotoSet:
+        return self
+
+
+def _with_float_mask(photo: Photo) -> Photo:
+    return photo if photo.mask is None else photo._replace(mask=photo.mask.astype(np.float32))

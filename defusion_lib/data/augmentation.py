@@ -1,25 +1,138 @@
-"""From 604 photographs to 9,664 training samples (Sec. 3.5): rotated, resized and flipped, mask and all."""
+"""From 604 photographs to 9,664 training samples (Sec. 3.5), and random steps beyond the paper's sixteen variants."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
+from scipy import ndimage
 
 from defusion_lib.data import PhotoSet
+from defusion_lib.data.camera import render
+from defusion_lib.data.effects import blurred, grey, jpeg, noisy, rescaled, toned
+from defusion_lib.data.synthetic import CHALLENGES, SMALLEST_SIDE, make_scene
 
 ROTATIONS = (0, 90, 180, 270)  # degrees; quarter turns need no filling at the border
 SCALES = (1.0, 1.25)  # an enlarged photograph is cut back to its own size
 FLIPS = (False, True)
+
+DRAWS = 32  # samples of one variant of a photograph that differ in their random steps
+LEAST_SQUARE = 80  # pixels a side of the smallest uniform square that is cut out
+RADII = (1.25, 8.0)  # pixels, of added blur, in the picture that the network sees
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+class Step(NamedTuple):
+    """A random step of the augmentation.
+
+    It happens with a probability; `apply(image, mask, rng)` takes and returns uint8 (H, W, 3) and float32 (H, W).
+    """
+
+    probability: float
+    apply: Callable[[np.ndarray, np.ndarray, np.random.Generator], Pair]
+
+
+def _uniform_square(value: int) -> Callable[..., Pair]:
+    """A step that cuts out a large square in which the mask is `value` everywhere; nothing where there is none."""
+
+    def apply(image, mask, rng):
+        # Distance to the nearest other pixel or border: a square of that reach fits around the pixel.
+        reach = ndimage.distance_transform_cdt(np.pad(mask == value, 1), "chessboard")[1:-1, 1:-1]
+        wanted = math.ceil(max(LEAST_SQUARE / 2, rng.uniform(0.6, 1.0) * reach.max()))
+        centres = np.argwhere(reach >= wanted)
+        if not len(centres):
+            return image, mask
+        window = tuple(slice(at - wanted + 1, at + wanted) for at in rng.choice(centres))
+        return image[window], mask[window]
+
+    return apply
+
+
+def _crop(image, mask, rng) -> Pair:
+    """Cut out a window of 0.55 to 1 of each side; a uniform mask stays whole, where steps before have cut it."""
+    if mask.min() == mask.max():
+        return image, mask
+    sides = [math.ceil(share * side) for share, side in zip(rng.uniform(0.55, 1.0, 2), mask.shape)]
+    corner = [rng.integers(whole - side + 1) for whole, side in zip(mask.shape, sides)]
+    window = tuple(slice(at, at + side) for at, side in zip(corner, sides))
+    return image[window], mask[window]
+
+
+def _turn(image, mask, rng) -> Pair:
+    turns = int(rng.integers(1, 4))
+    return np.rot90(image, turns), np.rot90(mask, turns)
+
+
+def _rendered(image, mask, rng) -> Pair:
+    """Take a rendered scene instead. Even seeds train, odd ones test (`data.choose`)."""
+    size = tuple(max(SMALLEST_SIDE, side) for side in mask.shape)
+    challenge, index = CHALLENGES[rng.integers(len(CHALLENGES))], int(rng.integers(2**31))
+    scene, camera = make_scene(challenge, index, size, seed=0)
+    found = render(scene, camera, [0, CHALLENGES.index(challenge), index])
+    window = tuple(slice(side) for side in mask.shape)
+    return found.image[window], found.mask[window]
+
+
+def _radius(rng) -> float:
+    low, high = np.log(RADII)
+    return math.exp(rng.uniform(low, high))
+
+
+def _half_blur(image, mask, rng) -> Pair:
+    """Blur one side of a straight line through a picture that is in focus; other pictures stay as they are."""
+    if mask.any():
+        return image, mask
+    angle = rng.choice([0, 0.5, 1, 1.5, rng.uniform(0, 2)]) * math.pi
+    rows, columns = (np.linspace(-1, 1, side) for side in mask.shape)
+    behind = rows[:, None] * math.sin(angle) + columns * math.cos(angle) > rng.uniform(-0.5, 0.5)
+    return np.where(behind[..., None], blurred(image, _radius(rng)), image), behind.astype(np.float32)
+
+
+def _blur(image, mask, rng) -> Pair:
+    return blurred(image, _radius(rng)), np.ones_like(mask)
+
+
+def _tone(image, mask, rng) -> Pair:
+    return toned(image, math.exp(rng.uniform(-0.5, 0.5)), rng.uniform(0.6, 1.2)), mask
+
+
+def _noise(image, mask, rng) -> Pair:
+    return noisy(image, rng.uniform(0, 24), rng, shot=rng.choice([0.0, rng.uniform()])), mask
+
+
+# Steps on the photograph at its own size: what of it is seen.
+VIEWS = {
+    "sharp-square": Step(0.25, _uniform_square(0)),
+    "blurred-square": Step(0.05, _uniform_square(1)),
+    "crop": Step(0.7, _crop),
+    "turn": Step(0.15, _turn),
+}
+# Steps on the picture that the network sees.
+EFFECTS = {
+    "rendered": Step(0.12, _rendered),
+    "half-blur": Step(0.4, _half_blur),
+    "blur": Step(0.07, _blur),
+    "rescale": Step(0.15, lambda image, mask, rng: (rescaled(image, rng.uniform(0.5, 1)), mask)),
+    "tone": Step(0.5, _tone),
+    "grey": Step(0.1, lambda image, mask, rng: (grey(image), mask)),
+    "noise": Step(0.4, _noise),
+    "jpeg": Step(0.3, lambda image, mask, rng: (jpeg(image, int(rng.integers(15, 96))), mask)),
+}
+STEPS = VIEWS | EFFECTS
 
 
 class Augmented(Sequence):
     """Every photograph of a set in every rotation, scale and flip: `len(photos)` x 16 samples by default.
 
     The paper names the three operations and the total of 9,664 = 604 x 16; how the sixteen are made up is our
-    reading. Sample i is the same whenever and wherever it is asked for: the window cut from an enlarged
-    photograph depends on `seed` and i alone. Gives (photograph (3, size, size), mask (1, size, size)), float32 in
-    [0, 1], 1 = blurred. Raises ValueError for a photograph without a mask.
+    reading. `steps` are names in `STEPS`, which act in the order of that dictionary, each with its probability;
+    with any, each variant comes `DRAWS` times. Sample i is the same whenever and wherever it is asked for: what
+    is random depends on `seed` and i alone, and a step draws the same numbers whatever the others are. Gives
+    (photograph (3, size, size), mask (1, size, size)), float32 in [0, 1], 1 = blurred. Raises ValueError for a
+    photograph without a mask.
     """
 
     def __init__(
@@ -30,20 +143,22 @@ class Augmented(Sequence):
         scales: Sequence[float] = SCALES,
         flips: Sequence[bool] = FLIPS,
         seed: int = 0,
+        steps: Sequence[str] = (),
     ):
-        self.photos, self.size, self.seed = photos, size, seed
+        self.photos, self.size, self.seed, self.steps = photos, size, seed, steps
         self.variants = [
             (rotation, scale, flip) for rotation in rotations for scale in scales for flip in flips
         ]
 
     def __len__(self) -> int:
-        return len(self.photos) * len(self.variants)
+        return len(self.photos) * len(self.variants) * (DRAWS if self.steps else 1)
 
     def variant(self, index: int) -> tuple[int, tuple[int, float, bool]]:
-        """Which photograph sample `index` shows, and its (rotation in degrees, scale, flip)."""
+        """Return which photograph sample `index` shows, and its (rotation in degrees, scale, flip)."""
         if not 0 <= index < len(self):
             raise IndexError(f"Sample {index} of {len(self)} does not exist.")
-        return index // len(self.variants), self.variants[index % len(self.variants)]
+        which, variant = divmod(index, len(self.variants))
+        return which % len(self.photos), self.variants[variant]
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         which, (rotation, scale, flip) = self.variant(index)
@@ -52,13 +167,24 @@ class Augmented(Sequence):
             raise ValueError(
                 f"{name} of {self.photos.name} has no mask, and training needs one for every photograph."
             )
+        image, mask = self._after(VIEWS, index, image, mask)
         window = self._window(index, image.shape[:2], scale)
         image = squash(Image.fromarray(image), self.size, window)
         mask = squash(Image.fromarray(mask), self.size, window)
+        image, mask = self._after(EFFECTS, index, image, mask)
         image, mask = (np.rot90(array, rotation // 90, axes=(0, 1)) for array in (image, mask))
         if flip:
             image, mask = image[:, ::-1], mask[:, ::-1]
         return to_tensor(image), torch.from_numpy(np.array(mask, np.float32, order="C"))[None]
+
+    def _after(self, steps: dict[str, Step], index: int, image: np.ndarray, mask: np.ndarray) -> Pair:
+        """A photograph and its mask after those of the steps that are wanted and happen."""
+        for name, step in steps.items():
+            if name in self.steps:
+                rng = np.random.default_rng((self.seed, index, 1 + list(STEPS).index(name)))
+                if rng.random() < step.probability:
+                    image, mask = step.apply(image, mask, rng)
+        return image, mask
 
     def _window(self, index: int, shape: tuple[int, int], scale: float) -> tuple[float, float, float, float]:
         """What stays in view (left, top, right, bottom) when a photograph is enlarged and cut back."""
@@ -70,10 +196,10 @@ class Augmented(Sequence):
 
 
 def squash(picture: Image.Image, size: int, window: tuple | None = None) -> np.ndarray:
-    """A picture, or a window of it, resized to size x size whatever its proportions, without aliasing."""
+    """Resize a picture, or a window of it, to size x size whatever its proportions, without aliasing."""
     return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR, box=window))
 
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:
-    """A uint8 photograph (H, W, 3) as float32 (3, H, W) in [0, 1]."""
+    """Turn a uint8 photograph (H, W, 3) into float32 (3, H, W) in [0, 1]."""
     return torch.from_numpy(np.array(image, order="C")).permute(2, 0, 1).float() / 255

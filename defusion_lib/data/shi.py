@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from tqdm.auto import tqdm
 
@@ -20,7 +20,8 @@ from defusion_lib.data.download import addresses_of, fetch
 from defusion_lib.data.files import read_image, read_mask, read_photo, some
 
 Split = Literal["dutlab100", "last100"]
-Part = Literal["train", "test"]
+Part = Literal["train", "fit", "validation", "test"]
+VALIDATED = 10  # every tenth training photograph is for validation: 60 of the 604
 COUNT = 704
 FIRST = 604
 LAYOUTS = (("images", "masks"), ("image", "gt"))
@@ -37,10 +38,11 @@ SHARE_TOLERANCE = 0.02
 def open_shi(
     root: str | Path, split: Split = "dutlab100", part: Part = "test", verify: bool = True
 ) -> PhotoSet:
-    """Open the training or test part of one split as the set "shi-dutlab100" or "shi-last100".
+    """Open a part of one split as the set "shi-dutlab100" or "shi-last100".
 
     `dutlab100` is the list of DUT's authors that most of the field uses; `last100` is the paper's text (the
-    first 604 photographs train, the remaining 100 test). `root` holds images and masks, or image and gt.
+    first 604 photographs train, the remaining 100 test). `part` is "train" (604), "test" (100), or what the training
+    part is divided into wherever something is chosen: "validation" (60) and "fit" (544, the others). `root` holds images and masks, or image and gt.
     With `verify`, size and SHA-256 of every file of the part are compared with the manifest in this
     package. Raises FileNotFoundError for missing folders or files, ValueError for an unknown split or part
     and for files that differ or masks that are inverted, naming the first of them.
@@ -57,8 +59,12 @@ def open_shi(
 
 def split_stems(split: Split, part: Part) -> list[str]:
     """Name the photographs of a part of a split in order; raises ValueError for an unknown split or part."""
-    if part not in ("train", "test"):
-        raise ValueError(f'part={part!r} is not a part of a split: say part="train" or part="test"')
+    if part not in get_args(Part):
+        raise ValueError(f"part={part!r} is not a part of a split: choose one of {', '.join(get_args(Part))}")
+    if part in ("fit", "validation"):
+        stems = split_stems(split, "train")
+        validation = stems[VALIDATED // 2 :: VALIDATED]
+        return validation if part == "validation" else [stem for stem in stems if stem not in validation]
     if split == "dutlab100":
         return _package_file(f"shi_dutlab100_{part}.txt").read_text(encoding="ascii").split()
     if split == "last100":

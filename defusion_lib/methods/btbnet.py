@@ -60,8 +60,12 @@ class BTBNet(nn.Module):
     def reset(self) -> None:
         """Draw the initial weights as He et al. (2015) propose, small ones where a map is made or mended."""
         initialise(self, nn.Conv2d)
-        for module in (self.score, self.fnet[-1], self.rrnet[-1]):
-            nn.init.normal_(module.weight, std=0.01)
+        for layer in self.score_layers():
+            nn.init.normal_(layer.weight, std=0.01)
+
+    def score_layers(self) -> list[nn.Module]:
+        """Return the layers right under the losses."""
+        return [self.score, self.fnet[-1], self.rrnet[-1]]
 
     def stream(self, photo: torch.Tensor) -> torch.Tensor:
         """The logits (N, 1, H, W) of one stream for photographs (N, 3, H, W) in [0, 1], at its scale."""

@@ -38,6 +38,10 @@ class DBM(nn.Module):
         initialise(self, nn.Conv2d)
         nn.init.normal_(self.score.weight, std=0.01)
 
+    def score_layers(self) -> list[nn.Module]:
+        """Return the layer right under the loss."""
+        return [self.score]
+
     def forward(self, photo: torch.Tensor) -> Maps:
         height, width = photo.shape[-2:]
         padded = F.pad(photo, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")

@@ -82,6 +82,10 @@ class DHDE(nn.Module):
         )  # fmt: skip
         initialise(self, nn.Conv2d, nn.Linear)
 
+    def score_layers(self) -> list[nn.Module]:
+        """Return the layer right under the loss."""
+        return [self.classifier[-1]]
+
     def forward(self, patch: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         return self.classifier(torch.cat((features, self.deep(patch)), dim=1))
 
@@ -224,10 +228,10 @@ def _as_input(patches: np.ndarray) -> torch.Tensor:
 
 
 def _loss(network: DHDE, patch: torch.Tensor, features: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-    return F.cross_entropy(network(patch, features), label)
+    return F.cross_entropy(network(patch, features).float(), label)
 
 
-TASK = Task(Patches, _loss)
+TASK = Task(Patches, _loss, ignores=("rotations", "scales", "augmentation"))
 
 
 def classify(network: DHDE, patches: np.ndarray, features: np.ndarray) -> np.ndarray:

@@ -34,12 +34,12 @@ from tqdm.auto import tqdm
 
 from defusion_lib.backbone import BLOCKS, STRIDE, VGG16, initialise
 from defusion_lib.data import PhotoSet
-from defusion_lib.data.augmentation import Augmented, to_tensor
+from defusion_lib.data.augmentation import to_tensor
 from defusion_lib.data.camera import render
 from defusion_lib.data.synthetic import CHALLENGES, make_scene
 from defusion_lib.detection import all_maps
 from defusion_lib.network import Maps
-from defusion_lib.training import Recipe, Task
+from defusion_lib.training import Recipe, Task, augmented
 
 ENCODERS = {
     "vgg19": ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4),  # 20.0 M parameters
@@ -138,8 +138,12 @@ class DMENet(nn.Module):
     def reset(self) -> None:
         """Draw the initial weights as He et al. (2015) propose, smaller ones where answers are made."""
         initialise(self, nn.Conv2d)
-        for last in (*self.amounts, self.discriminator[-2], self.calibration[-1]):
-            nn.init.normal_(last.weight, std=0.01)
+        for layer in self.score_layers():
+            nn.init.normal_(layer.weight, std=0.01)
+
+    def score_layers(self) -> list[nn.Module]:
+        """Return the layers right under the losses."""
+        return [*self.amounts, self.discriminator[-2], self.calibration[-1]]
 
     def look(self, photo: torch.Tensor) -> tuple[Maps, torch.Tensor]:
         """The maps of photographs (N, 3, H, W), and their last features, which D sees.
@@ -191,14 +195,14 @@ def loss(
     count = len(rendered)
     maps, features = network.look(torch.cat((rendered, real)))
     estimation = sum(
-        F.mse_loss(torch.sigmoid(logits[:count]), amount) for logits in (maps.final, *maps.sides)
+        F.mse_loss(torch.sigmoid(logits[:count].float()), amount) for logits in (maps.final, *maps.sides)
     )
     # D learns from both; B only moves the features of real photographs, away from what D would like.
     seen = torch.cat((features[:count].detach(), reverse(features[count:], ADVERSARIAL)))
     is_real = torch.cat((seen.new_zeros(count, 1), seen.new_ones(len(real), 1)))
-    adaptation = F.binary_cross_entropy_with_logits(network.discriminator(seen), is_real)
+    adaptation = F.binary_cross_entropy_with_logits(network.discriminator(seen).float(), is_real)
     blurred = network.calibration(torch.sigmoid(maps.final[count:]))
-    return estimation + adaptation + CALIBRATED * F.binary_cross_entropy_with_logits(blurred, mask)
+    return estimation + adaptation + CALIBRATED * F.binary_cross_entropy_with_logits(blurred.float(), mask)
 
 
 @cache
@@ -226,7 +230,7 @@ class Pairs(Sequence):
     """
 
     def __init__(self, photos: PhotoSet, size: int, recipe: Recipe):
-        self.real = Augmented(photos, size, recipe.rotations, recipe.scales, seed=recipe.seed)
+        self.real = augmented(photos, size, recipe)
         # No more scenes than samples; even seeds train, odd ones test.
         self.images, self.amounts = render_scenes(min(RENDERED, len(self.real)), size, 2 * recipe.seed)
 

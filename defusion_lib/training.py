@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from math import cos, pi
 from pathlib import Path
 from typing import NamedTuple
@@ -121,7 +121,7 @@ class Task(NamedTuple):
     samples: makes a sequence of samples, tuples of tensors, of photographs, a size in pixels and a recipe; sample i is
              the same whenever it is asked for, and may be asked for by several threads at once
     loss:    the number to make small, of the network and a batch: the samples' tensors, stacked
-    ignores: fields of the recipe that the samples do not follow
+    ignores: fields of the recipe that have no effect on it, and must be left at their defaults (`applicable`)
     """
 
     samples: Callable[[PhotoSet, int, Recipe], Sequence[tuple[torch.Tensor, ...]]]
@@ -258,12 +258,16 @@ def _differences(found: dict, expected: dict) -> str:
     return ", ".join(f"{key}={old!r} instead of {new!r}" for key, (old, new) in names.items() if old != new)
 
 
+def applicable(recipe: Recipe, task: Task) -> Recipe:
+    """Return a recipe with the fields that have no effect on a task at their defaults."""
+    return replace(recipe, **{each.name: each.default for each in fields(Recipe) if each.name in task.ignores})
+
+
 def _refuse_ignored(recipe: Recipe, task: Task) -> None:
-    defaults = {each.name: each.default for each in fields(Recipe) if each.default is not MISSING}
     for name in task.ignores:
-        if getattr(recipe, name) != defaults[name]:
+        if getattr(recipe, name) != getattr(applicable(recipe, task), name):
             raise ValueError(
-                f"{name}={getattr(recipe, name)!r} has no effect on this method's samples: leave {name} out."
+                f"{name}={getattr(recipe, name)!r} has no effect on this method: leave it out (training.applicable)."
             )
 
 

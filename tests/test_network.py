@@ -247,3 +247,31 @@ def test_stored_pair():
     # Float32 on other kernels and thread counts moves these logits by up to 1e-6 of their spread; a wrong
     # equation moves them by more than a tenth of it.
     assert np.abs(found - stored["logits"]).max() < 1e-4 * stored["logits"].std()
+
+
+@pytest.mark.parametrize("stride", [2, 4])
+def test_fusion_at_a_stride_averages_fine_taps_and_brings_the_logits_up(stride):
+    network = lively(DeFusionNet("compact", steps=1, fusion_stride=stride))
+    photo = torch.rand(1, 3, 64, 96, dtype=torch.float64)
+    with torch.no_grad():
+        taps, layers, maps = network.backbone(photo), network.layers(photo), network(photo)
+        for level, (tap, head, layer) in enumerate(zip(taps, network.heads, layers)):
+            assert layer.shape == (1, CHANNELS, 64 // stride, 96 // stride)
+            small = tap[0].numpy()
+            finer = max(1, stride // 2**level)
+            blocks = small.reshape(len(small), small.shape[1] // finer, finer, small.shape[2] // finer, finer)
+            expected = head(torch.from_numpy(blocks.mean((2, 4)))[None])[0].numpy()
+            expected = literal.upsample(expected, max(1, 2**level // stride))
+            np.testing.assert_allclose(layer[0].numpy(), expected, **ROUNDING)
+        _, scores = network.steps[0](layers)
+        for side, score in zip(maps.sides, scores):
+            np.testing.assert_allclose(side[0].numpy(), literal.upsample(score[0].numpy(), stride), **ROUNDING)
+    assert maps.final.shape == (1, 1, 64, 96)
+
+
+def test_fusion_stride_keeps_the_parameters_and_any_size():
+    coarse, fine = DeFusionNet("compact", fusion_stride=4), DeFusionNet("compact")
+    coarse.load_state_dict(fine.state_dict())
+    assert coarse(torch.rand(1, 3, 33, 70)).final.shape == (1, 1, 33, 70)
+    with pytest.raises(ValueError, match="fusion_stride=3 does not exist: choose one of 1, 2, 4"):
+        DeFusionNet("compact", fusion_stride=3)

@@ -59,7 +59,7 @@ def photos():
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_trained_method_is_kept_and_maps_any_photograph(name, photos, tmp_path, monkeypatch):
     stages = {"dhde": ((2, 4, 8),), "dmenet": ((2, 64, 2),)}  # patches a photograph; the least that can be rendered is 48
-    given = replace(RECIPE, stages=stages.get(name, RECIPE.stages))
+    given = applicable(replace(RECIPE, stages=stages.get(name, RECIPE.stages)), TRAINED[name].task)
     network = trained(name, given, photos, tmp_path, **NARROW.get(name, {}))
     card = read_card(tmp_path / f"{name}.safetensors")
     assert len(card["loss"]) == 2 and card["stretches"][-1]["to"] == 2

@@ -14,7 +14,9 @@ import torch
 
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.network import DeFusionNet
-from defusion_lib.training import Recipe, batches, make_optimiser, train
+from defusion_lib.methods import dhde
+from defusion_lib.precision import has_bf16
+from defusion_lib.training import Recipe, applicable, average_of, batches, make_optimiser, train
 from defusion_lib.weights import weights_hash
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -75,21 +77,29 @@ def test_resumed_run_ends_with_the_same_weights(tmp_path):
     assert [(s["from"], s["to"]) for s in continued.stretches] == [(0, 4), (4, 6)]
 
 
+# Every part of a recipe that keeps a state of its own, or draws at random.
+ENGINE = replace(
+    SHORT,
+    precision="auto",
+    averaging=0.9,
+    augmentation=("sharp-square", "crop", "half-blur", "rescale", "tone", "noise", "jpeg"),
+)
 KILLED_RUN = """
 import sys
 from pathlib import Path
 sys.path.insert(0, str(Path({tests!r})))
-from test_training import MADE_UP, SHORT, fresh, torch, train, weights_hash
+from test_training import ENGINE, MADE_UP, SHORT, fresh, torch, train, weights_hash
 torch.set_num_threads(1)
 network = fresh()
-train(network, MADE_UP, SHORT, checkpoint=Path({checkpoint!r}), every=1, show=lambda h: print(len(h.loss), flush=True))
+train(network, MADE_UP, {recipe}, checkpoint=Path({checkpoint!r}), every=1, show=lambda h: print(len(h.loss), flush=True))
 print(weights_hash(network), flush=True)
 """
 
 
-def test_run_killed_by_the_system_goes_on_in_a_new_process(tmp_path):
+@pytest.mark.parametrize("recipe", ["SHORT", "ENGINE"])
+def test_run_killed_by_the_system_goes_on_in_a_new_process(recipe, tmp_path):
     tests = str(Path(__file__).parent)
-    script = KILLED_RUN.format(tests=tests, checkpoint=str(tmp_path / "killed.pt"))
+    script = KILLED_RUN.format(recipe=recipe, tests=tests, checkpoint=str(tmp_path / "killed.pt"))
     command = [sys.executable, "-c", script]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         for line in process.stdout:
@@ -99,7 +109,7 @@ def test_run_killed_by_the_system_goes_on_in_a_new_process(tmp_path):
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert said[0] in ("4", "5")  # it went on instead of starting anew
     whole = fresh()
-    train(whole, MADE_UP, SHORT)
+    train(whole, MADE_UP, {"SHORT": SHORT, "ENGINE": ENGINE}[recipe])
     assert said[-1] == weights_hash(whole)
 
 
@@ -219,7 +229,165 @@ def test_frozen_blocks_keep_their_weights():
     assert moved == [False] * 8 + [True] * 18
 
 
-@pytest.mark.parametrize("wrong", [{"optimiser": "adam"}, {"schedule": "linear"}])
-def test_unknown_optimiser_or_schedule_names_the_valid_ones(wrong):
+@pytest.mark.parametrize("wrong", [{"optimiser": "adam"}, {"schedule": "linear"}, {"precision": "fp16"}])
+def test_unknown_optimiser_schedule_or_precision_names_the_valid_ones(wrong):
     with pytest.raises(ValueError, match="does not exist: choose .* or "):
         Recipe(**wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"stages": ()},
+        {"stages": ((10, 32),)},
+        {"stages": ((0, 32, 4),)},
+        {"stages": ((10, 32, 0),)},
+        {"stages": ((10, 32.5, 4),)},
+        {"learning_rate": 0.0},
+        {"backbone_factor": -1.0},
+        {"score_factor": -0.1},
+        {"frozen_blocks": 6},
+        {"weight_decay": -1e-4},
+        {"averaging": 1.0},
+        {"rotations": ()},
+        {"rotations": (45,)},
+        {"rotations": (90, 90)},
+        {"scales": ()},
+        {"scales": (0.5,)},
+        {"augmentation": ("sharpen",)},
+        {"augmentation": ("noise", "noise")},
+        {"schedule": "cosine", "step_at": 100},
+    ],
+    ids=str,
+)
+def test_a_setting_that_cannot_act_is_refused(wrong):
+    name = list(wrong)[-1]
+    with pytest.raises(ValueError, match=f"^{name}=.*(expected|has no effect)"):
+        Recipe(**wrong)
+
+
+class Bare(torch.nn.Module):
+    """A network without VGG-16 and without layers that are known to lie under a loss."""
+
+    switches: dict = {}
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(3, 1, 1)
+
+
+@pytest.mark.parametrize("name, value", [("score_factor", 0.1), ("backbone_factor", 0.5), ("frozen_blocks", 1)])
+def test_a_setting_without_effect_on_this_network_is_refused(name, value):
+    neutral = replace(SHORT, score_factor=1.0, backbone_factor=1.0, frozen_blocks=0)
+    make_optimiser(Bare(), neutral)
+    with pytest.raises(ValueError, match=f"{name}={value} has no effect on Bare"):
+        make_optimiser(Bare(), replace(neutral, **{name: value}))
+
+
+@pytest.mark.parametrize("name, value", [("rotations", (0,)), ("augmentation", ("noise",)), ("frozen_blocks", 2)])
+def test_a_setting_without_effect_on_this_task_is_refused(name, value):
+    recipe = replace(SHORT, **{name: value})
+    assert getattr(applicable(recipe, dhde.TASK), name) == getattr(Recipe(), name)
+    assert applicable(recipe, dhde.TASK).stages == recipe.stages
+    with pytest.raises(ValueError, match=f"{name}=.* has no effect on this method"):
+        train(dhde.DHDE(), MADE_UP, recipe, task=dhde.TASK)
+
+
+# What a checkpoint belongs to
+
+
+def changed(photos, **change):
+    """The same set with something else in its first photograph, or under another name."""
+
+    def read(stem):
+        photo = photos.read(stem)
+        return photo._replace(**{name: make(photo) for name, make in change.items()}) if stem == "0" else photo
+
+    return PhotoSet(photos.name, photos.stems, read)
+
+
+@pytest.mark.parametrize(
+    "other, named",
+    [
+        (dict(photos=MADE_UP[:2]), "data.photographs=3 instead of 2"),
+        (dict(photos=PhotoSet("shi-last100", MADE_UP.stems, MADE_UP.read)), "data.name='made-up' instead of 'shi-last100'"),
+        (dict(photos=changed(MADE_UP, mask=lambda photo: 1 - photo.mask)), "data.pixels_sha256="),
+        (dict(photos=changed(MADE_UP, image=lambda photo: photo.image[::-1])), "data.pixels_sha256="),
+        (dict(network=fresh(seed=1)), "begun_with_sha256="),
+        (dict(recipe=replace(SHORT, seed=1)), "seed=0 instead of 1"),
+        (dict(recipe=replace(SHORT, averaging=0.9)), "averaging=0.0 instead of 0.9"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_a_run_does_not_go_on_with_anything_else(other, named, tmp_path):
+    given = dict(network=fresh(), photos=MADE_UP, recipe=SHORT, checkpoint=tmp_path / "run.pt")
+    train(**given)
+    before = given["checkpoint"].read_bytes()
+    with pytest.raises(ValueError, match=f"run.pt belongs to another run .*{named}"):
+        train(**given | dict(network=fresh()) | other)
+    assert given["checkpoint"].read_bytes() == before
+
+
+def test_a_run_does_not_go_on_with_another_version_of_the_recipe(tmp_path, monkeypatch):
+    train(fresh(), MADE_UP, SHORT, checkpoint=tmp_path / "run.pt")
+    monkeypatch.setattr("defusion_lib.training.RECIPE_VERSION", -1)
+    with pytest.raises(ValueError, match="recipe_version=.* instead of -1"):
+        train(fresh(), MADE_UP, SHORT, checkpoint=tmp_path / "run.pt")
+
+
+# Data that cannot be learnt from
+
+
+def spoilt(stem):
+    if stem == "1":
+        raise ValueError("1.jpg cannot be read as a picture (it is cut short): copy it again")
+    return read_made_up(stem)
+
+
+@pytest.mark.parametrize(
+    "read, sentence",
+    [
+        (spoilt, "1.jpg cannot be read as a picture"),
+        (lambda stem: read_made_up(stem)._replace(mask=None), "0 of made-up has no mask"),
+        (lambda stem: read_made_up(stem)._replace(mask=np.ones((48, 64), np.float32)), "All 3 masks of made-up mark"),
+        (lambda stem: read_made_up(stem)._replace(mask=np.zeros((48, 64), np.float32)), "All 3 masks of made-up mark"),
+    ],
+)
+def test_photographs_are_checked_before_the_first_iteration(read, sentence, tmp_path):
+    network = fresh()
+    before = weights_hash(network)
+    with pytest.raises(ValueError, match=sentence):
+        train(network, PhotoSet("made-up", MADE_UP.stems, read), SHORT, checkpoint=tmp_path / "run.pt")
+    assert weights_hash(network) == before and not list(tmp_path.iterdir())
+
+
+# Precision and averaged weights
+
+
+def test_precision_is_kept_and_moves_the_loss_a_little():
+    found = {}
+    for precision in ("fp32", "auto"):
+        found[precision] = train(fresh(), MADE_UP, replace(SHORT, precision=precision))
+    expected = "bf16" if has_bf16() else "fp32"
+    assert [found[name].stretches[0]["precision"] for name in ("fp32", "auto")] == ["fp32", expected]
+    # bfloat16 keeps 8 bits, so losses differ by some parts in a thousand.
+    np.testing.assert_allclose(found["auto"].loss, found["fp32"].loss, rtol=0.02)
+
+
+def test_bf16_where_it_does_not_exist_is_refused(monkeypatch):
+    monkeypatch.setattr("defusion_lib.precision.has_bf16", lambda device: False)
+    with pytest.raises(ValueError, match="precision='bf16' was asked for, but this cpu has no bfloat16"):
+        train(fresh(), MADE_UP, replace(SHORT, precision="bf16"))
+
+
+def test_averaged_weights_are_the_moving_average_of_every_iteration(monkeypatch):
+    seen = []
+    network, recipe = fresh(), replace(SHORT, averaging=0.75)
+    average = average_of(network, recipe)
+    monkeypatch.setattr("defusion_lib.training.average_of", lambda *_: average)
+    train(network, MADE_UP, recipe, every=1, show=lambda _: seen.append(network.final.weight.clone()))
+    expected = seen[0]
+    for weight in seen[1:]:
+        expected = 0.75 * expected + 0.25 * weight
+    torch.testing.assert_close(network.final.weight, expected)
+    assert not torch.equal(network.final.weight, seen[-1])

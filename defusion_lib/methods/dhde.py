@@ -231,7 +231,9 @@ def _loss(network: DHDE, patch: torch.Tensor, features: torch.Tensor, label: tor
     return F.cross_entropy(network(patch, features).float(), label)
 
 
-TASK = Task(Patches, _loss, ignores=("rotations", "scales", "augmentation"))
+# Its samples are patches of its own, and it has no VGG-16.
+IGNORED = ("rotations", "scales", "augmentation", "backbone_factor", "frozen_blocks")
+TASK = Task(Patches, _loss, ignores=IGNORED)
 
 
 def classify(network: DHDE, patches: np.ndarray, features: np.ndarray) -> np.ndarray:

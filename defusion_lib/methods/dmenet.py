@@ -195,14 +195,14 @@ def loss(
     count = len(rendered)
     maps, features = network.look(torch.cat((rendered, real)))
     estimation = sum(
-        F.mse_loss(torch.sigmoid(logits[:count].float()), amount) for logits in (maps.final, *maps.sides)
+        F.mse_loss(torch.sigmoid(logits[:count].to(amount.dtype)), amount) for logits in (maps.final, *maps.sides)
     )
     # D learns from both; B only moves the features of real photographs, away from what D would like.
     seen = torch.cat((features[:count].detach(), reverse(features[count:], ADVERSARIAL)))
     is_real = torch.cat((seen.new_zeros(count, 1), seen.new_ones(len(real), 1)))
-    adaptation = F.binary_cross_entropy_with_logits(network.discriminator(seen).float(), is_real)
+    adaptation = F.binary_cross_entropy_with_logits(network.discriminator(seen).to(mask.dtype), is_real.to(mask.dtype))
     blurred = network.calibration(torch.sigmoid(maps.final[count:]))
-    return estimation + adaptation + CALIBRATED * F.binary_cross_entropy_with_logits(blurred.float(), mask)
+    return estimation + adaptation + CALIBRATED * F.binary_cross_entropy_with_logits(blurred.to(mask.dtype), mask)
 
 
 @cache

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from defusion_lib.data import Photo, PhotoSet
-from defusion_lib.data.augmentation import Augmented, squash, to_tensor
+from defusion_lib.data.augmentation import DRAWS, EFFECTS, LEAST_SQUARE, STEPS, VIEWS, Augmented, Step, squash, to_tensor
 
 
 def photo_set(count=2, height=40, width=60):
@@ -96,3 +96,106 @@ def test_photograph_without_a_mask_and_index_out_of_range():
         Augmented(bare, 32)[0]
     with pytest.raises(IndexError, match="Sample 16 of 16"):
         Augmented(bare, 32)[16]
+
+
+# Random steps
+
+
+def always(monkeypatch, *names):
+    """Let these steps happen to every sample."""
+    for name in names:
+        group = VIEWS if name in VIEWS else EFFECTS
+        monkeypatch.setitem(group, name, Step(1.0, group[name].apply))
+
+
+def samples_with(*names, size=96, count=2, photos=None):
+    photos = photos or photo_set(count, 400, 600)
+    samples = Augmented(photos, size, (0,), (1.0,), (False,), steps=names)
+    return [samples[i % len(samples)] for i in range(8)]
+
+
+def test_each_variant_comes_with_many_draws():
+    samples = Augmented(photo_set(3), 32, steps=("noise",))
+    assert len(samples) == 3 * 16 * DRAWS
+    assert samples.variant(5) == samples.variant(5 + 48) == (0, samples.variants[5])
+    assert not torch.equal(samples[5][0], samples[5 + 48][0]) or not torch.equal(samples[5][0], samples[5 + 96][0])
+
+
+@pytest.mark.parametrize("name", ["crop", "turn", "rescale", "grey", "tone", "noise", "jpeg"])
+def test_the_mask_shows_what_the_photograph_shows(monkeypatch, name):
+    """The red channel is the mask: after any of these steps they still agree where both are even."""
+    always(monkeypatch, name)
+    plain = samples_with()
+    for (image, mask), (before, _) in zip(samples_with(name), plain):
+        assert image.shape == (3, 96, 96) and mask.shape == (1, 96, 96)
+        even = torch.nn.functional.avg_pool2d((mask > 0.5).float()[None], 15, 1, 7)[0]
+        red = image[0][(even == 1)[0]], image[0][(even == 0)[0]]
+        assert red[0].median() > red[1].median() + 0.1
+        assert not torch.equal(image, before)
+
+
+@pytest.mark.parametrize("name, value", [("sharp-square", 0), ("blurred-square", 1)])
+def test_a_square_is_uniform_and_large(monkeypatch, name, value):
+    always(monkeypatch, name)
+    for image, mask in samples_with(name):
+        assert (mask == value).all() and (image[0] == value).all()
+    step = VIEWS[name].apply
+    photo = photo_set(1, 400, 600)[0]
+    image, mask = step(photo.image, photo.mask, np.random.default_rng(0))
+    assert mask.shape[0] == mask.shape[1] >= LEAST_SQUARE - 1
+    other = np.full_like(photo.mask, 1 - value)
+    assert step(photo.image, other, np.random.default_rng(0))[1] is other  # there is no such square
+
+
+def textured(mask_value):
+    """A photograph of noise with a uniform mask."""
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+    return PhotoSet("noise", ["0"], lambda stem: Photo(stem, noise, np.full((96, 96), mask_value, np.float32)))
+
+
+def test_half_a_sharp_picture_is_blurred_and_its_mask_says_where(monkeypatch):
+    always(monkeypatch, "half-blur")
+    shares = set()
+    plain = textured(0)[0].image
+    for image, mask in samples_with("half-blur", photos=textured(0)):
+        behind = mask[0].numpy() == 1
+        shares.add(round(float(behind.mean()), 3))
+        picture = np.uint8(255 * image.permute(1, 2, 0).numpy() + 0.5)
+        np.testing.assert_array_equal(picture[~behind], plain[~behind])
+        assert picture[behind].std() < 0.8 * plain[behind].std()
+        assert set(np.unique(mask)) == {0, 1}
+    assert len(shares) > 2 and all(0.1 < share < 0.9 for share in shares)
+    image, mask = samples_with("half-blur", photos=textured(1))[0]  # what is blurred is left alone
+    assert (mask == 1).all() and torch.equal(image, to_tensor(plain))
+
+
+def test_a_blurred_picture_is_blurred_everywhere(monkeypatch):
+    always(monkeypatch, "blur")
+    for image, mask in samples_with("blur", photos=textured(0)):
+        assert (mask == 1).all() and image.std() < 0.8 * to_tensor(textured(0)[0].image).std()
+
+
+def test_a_rendered_scene_takes_the_place_of_the_photograph(monkeypatch):
+    always(monkeypatch, "rendered")
+    found = samples_with("rendered", size=64)
+    assert all(set(np.unique(mask)) <= {0, 1} and 0.1 < mask.mean() < 0.95 for _, mask in found)
+    assert len({float(image.sum()) for image, _ in found}) == 8
+
+
+def test_a_step_draws_the_same_whatever_the_others_are(monkeypatch):
+    always(monkeypatch, "tone", "turn")
+    alone, both = samples_with("turn"), samples_with("tone", "turn")
+    assert all(torch.equal(mask, other) for (_, mask), (_, other) in zip(alone, both))
+    again = samples_with("tone", "turn")
+    assert all(torch.equal(image, other) for (image, _), (other, _) in zip(both, again))
+
+
+def test_steps_happen_as_often_as_they_should():
+    counts = dict.fromkeys(STEPS, 0)
+    samples = Augmented(photo_set(1, 8, 12), 8, steps=tuple(STEPS))
+    for name, step in STEPS.items():
+        place = 1 + list(STEPS).index(name)
+        happens = [np.random.default_rng((samples.seed, i, place)).random() < step.probability for i in range(2000)]
+        counts[name] = np.mean(happens)
+    # Three standard errors of a share over 2,000 draws are 0.034 at most.
+    assert all(abs(counts[name] - step.probability) < 0.034 for name, step in STEPS.items())

@@ -163,6 +163,7 @@ def test_it_learns_two_photographs():
 
 RECIPE = Recipe(
     stages=((110, 48, 2),),
+    score_factor=1.0,
     optimiser="adamw",
     learning_rate=1e-2,
     schedule="cosine",

@@ -82,6 +82,7 @@ def test_it_learns_two_photographs():
 
 RECIPE = Recipe(
     stages=((120, 64, 2),),
+    score_factor=1.0,
     optimiser="adamw",
     learning_rate=3e-3,
     schedule="cosine",

@@ -20,7 +20,7 @@ from defusion_lib.weights import load_network, save_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-RECIPE = Recipe(stages=((3, 64, 2),), optimiser="adamw", learning_rate=2e-3, rotations=(0,), scales=(1.0,))
+RECIPE = Recipe(stages=((3, 64, 2),), score_factor=1.0, optimiser="adamw", learning_rate=2e-3, rotations=(0,), scales=(1.0,))
 
 
 @pytest.fixture(autouse=True)

@@ -39,6 +39,8 @@ ROWS = {
     "step5": {"steps": 5},
     "step6": {"steps": 6},
 }
+# Rows that the paper does not have: the fusion on a coarser grid.
+STRIDES = {"stride2": {"fusion_stride": 2}, "stride4": {"fusion_stride": 4}}
 
 
 def trained(
@@ -54,10 +56,11 @@ def trained(
     """The network of a row, trained by a recipe and its seed; read from `folder` where it is already there.
 
     A run that was stopped goes on from its checkpoint, and what is finished is not trained again. Raises ValueError
-    where the file in `folder` was made in another way, KeyError for a row that is not in `ROWS`.
+    where the file in `folder` was made in another way, KeyError for a row that is not in `ROWS` or
+    `STRIDES`.
     """
     torch.manual_seed(recipe.seed)
-    network = DeFusionNet(heads, **ROWS[row])
+    network = DeFusionNet(heads, **(ROWS | STRIDES)[row])
     load_backbone(network.backbone, backbone)
     return training.trained(folder / f"{row}@seed{recipe.seed}.safetensors", network, photos, recipe, device, stamp)
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+BORDER = 5  # pixels on each side of a mask's border that count as near it
 LEVELS = 256
 BETA2 = 0.3  # Eq. 11: precision weighs more than recall
 HALF = 127  # `level > HALF` is `map > 0.5`
@@ -203,6 +204,15 @@ def auc_paper(counts: np.ndarray, positive: str) -> float:
     return float(area(counts, counts.sum(1)).mean())
 
 
+def near_border(mask: np.ndarray, width: int = BORDER) -> np.ndarray:
+    """Return which pixels see both classes of a mask (H, W) in the square of `width` pixels around them, bool (H, W)."""
+    padded = np.pad(check_binary(mask), width, mode="edge")
+    sums = np.pad(padded.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    side = 2 * width + 1
+    blurred = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    return (blurred > 0) & (blurred < side**2)
+
+
 class Evaluation:
     """The scores of one method on one data set: add every image, then ask.
 
@@ -211,6 +221,7 @@ class Evaluation:
 
     def __init__(self):
         self._errors: list[float] = []
+        self._border_errors: list[float] = []
         self._counts: list[np.ndarray] = []
 
     def add(self, defocus_map: np.ndarray, mask: np.ndarray) -> None:
@@ -218,6 +229,9 @@ class Evaluation:
         self._counts.append(histogram(defocus_map, mask))
         difference = np.asarray(defocus_map, np.float64) - np.asarray(mask, np.float64)
         self._errors.append(float(np.abs(difference).mean()))
+        border = near_border(np.asarray(mask))
+        if border.any():
+            self._border_errors.append(float(np.abs(difference[border]).mean()))
 
     def __len__(self) -> int:
         return len(self._counts)
@@ -239,6 +253,12 @@ class Evaluation:
         if not self._errors:
             raise ValueError("No image has been added yet: call add(map, mask) first.")
         return float(np.mean(self._errors))
+
+    def border_mae(self) -> float:
+        """Return the mean absolute error of the pixels near a border of the mask (`near_border`), mean over images."""
+        if not self._border_errors:
+            raise ValueError("No mask has both blurred and in-focus pixels: add an image that has both.")
+        return float(np.mean(self._border_errors))
 
     def share(self, positive: str) -> float:
         """The positive class's share of the pixels, mean over the images with both classes."""

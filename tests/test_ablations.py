@@ -9,7 +9,7 @@ import torch
 from test_training import MADE_UP, SHORT
 
 from defusion_lib import training
-from defusion_lib.ablations import ROWS, contrast, losses, score, trained, views
+from defusion_lib.ablations import ROWS, STRIDES, contrast, losses, score, trained, views
 from defusion_lib.detection import detect
 from defusion_lib.ledger import RESULT_NAMES
 from defusion_lib.metrics import Evaluation
@@ -35,6 +35,10 @@ def test_rows_are_those_of_the_tables():
     assert set(ours) | {"defusionnet+nogap", "defusionnet+nogmp"} == set(ours)  # drawn in Figure 14
     assert paper - {f"defusionnet+o{i}" for i in range(1, 7)} == set(ours) - {"defusionnet+nogap", "defusionnet+nogmp"}
     assert all(name == f"defusionnet+{row}" for name, row in ours.items() if row != "full")
+    with torch.device("meta"):
+        assert {result_name(DeFusionNet(**switches)): row for row, switches in STRIDES.items()} == {
+            f"defusionnet+{row}": row for row in STRIDES
+        }
 
 
 def test_a_finished_row_is_read_not_trained(finished, monkeypatch):

@@ -305,3 +305,28 @@ def test_published_maps_score_as_scikit_learn_scores_them(method, reference_maps
     expected = [f_of(p, r) for p, r in zip(np.mean(precisions, 0), np.mean(recalls, 0))]
     assert evaluation.curves("blur").f[0:255:15] == pytest.approx(expected, abs=1e-9)
     assert evaluation.auc() > 0.7  # a polarity mistake would be far below one half
+
+
+def test_pixels_near_a_border_see_both_classes():
+    rng = np.random.default_rng(0)
+    mask = np.kron(rng.random((3, 4)) > 0.5, np.ones((9, 9))).astype(np.float32)
+    for width in (1, 2, 5):
+        found = metrics.near_border(mask, width)
+        for y, x in np.ndindex(mask.shape):
+            window = mask[max(0, y - width) : y + width + 1, max(0, x - width) : x + width + 1]
+            assert found[y, x] == (window.min() != window.max()), (width, y, x)
+
+
+def test_border_error_is_that_of_these_pixels_and_skips_uniform_masks():
+    mask = np.zeros((20, 30), np.float32)
+    mask[:, 15:] = 1
+    defocus = np.full_like(mask, 0.25)
+    defocus[:, 10:20] = 0.5  # the five columns on each side of the border
+    evaluation = metrics.Evaluation()
+    evaluation.add(defocus, mask)
+    evaluation.add(np.ones_like(mask), np.ones_like(mask))
+    assert evaluation.border_mae() == pytest.approx(0.5)
+    uniform = metrics.Evaluation()
+    uniform.add(mask * 0, mask * 0)
+    with pytest.raises(ValueError, match="No mask has both"):
+        uniform.border_mae()

@@ -370,8 +370,9 @@ def test_precision_is_kept_and_moves_the_loss_a_little():
         found[precision] = train(fresh(), MADE_UP, replace(SHORT, precision=precision))
     expected = "bf16" if has_bf16() else "fp32"
     assert [found[name].stretches[0]["precision"] for name in ("fp32", "auto")] == ["fp32", expected]
-    # bfloat16 keeps 8 bits, so losses differ by some parts in a thousand.
-    np.testing.assert_allclose(found["auto"].loss, found["fp32"].loss, rtol=0.02)
+    # bfloat16 keeps 8 bits. Later losses differ by up to 7 %, since training carries small differences on.
+    np.testing.assert_allclose(found["auto"].loss[:3], found["fp32"].loss[:3], rtol=5e-3)
+    assert has_bf16() == (found["auto"].loss != found["fp32"].loss)
 
 
 def test_bf16_where_it_does_not_exist_is_refused(monkeypatch):

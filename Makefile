@@ -53,11 +53,14 @@ store: $(READY)   ## execute the notebooks, and store their outputs and results 
 bench: $(READY)   ## time the compared methods, and each against its plain loop version (minutes)
 	$(BIN)/python tests/bench.py
 
+# An upload is one message, for which tornado allows 10 MiB; the explorer reads its new limit from DEFUSION_UPLOAD.
+UPLOAD := tornado_settings='{"websocket_max_message_size": 68000000}'
+
 lab: $(READY)   ## open JupyterLab on the notebooks
-	$(BIN)/jupyter lab notebooks
+	DEFUSION_UPLOAD="64 MB" $(BIN)/jupyter lab --ServerApp.$(UPLOAD) notebooks
 
 explorer: $(BROWSER)   ## open notebook 14 as a page without code (Voila)
-	$(BIN)/voila notebooks/14_explorer.ipynb
+	DEFUSION_UPLOAD="64 MB" $(BIN)/voila --Voila.$(UPLOAD) notebooks/14_explorer.ipynb
 
 cpu: $(READY)   ## train, ablate and evaluate on real photographs with two cores into outputs/cpu/ (hours)
 	@$(call BATCH,cpu)

@@ -33,7 +33,7 @@ from defusion_lib.attention import GROUP_TAPS, Place
 from defusion_lib.backbone import TAPS
 from defusion_lib.data import Photo
 from defusion_lib.data.camera import Camera, Rendering, Scene, render
-from defusion_lib.data.files import read_image
+from defusion_lib.data.files import read_reduced
 from defusion_lib.data.synthetic import CHALLENGES, make_scene, open_synthetic
 from defusion_lib.detection import detect, to_shape
 from defusion_lib.figures import COLOURS, as_levels, overlay
@@ -99,8 +99,8 @@ def _unmasked(name: str) -> Photo:
     return Photo(name, embedded(name), None)
 
 
-def uploaded(name: str, content: bytes) -> Photo:
-    """A photograph from the bytes of a file, its longer side at most `LARGEST` pixels, without a mask.
+def uploaded(name: str, content: bytes | memoryview) -> Photo:
+    """Read a photograph without a mask from the bytes of a file, its longer side at most `LARGEST` pixels.
 
     Raises ValueError, in one sentence with the file's name, where the file is broken or no picture.
     """
@@ -108,9 +108,31 @@ def uploaded(name: str, content: bytes) -> Photo:
         path = Path(folder) / "upload"
         path.write_bytes(content)
         try:
-            image = Image.fromarray(read_image(path))
+            return _shrunk(name, path)
         except ValueError as error:
             raise ValueError(str(error).replace(f"{path}", name)) from None
+
+
+def opened(path: str) -> Photo:
+    """Read a photograph without a mask from a path as somebody types it, its longer side at most `LARGEST` pixels.
+
+    `~` is the home folder, and quotation marks around the path are dropped (Windows copies a path with them).
+    Raises ValueError, in one sentence with the full path, where there is no such file, where the path is a
+    folder, and where the file is broken or no picture.
+    """
+    full = os.path.abspath(os.path.expanduser(path.strip().strip('"')))
+    if os.path.isdir(full):
+        raise ValueError(f"{full} is a folder: expected a photograph, so add the name of a file in it")
+    if not os.path.isfile(full):
+        raise ValueError(
+            f"there is no file {full} on the computer that runs the notebook: expected a photograph, "
+            "so check the path"
+        )
+    return _shrunk(os.path.basename(full), full)
+
+
+def _shrunk(name: str, path: str | Path) -> Photo:
+    image = Image.fromarray(read_reduced(path, LARGEST)[0])
     image.thumbnail((LARGEST, LARGEST))
     return Photo(name, np.asarray(image), None)
 
@@ -441,6 +463,15 @@ def _choice(kind, description: str, options, value, **more):
     return kind(options=options, value=value, description=description, style=style, layout=layout, **more)
 
 
+def upload_limit() -> str:
+    """Name the largest file that the server lets through, in words.
+
+    The Makefile's servers say theirs in DEFUSION_UPLOAD. A kernel cannot ask any other server, so tornado's
+    default of 10 MiB a message counts, above which the connection is closed and the upload is lost.
+    """
+    return os.environ.get("DEFUSION_UPLOAD") or "about 9 MB (more with make lab or make explorer)"
+
+
 class PhotographPanel:
     """Panel one: a photograph, the network's map of it after each step, and how the map came about.
 
@@ -457,6 +488,7 @@ class PhotographPanel:
         self._looks: dict[str, Seen] = {}
         self._maps: dict[tuple[str, str], np.ndarray] = {}
         self._setting = False
+        self._awaited: str | None = None  # the work that ends with another photograph
         self.desk = Desk(self._revert)
         self._make_controls(first)
         self._make_pictures()
@@ -473,6 +505,15 @@ class PhotographPanel:
         self.upload = widgets.FileUpload(
             accept="image/*", description="upload a photograph", layout={"width": "auto"}
         )
+        self.limit = widgets.HTML(f"up to {html.escape(upload_limit())}; a larger one by its path")
+        self.path = widgets.Text(
+            description="or the path of a photo",
+            placeholder="~/photos/me.jpg, on the computer that runs the notebook",
+            continuous_update=False,
+            style={"description_width": "150px"},
+            layout={"width": "640px"},
+        )
+        self.refusal = widgets.HTML()
         self.stage = _choice(widgets.SelectionSlider, "network's map", stages, "fused")
         self.left = _choice(widgets.Dropdown, "left map", methods, NETWORK)
         self.right = _choice(widgets.Dropdown, "right map", methods, "jnb")
@@ -496,6 +537,7 @@ class PhotographPanel:
         for control, callback in (
             (self.photograph, self._choose),
             (self.upload, self._take),
+            (self.path, self._open),
             (self.stage, self._draw),
             (self.left, self._refresh),
             (self.right, self._refresh),
@@ -513,7 +555,9 @@ class PhotographPanel:
             column.layout.flex = "0 0 auto"
         return widgets.VBox(
             [
-                widgets.HBox([self.photograph, self.upload]),
+                widgets.HBox([self.photograph, self.upload, self.limit]),
+                self.path,
+                self.refusal,
                 widgets.HBox([self.stage, self.threshold]),
                 widgets.HBox([self.left, self.right]),
                 self.opacity,
@@ -531,36 +575,61 @@ class PhotographPanel:
         name = self.photograph.value
         if self._setting:
             return
+        self.refusal.value = ""
         if name in self._looks:
             self.desk.drop()
             self._show(self._looks[name])
         elif name in self.photographs:
-            self.desk.work(f"The network looks at {name} …", partial(self._look, name), self._show)
+            self._await(f"The network looks at {name} …", partial(self._look, name), self._show)
         else:
-            self.desk.say("There is no photograph of your own yet: upload one first.")
+            self.desk.say("There is no photograph of your own yet: upload one first, or type its path.")
+
+    def _await(self, text, compute, done):
+        self._awaited = text
+        self.desk.work(text, compute, done)
 
     def _look(self, name):
-        photo = self.photographs[name]()._replace(name=name)
-        self._looks[name] = look(photo, self.network, self.size)
-        return self._looks[name]
+        return look(self.photographs[name]()._replace(name=name), self.network, self.size)
 
     def _take(self):
         for file in self.upload.value:
+            self._bring(file["name"], partial(uploaded, file["name"], file["content"]))
+        # Otherwise the same file could not be uploaded again, and its bytes would stay in memory.
+        self.upload.value = ()
+
+    def _open(self):
+        if path := self.path.value.strip():
+            self._bring(path, partial(opened, path))
+
+    def _bring(self, name, read):
+        """Read a photograph of the user's own and look at it; what is shown stays until both are done."""
+
+        def compute():
             try:
-                photo = uploaded(file["name"], bytes(file["content"]))
-            except ValueError as error:
-                self.desk.say(str(error))
-                return
-            self.photographs[OWN] = lambda: photo
-            self._looks.pop(OWN, None)
-            self._maps = {key: levels for key, levels in self._maps.items() if key[0] != OWN}
-            if self.photograph.value == OWN:
-                self._choose()
-            else:
-                self.photograph.value = OWN
+                photo = read()
+            except (ValueError, OSError) as error:
+                return str(error)
+            return look(photo._replace(name=OWN), self.network, self.size)
+
+        self.refusal.value = ""
+        self._await(f"{name} is read, and the network predicts its map …", compute, self._brought)
+
+    def _brought(self, found):
+        if isinstance(found, str):
+            self._choose()  # goes on with what the upload has stopped
+            self.refusal.value = f'<span role="alert">{html.escape(found)}</span>'
+            return
+        self._maps = {key: levels for key, levels in self._maps.items() if key[0] != OWN}
+        self._setting = True
+        self.photograph.value, self.path.value = OWN, ""
+        self._setting = False
+        self._show(found)
 
     def _show(self, seen):
-        self.before, self.seen = self.seen, seen
+        self._awaited = None
+        self._looks[seen.photo.name] = seen
+        if seen is not self.seen:
+            self.before, self.seen = self.seen, seen
         self._refresh()
 
     def _revert(self):
@@ -585,14 +654,16 @@ class PhotographPanel:
             for method in (self.left.value, self.right.value)
             if method in METHODS and (photo.name, method) not in self._maps
         ]
-        # While the network looks at another photograph, this one is not worth a method's time.
-        if missing and self.photograph.value == photo.name:
+        # A method would stop the work that ends with another photograph.
+        if missing and self.desk.busy != self._awaited:
             text = f"{missing[0]} works on {photo.name} …"
             if self.desk.busy != text:
-                self.desk.work(text, partial(self._classic, photo, missing[0]), lambda _: self._refresh())
+                compute = partial(by_method, missing[0], photo.image)
+                self.desk.work(text, compute, partial(self._keep, (photo.name, missing[0])))
 
-    def _classic(self, photo, method):
-        self._maps[photo.name, method] = by_method(method, photo.image)
+    def _keep(self, key, levels):
+        self._maps[key] = levels
+        self._refresh()
 
     def _levels(self, method):
         """The map of a method for what is shown, or None where it has none (yet)."""

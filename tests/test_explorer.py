@@ -3,13 +3,17 @@
 The browser's part is in tests/browser/check_explorer.py.
 """
 
+import ast
 import base64
 import io
 import re
+import shlex
+import subprocess
 import sys
 import threading
 import time
 from datetime import datetime
+from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
@@ -30,6 +34,7 @@ from defusion_lib.methods import hifst
 from defusion_lib.network import DeFusionNet
 from defusion_lib.weights import load_network
 
+ROOT = Path(__file__).resolve().parents[1]
 SIZE = 32
 FIRST = "skimage: coffee"
 OTHER = "rendered: low-contrast-clutter"
@@ -204,6 +209,82 @@ def test_a_broken_upload_is_one_sentence(content):
     with pytest.raises(ValueError, match=r"^me\.jpg cannot be read as a picture .*again$") as caught:
         explorer.uploaded("me.jpg", content)
     assert "\n" not in str(caught.value)
+
+
+def bitmap(size):
+    """An uncompressed picture of at most so many bytes, as a BMP."""
+    width = 4000
+    pixels = np.zeros((size // (3 * width) - 1, width, 3), np.uint8)
+    pixels[:, ::2] = 200
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "BMP")
+    return file.getvalue()
+
+
+def test_a_path_is_read_and_shrunk_as_an_upload_is(photo, tmp_path, monkeypatch):
+    (tmp_path / "me.png").write_bytes(png(photo.image))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for typed in ("~/me.png", "me.png", f"  {tmp_path}/me.png ", f'"{tmp_path}/me.png"'):
+        found = explorer.opened(typed)
+        assert found.mask is None
+        np.testing.assert_array_equal(found.image, photo.image)
+    content = bitmap(30_000_000)
+    assert len(content) > 29_900_000
+    (tmp_path / "large.bmp").write_bytes(content)
+    large = explorer.opened("~/large.bmp").image
+    assert large.shape == (400, 640, 3)
+    np.testing.assert_array_equal(large, explorer.uploaded("large.bmp", memoryview(content)).image)
+
+
+@pytest.mark.parametrize("typed", ["missing.jpg", "~/missing.jpg", "~nobody-of-this-name/me.jpg", "x" * 5000, "a\0b"])
+def test_a_path_without_a_file_is_one_sentence(typed, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="^there is no file /.*so check the path$") as caught:
+        explorer.opened(typed)
+    assert f"{tmp_path}/{typed.removeprefix('~/')} on the computer" in str(caught.value)
+
+
+@pytest.mark.parametrize("typed", [".", "~", "photos.jpg"])
+def test_a_path_of_a_folder_is_one_sentence(typed, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos.jpg").mkdir()
+    with pytest.raises(ValueError, match=rf"^{tmp_path}\S* is a folder: expected a photograph, so add"):
+        explorer.opened(typed)
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", png(np.zeros((50, 50), np.uint8))[:60]])
+def test_a_path_of_a_broken_file_is_one_sentence(content, tmp_path):
+    (tmp_path / "me.jpg").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/me\.jpg cannot be read as a picture .*again$"):
+        explorer.opened(f"{tmp_path}/me.jpg")
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+from PIL import Image
+from defusion_lib import explorer
+
+Image.MAX_IMAGE_PIXELS = None  # this is about memory, not about what Pillow refuses
+content = Path(sys.argv[1]).read_bytes()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(explorer.uploaded("phone.jpg", content).image.shape, explorer.opened(sys.argv[1]).image.shape)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives the largest memory in kilobytes")
+def test_a_photo_of_200_megapixels_is_never_in_memory_as_a_whole(tmp_path):
+    Image.new("L", (16320, 12240), 128).save(tmp_path / "phone.jpg", quality=30)
+    command = [sys.executable, "-c", MEMORY, str(tmp_path / "phone.jpg")]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    shapes, kilobytes = ran.stdout.splitlines()
+    assert shapes == "(480, 640, 3) (480, 640, 3)"
+    assert int(kilobytes) < 100_000  # the whole photo has 200 megabytes in grey, 600 in colours
 
 
 # ---------------------------------------------------------------------------------------------------- markup
@@ -517,13 +598,150 @@ def test_an_upload_is_looked_at(panel, photo, runs_of, classics):
     assert len(runs_of) == 3 and classics == ["jnb"] * 3
 
 
-def test_a_broken_upload_changes_nothing_but_the_sentence(panel):
+def test_the_same_file_can_be_uploaded_again(panel, photo, runs_of):
+    """The widget tells only of values that differ, so it must not keep the last one."""
+    for _ in range(2):
+        panel.upload.value = (file("me.png", png(photo.image)),)
+        panel.desk.wait()
+        assert panel.seen.photo.name == explorer.OWN and panel.upload.value == ()
+        panel.photograph.value = OTHER
+        panel.desk.wait()
+    assert len(runs_of) == 3
+    panel.photograph.value = explorer.OWN
+    panel.desk.wait()
+    np.testing.assert_array_equal(panel.seen.photo.image, photo.image)
+    assert len(runs_of) == 3
+
+
+def test_of_two_quick_uploads_the_last_one_counts(panel, photo, classics):
+    classics.clear()
+    for pixels in (photo.image, 255 - photo.image, photo.image[:20]):
+        panel.upload.value = (file("me.png", png(pixels)),)
+    panel.desk.wait()
+    np.testing.assert_array_equal(panel.seen.photo.image, photo.image[:20])
+    assert panel.maps["right"].value.count("by jnb") == 2 and classics == ["jnb"]
+
+
+@pytest.fixture
+def slow_upload(monkeypatch):
+    """An upload named slow.png is read only when this event is set."""
+    go, read = threading.Event(), explorer.uploaded
+
+    def uploaded(name, content):
+        if name == "slow.png":
+            go.wait(60)
+        return read(name, content)
+
+    monkeypatch.setattr(explorer, "uploaded", uploaded)
+    return go
+
+
+def test_a_method_chosen_during_an_upload_waits_for_it(panel, photo, slow_upload):
+    panel.upload.value = (file("me.png", png(photo.image)),)
+    panel.desk.wait()
+    panel.upload.value = (file("slow.png", png(255 - photo.image)),)
+    panel.left.value = "lbp"
+    slow_upload.set()
+    panel.desk.wait()
+    np.testing.assert_array_equal(panel.seen.photo.image, 255 - photo.image)
+    assert "defocus map of your own (upload it) by lbp" in panel.maps["left"].value
+
+
+def test_a_stopped_upload_leaves_the_one_before(panel, photo, slow_upload, monkeypatch):
+    """With its maps: a method that is chosen later works on what is shown, and so does the network."""
+    monkeypatch.setitem(explorer.METHODS, "lbp", lambda image: image[..., 0] / 255)
+    panel.upload.value = (file("me.png", png(photo.image)),)
+    panel.desk.wait()
+    panel.upload.value = (file("slow.png", png(photo.image[:20])),)
+    panel.desk.button.click()
+    slow_upload.set()
+    panel.desk.wait()
+    panel.left.value = "lbp"
+    panel.desk.wait()
+    for name in (OTHER, explorer.OWN):
+        panel.photograph.value = name
+        panel.desk.wait()
+    np.testing.assert_array_equal(panel.seen.photo.image, photo.image)
+    (found,) = [v for k, v in pictures(panel.maps["left"].value).items() if k.startswith("defocus map")]
+    np.testing.assert_array_equal(found, photo.image[..., 0])
+
+
+@pytest.mark.parametrize("content", [b"no picture", b"", png(np.zeros((50, 50), np.uint8))[:60]])
+def test_a_broken_upload_changes_nothing_but_the_sentence(panel, content):
     panel.photograph.value = explorer.OWN
     assert "upload one first" in panel.desk.status.value
+    panel.photograph.value = OTHER
+    panel.upload.value = (file("<broken>.jpg", content),)
+    panel.desk.wait()
+    assert "&lt;broken&gt;.jpg cannot be read as a picture" in panel.refusal.value
+    assert panel.photograph.value == panel.seen.photo.name == OTHER and panel.right.value == "jnb"
+    panel.photograph.value = FIRST
+    assert panel.refusal.value == ""
+
+
+def test_a_broken_upload_does_not_end_other_work(panel, slow):
+    """The network looks at a photograph, or a method works: both begin again."""
+    panel.upload.value = (file("broken.jpg", b"no picture"),)
+    slow.set()
+    panel.desk.wait()
+    assert panel.seen.photo.name == FIRST and "by jnb" in panel.maps["right"].value
+    panel.left.value = "lbp"
     panel.upload.value = (file("broken.jpg", b"no picture"),)
     panel.desk.wait()
-    assert "broken.jpg cannot be read as a picture" in panel.desk.status.value
-    assert panel.seen.photo.name == OTHER
+    assert "by lbp" in panel.maps["left"].value and "broken.jpg" in panel.refusal.value
+    assert panel.before.photo.name == OTHER
+
+
+def test_a_path_is_looked_at(panel, photo, tmp_path):
+    (tmp_path / "me.png").write_bytes(png(photo.image))
+    for _ in range(2):
+        panel.path.value = f"{tmp_path}/me.png"
+        panel.desk.wait()
+        assert panel.photograph.value == panel.seen.photo.name == explorer.OWN
+        np.testing.assert_array_equal(panel.seen.photo.image, photo.image)
+        assert panel.path.value == "" and panel.refusal.value == ""
+        panel.photograph.value = OTHER
+
+
+def test_a_wrong_path_stays_to_be_mended(panel, photo, tmp_path):
+    for typed, words in ((f"{tmp_path}/me.png", "there is no file"), (str(tmp_path), "is a folder")):
+        panel.path.value = typed
+        panel.desk.wait()
+        assert words in panel.refusal.value and panel.path.value == typed
+        assert panel.photograph.value == panel.seen.photo.name == OTHER
+    (tmp_path / "me.png").write_bytes(png(photo.image))
+    panel.path.value = f"{tmp_path}/me.png"
+    panel.desk.wait()
+    assert panel.refusal.value == "" and panel.seen.photo.name == explorer.OWN
+    panel.path.value = "   "
+    assert panel.desk.busy == ""
+
+
+# ------------------------------------------------------------------------------------------ limits of servers
+
+
+def test_the_panel_says_how_large_an_upload_may_be(network, classics, monkeypatch):
+    for told, words in ((None, "up to about 9 MB"), ("", "up to about 9 MB"), ("64 MB", "up to 64 MB")):
+        monkeypatch.delenv("DEFUSION_UPLOAD", raising=False)
+        if told is not None:
+            monkeypatch.setenv("DEFUSION_UPLOAD", told)
+        panel = explorer.PhotographPanel(network, SIZE, 0, OTHER)
+        assert panel.limit.value.startswith(words) and "by its path" in panel.limit.value
+        assert panel.upload.description == "upload a photograph"
+        panel.desk.wait()
+
+
+@pytest.mark.parametrize("target, option", [("lab", "ServerApp"), ("explorer", "Voila")])
+def test_a_server_of_the_makefile_lets_through_what_it_says(target, option):
+    command = ["make", "-n", "--no-print-directory", target]
+    asked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    words = shlex.split(asked.stdout.splitlines()[-1])
+    (said,) = [word for word in words if word.startswith("DEFUSION_UPLOAD=")]
+    (given,) = [word for word in words if word.startswith(f"--{option}.tornado_settings=")]
+    limit = ast.literal_eval(given.split("=", 1)[1])["websocket_max_message_size"]
+    megabytes = int(re.fullmatch("DEFUSION_UPLOAD=([0-9]+) MB", said)[1])
+    # Programs mean 1000 or 1024 kilobytes; some kilobytes more are the rest of the message.
+    assert 64 <= megabytes and megabytes * 2**20 + 2**16 < limit
 
 
 # ---------------------------------------------------------------------------------------- panel two: a camera

@@ -2,6 +2,7 @@
 
 Needs Chromium (Debian: apt-get install chromium; DEFUSION_BROWSER names another), which Playwright drives.
 Servers listen on loopback with a token, work on copies of the notebook, and read no settings of the user's.
+Their limits are those of `make lab` and `make explorer`.
 Pictures of both panels are kept in build/browser/.
 """
 
@@ -9,6 +10,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import shutil
 import socket
 import subprocess
@@ -71,9 +73,18 @@ def folder(tmp_path_factory):
     return folder
 
 
+def as_made(target):
+    """The environment and the options that the Makefile gives a server."""
+    command = ["make", "-n", "--no-print-directory", target]
+    asked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    words = shlex.split(asked.stdout.splitlines()[-1])
+    environment = dict(word.split("=", 1) for word in words if re.match(r"[A-Z_]+=", word))
+    return environment, [word for word in words if word.startswith("--")]
+
+
 @contextmanager
-def serving(tmp_path, program, *arguments):
-    """Run a Jupyter program until the end of the block; gives its address and token."""
+def serving(tmp_path, program, target, *arguments):
+    """Run a Jupyter program as `make target` does until the end of the block; gives its address and token."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -83,9 +94,10 @@ def serving(tmp_path, program, *arguments):
     (config / "page_config.json").write_text(json.dumps(NO_NEWS))
     (config / "default_setting_overrides.json").write_text(json.dumps(ALL_CELLS))
     places = {f"JUPYTER_{kind}_DIR": str(tmp_path / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")}
-    environment = os.environ | places | {"DEFUSION_OUTPUTS": str(tmp_path / "outputs")}
+    made, options = as_made(target)
+    environment = os.environ | made | places | {"DEFUSION_OUTPUTS": str(tmp_path / "outputs")}
     arguments = [argument.replace("TOKEN", token) for argument in arguments]
-    command = [sys.executable, "-m", program, "--no-browser", f"--port={port}", *arguments]
+    command = [sys.executable, "-m", program, "--no-browser", f"--port={port}", *options, *arguments]
     with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:
@@ -145,6 +157,7 @@ def lab(folder, tmp_path_factory):
     with serving(
         tmp_path_factory.mktemp("lab"),
         "jupyterlab",
+        "lab",
         f"--ServerApp.root_dir={folder}",
         "--IdentityProvider.token=TOKEN",
         "--ServerApp.ip=127.0.0.1",
@@ -245,9 +258,37 @@ def use_photographs(panel, folder):
     expect(panel.get_by_role("status")).to_contain_text("Stopped", **patient)
     expect(control(panel, "left map").locator("option:checked")).to_have_text("the network", **patient)
 
-    (folder / "broken.jpg").write_bytes(b"no picture")
-    upload(panel, folder / "broken.jpg")
-    expect(panel.get_by_role("status")).to_contain_text("broken.jpg cannot be read as a picture", **patient)
+    bring(panel, folder)
+
+
+def bring(panel, folder):
+    """Bring photographs of one's own: large ones, the same one again, broken ones, and by a path."""
+    patient = {"timeout": 1000 * PATIENCE}
+    words = panel.locator("figcaption")
+    expect(panel.get_by_text("up to 64 MB")).to_be_visible()
+    Image.fromarray(np.zeros((5333, 4000, 3), np.uint8)).save(folder / "64.bmp")
+    Image.fromarray(np.zeros((2500, 4000, 3), np.uint8)).save(folder / "30.bmp")
+    for name, size in (("30.bmp", "640 x 400"), ("64.bmp", "480 x 640"), ("mine.png", "640 x 640")):
+        upload(panel, folder / name)
+        expect(words.filter(has_text=f"your own (upload it), {size} pixels")).to_be_visible(**patient)
+    control(panel, "photograph").locator("select").select_option("skimage: coffee")
+    expect(words.filter(has_text="skimage: coffee, ")).to_be_visible(**patient)
+    upload(panel, folder / "mine.png")
+    expect(words.filter(has_text="your own (upload it), 640 x 640 pixels")).to_be_visible(**patient)
+
+    for name, content in (("broken.jpg", b"no picture"), ("empty.jpg", b"")):
+        (folder / name).write_bytes(content)
+        upload(panel, folder / name)
+        expect(panel.get_by_role("alert")).to_contain_text(f"{name} cannot be read as a picture", **patient)
+
+    path = panel.get_by_label("or the path of a photo")
+    path.fill(str(folder / "missing.jpg"))
+    path.press("Enter")
+    expect(panel.get_by_role("alert")).to_contain_text("there is no file", **patient)
+    path.fill(str(folder / "64.bmp"))
+    path.press("Enter")
+    expect(words.filter(has_text="your own (upload it), 480 x 640 pixels")).to_be_visible(**patient)
+    expect(path).to_have_value("", **patient)
 
 
 def use_camera(panel):
@@ -294,7 +335,7 @@ def test_a_callback_that_raises_is_seen(page, lab):
 
 def test_in_voila(page, folder, tmp_path):
     arguments = ("--Voila.ip=127.0.0.1", "--Voila.token=TOKEN", "--show_tracebacks=True")
-    with serving(tmp_path, "voila", *arguments, str(folder / f"{NAME}.ipynb")) as (address, token):
+    with serving(tmp_path, "voila", "explorer", *arguments, str(folder / f"{NAME}.ipynb")) as (address, token):
         page.goto(f"{address}/?token={token}")
         use(page, tmp_path, "voila")
         assert page.get_by_text("import matplotlib").count() == 0  # a page for classes shows no code

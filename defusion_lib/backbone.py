@@ -19,6 +19,8 @@ BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512
 MEAN = (0.48235, 0.45882, 0.40784)
 STD = 1 / 255
 
+SCALE = ".scale"  # behind the name of an 8-bit tensor of a file: the float that an integer of each channel stands for
+
 
 class VGG16(nn.Module):
     """The convolutions of VGG-16, giving the six feature maps that DeFusionNet taps (Sec. 3.5).
@@ -72,7 +74,7 @@ def load_backbone(backbone: VGG16, source: str | Path | None) -> str:
 
     `source` is "imagenet" (torchvision's `VGG16_Weights.IMAGENET1K_FEATURES`, the original Oxford weights that
     the paper starts from; downloaded once), the path of a safetensors file of the same layout or of a whole
-    DeFusionNet (any float type), or None for random weights. Raises FileNotFoundError where the file is missing
+    DeFusionNet (any float type, or 8 bits), or None for random weights. Raises FileNotFoundError where the file is missing
     and ValueError where its layout is another.
     """
     if source is None:
@@ -104,11 +106,31 @@ def load_backbone(backbone: VGG16, source: str | Path | None) -> str:
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
-    """Metadata and tensors of a safetensors file; raises ValueError where it is damaged or something else."""
+    """Read the metadata and tensors of a safetensors file; 8-bit tensors come back as float32, without their scales.
+
+    Raises ValueError where the file is damaged, something else, or its 8-bit tensors and scales do not agree.
+    """
     try:
         with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
     except SafetensorError as error:
         raise ValueError(
             f"{path.name} is not a readable safetensors file ({error}): it may be cut short; get it again."
         ) from None
+    bits, stored = metadata.get("bits", "16"), [name for name in tensors if tensors[name].dtype == torch.int8]
+    if bits not in ("8", "16") or (stored and bits == "16"):
+        raise ValueError(
+            f"{path.name} has bits={bits!r} in its metadata and {len(stored)} 8-bit tensors, expected bits of 8, or "
+            "of 16 and no such tensors: get it again."
+        )
+    for name in stored:
+        weight, scale = tensors[name], tensors.pop(name + SCALE, torch.empty(0))
+        positive = scale.isfinite() & (scale > 0)
+        if scale.dtype != torch.float32 or scale.shape != weight.shape[:1] or not positive.all():
+            raise ValueError(
+                f"{path.name} lacks the scales of {name} (expected {name + SCALE}: positive float32 of shape "
+                f"{tuple(weight.shape[:1])}): get it again."
+            )
+        tensors[name] = weight.float() * scale.view(-1, *[1] * (weight.dim() - 1))
+    return metadata, tensors

@@ -10,10 +10,14 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from defusion_lib.backbone import read_safetensors
+from defusion_lib.backbone import SCALE, read_safetensors
+from defusion_lib.data.files import some
 from defusion_lib.network import DeFusionNet
 
 SHIPPED = Path(__file__).with_name("shipped") / "defusionnet_compact.safetensors"
+
+LEVELS = 127  # the largest magnitude of an 8-bit weight
+SMALL = 1024  # values: weights with fewer stay in half precision, all of them together a few kB
 
 
 def resolve(name: str) -> str | Path:
@@ -34,26 +38,56 @@ def result_name(network: DeFusionNet) -> str:
             name += f"+{names[switch][value]}"
     if network.switches["steps"] != 3:
         name += f"+step{network.switches['steps']}"
+    stride = network.switches.get("fusion_stride", 1)
+    if stride != 1:
+        name += f"+stride{stride}"
     return name + ("" if network.switches["output"] == "fused" else f"+{network.switches['output']}")
 
 
-def save_network(network: nn.Module, path: Path, card: dict) -> None:
-    """Write a network as safetensors in half precision, with its kind, switches and card (what made it) inside.
+def save_network(network: nn.Module, path: Path, card: dict, bits: int = 16) -> None:
+    """Write a network as safetensors, with its kind, switches and card (what made it) inside.
 
-    A write that fails leaves the previous file.
+    `bits` is 16 (half precision) or 8: weights of two or more dimensions as integers of 8 bits with a scale for each
+    output channel, half the size; biases and small weights stay in half precision. A write that fails leaves the
+    previous file. Raises ValueError for other `bits` and for weights that are not finite.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    tensors = {
-        name: tensor.detach().cpu().half().contiguous() for name, tensor in network.state_dict().items()
-    }
+    if bits not in (8, 16):
+        raise ValueError(f"bits={bits!r} does not exist: choose 8 or 16.")
+    tensors = {}
+    for name, tensor in network.state_dict().items():
+        tensor = tensor.detach().cpu()
+        if bits == 8 and tensor.dim() >= 2 and tensor.numel() >= SMALL:
+            tensors[name], tensors[name + SCALE] = quantise(tensor)
+        else:
+            tensors[name] = tensor.half().contiguous()
+    broken = [name.removesuffix(SCALE) for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if broken:
+        raise ValueError(
+            f"{path.name} was not written: {some(broken)} hold values that are not finite in {bits} bits; "
+            "go back to weights from before the training diverged."
+        )
     metadata = {
         "network": type(network).__name__,
         "switches": json.dumps(network.switches),
         "card": json.dumps(card),
+        "bits": str(bits),
     }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".part")
     save_file(tensors, temporary, metadata=metadata)
     os.replace(temporary, path)
+
+
+def quantise(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Round a weight (channels, ...) to int8 of its shape and a float32 scale (channels,), their product.
+
+    The scale is the largest magnitude of a channel over 127, so no value is off by more than half of it. Scales with
+    a smaller squared error (some values cut off) made maps no closer.
+    """
+    flat = weight.float().flatten(1)
+    # The smallest normal number leaves a channel of zeros at zero.
+    scale = (flat.abs().amax(dim=1) / LEVELS).clamp(min=torch.finfo(torch.float32).tiny)
+    return (flat / scale[:, None]).round().to(torch.int8).view_as(weight), scale
 
 
 def load_network(
@@ -65,8 +99,9 @@ def load_network(
     """Read a network that `save_network` wrote, ready to detect; the default is the one that ships with the library.
 
     `kind` is its class, such as that of a compared method. `switches` replace stored ones, such as `output="o3"` for
-    a single side of a network trained with all of them. Raises FileNotFoundError where there is no such file and
-    ValueError where it holds no network of that kind.
+    a single side of a network trained with all of them. 8-bit weights become float32 here, once. Raises
+    FileNotFoundError where there is no such file and ValueError where it holds no network of that kind, or not all
+    of it.
     """
     path = Path(path)
     if not path.is_file():
@@ -84,6 +119,14 @@ def load_network(
     network = kind(**json.loads(metadata["switches"]) | switches)
     if not hasattr(network, "final"):
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("final.")}
+    shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    stored = {name: tensor.shape for name, tensor in tensors.items()}
+    differing = sorted({name for name, _ in shapes.items() ^ stored.items()})
+    if differing:
+        raise ValueError(
+            f"{path.name} does not hold the network that its switches describe ({some(differing)}: missing, of another "
+            "shape, or not expected): get it again."
+        )
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     return network.to(device).eval()
 

@@ -7,6 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from defusion_lib.backbone import TAP_CHANNELS, TAPS, VGG16, load_backbone
+from defusion_lib.network import DeFusionNet
+from defusion_lib.weights import load_network, save_network, weights_hash
 
 
 def test_taps_have_the_channels_and_scales_of_the_paper():
@@ -65,6 +67,18 @@ def test_weights_from_a_whole_network(tmp_path):
     backbone = VGG16()
     load_backbone(backbone, tmp_path / "network.safetensors")
     assert torch.equal(backbone.features[0].weight, source.features[0].weight)
+
+
+def test_weights_from_a_whole_network_of_8_bits(tmp_path):
+    """Both readers of such a file get the same backbone; without the metadata the integers are not taken as weights."""
+    path = tmp_path / "network.safetensors"
+    save_network(DeFusionNet("compact", steps=1), path, {}, bits=8)
+    backbone = VGG16()
+    load_backbone(backbone, path)
+    assert weights_hash(backbone) == weights_hash(load_network(path).backbone)
+    save_file(load_file(path), path)
+    with pytest.raises(ValueError, match="network.safetensors has bits='16' in its metadata and .* 8-bit tensors"):
+        load_backbone(backbone, path)
 
 
 def test_no_weights_leaves_the_random_ones():

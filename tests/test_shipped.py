@@ -9,7 +9,7 @@ from sklearn.datasets import load_sample_image
 
 from defusion_lib.data.shi import split_stems
 from defusion_lib.detection import detect
-from defusion_lib.weights import SHIPPED, load_network, read_card, result_name, weights_hash
+from defusion_lib.weights import SHIPPED, load_network, read_card, result_name, save_network, weights_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 STORED = Path(__file__).parent / "stored" / "shipped_pair.npz"
@@ -59,3 +59,12 @@ def test_stored_pair(network):
     # Half-precision weights are read exactly; float32 on other kernels moves the map by about 1e-6.
     assert np.abs(found - stored["defocus"]).max() < 1e-4
     assert stored["defocus"].std() > 0.2  # the pair would notice a map that says nothing
+
+
+def test_8_bits_are_half_as_large_and_give_the_same_map(network, tmp_path):
+    path = tmp_path / "eight.safetensors"
+    save_network(network, path, read_card(), bits=8)
+    assert path.stat().st_size <= 20_000_000
+    stored = np.load(STORED)
+    difference = np.abs(detect(stored["photograph"], load_network(path), 96) - stored["defocus"])
+    assert difference.mean() < 0.003 and difference.max() < 0.04  # measured: 0.0008 and 0.014

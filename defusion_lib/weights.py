@@ -81,8 +81,8 @@ def save_network(network: nn.Module, path: Path, card: dict, bits: int = 16) -> 
 def quantise(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Round a weight (channels, ...) to int8 of its shape and a float32 scale (channels,), their product.
 
-    The scale is the largest magnitude of a channel over 127, so no value is off by more than half of it. Scales with
-    a smaller squared error (some values cut off) made maps no closer.
+    The scale is the largest magnitude of a channel over 127, so no value is off by more than half of it. Scales of
+    least squared error, which cut off some values, moved the maps of 30 photos more (by .0028 instead of .0024).
     """
     flat = weight.float().flatten(1)
     # The smallest normal number leaves a channel of zeros at zero.

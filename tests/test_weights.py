@@ -270,7 +270,7 @@ def set_scale(value):
         (lambda tensors, metadata: tensors.pop(SCALE), LACKS),
         (lambda tensors, metadata: tensors.update({SCALE: tensors[SCALE][:1].clone()}), LACKS),
         (lambda tensors, metadata: tensors.update({SCALE: tensors[SCALE][:, None].clone()}), LACKS),
-        (lambda tensors, metadata: tensors.update({SCALE: tensors[SCALE].to(torch.int8)}), "lacks the scales of"),
+        (lambda tensors, metadata: tensors.update({SCALE: torch.ones(32, dtype=torch.int8)}), "lacks the scales of"),
         (lambda tensors, metadata: tensors.update({WEIGHT: tensors[WEIGHT][0, 0, 0, 0].clone()}), "lacks the scales of"),
         (set_scale(float("nan")), LACKS),
         (set_scale(float("inf")), LACKS),

@@ -74,8 +74,8 @@ def load_backbone(backbone: VGG16, source: str | Path | None) -> str:
 
     `source` is "imagenet" (torchvision's `VGG16_Weights.IMAGENET1K_FEATURES`, the original Oxford weights that
     the paper starts from; downloaded once), the path of a safetensors file of the same layout or of a whole
-    DeFusionNet (any float type, or 8 bits), or None for random weights. Raises FileNotFoundError where the file is missing
-    and ValueError where its layout is another.
+    DeFusionNet (any float type, or 8 bits), or None for random weights. Raises FileNotFoundError where the file is
+    missing and ValueError where its layout is another.
     """
     if source is None:
         return "random weights"

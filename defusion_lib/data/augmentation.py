@@ -112,10 +112,10 @@ VIEWS = {
 }
 # Steps on the picture that the network sees.
 EFFECTS = {
-    "rendered": Step(0.12, _rendered),
+    "rendered": Step(0.15, _rendered),
     "half-blur": Step(0.4, _half_blur),
     "blur": Step(0.07, _blur),
-    "rescale": Step(0.15, lambda image, mask, rng: (rescaled(image, rng.uniform(0.5, 1)), mask)),
+    "rescale": Step(0.1, lambda image, mask, rng: (rescaled(image, rng.uniform(0.6, 1)), mask)),
     "tone": Step(0.5, _tone),
     "grey": Step(0.1, lambda image, mask, rng: (grey(image), mask)),
     "noise": Step(0.4, _noise),

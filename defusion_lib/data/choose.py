@@ -9,8 +9,9 @@ from defusion_lib.data.dut import open_dut
 from defusion_lib.data.folder import open_folder
 from defusion_lib.data.shi import open_shi
 from defusion_lib.data.synthetic import open_synthetic
+from defusion_lib.data.szu import open_szu
 
-DATA_SETS = ("synthetic", "shi", "dut", "ctcug", "folder")
+DATA_SETS = ("synthetic", "shi", "dut", "ctcug", "szu", "folder")
 SYNTHETIC_SIZE = (160, 160)
 
 
@@ -36,6 +37,8 @@ def choose(
         return open_dut(folder, part)
     if dataset == "ctcug":
         return open_ctcug(folder)
+    if dataset == "szu":
+        return open_szu(folder, part)
     if dataset == "folder":
         masks = folder / "masks"
         return open_folder(folder, masks=masks if masks.is_dir() else None)

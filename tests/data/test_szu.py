@@ -1,0 +1,65 @@
+"""SZU-BD's reader on made-up folders of both layouts, and on the set itself."""
+
+from hashlib import sha256
+
+import numpy as np
+import pytest
+from conftest import development_data
+from PIL import Image
+
+from defusion_lib.data.choose import choose
+from defusion_lib.data.shi import read_manifest
+from defusion_lib.data.szu import LAYOUTS, open_photographs, open_szu
+
+
+def make(root, layout, names, white_columns=7):
+    """Photographs of 10x10, white (blurred) in the first columns of their masks."""
+    images, masks = (root / folder for folder in layout)
+    images.mkdir(parents=True)
+    masks.mkdir(parents=True)
+    mask = np.zeros((10, 10), np.uint8)
+    mask[:, :white_columns] = 255
+    for number, name in enumerate(names):
+        Image.fromarray(np.full((10, 10, 3), number, np.uint8)).save(images / f"{name}.jpg")
+        Image.fromarray(mask).save(masks / f"{name}.png")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout[0])
+def test_every_layout_gives_the_listed_photographs(tmp_path, layout):
+    make(tmp_path, layout, ["0016", "0017", "451"])
+    photos = open_photographs(tmp_path, ["0016", "451"])
+    assert photos.name == "szu" and photos.stems == ["0016", "451"]
+    assert photos[1].name == "451" and photos[1].image.max() == 2
+    assert photos[0].mask[0].tolist() == [1] * 7 + [0] * 3
+
+
+def test_a_copy_that_lacks_something_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not hold SZU-BD: clone the GitHub repository mathxlsun/BD_EFPN"):
+        open_szu(tmp_path)
+    make(tmp_path, LAYOUTS[0], ["0016", "451"])
+    with pytest.raises(FileNotFoundError, match=r"images lacks 0042, 0076, 0129 and 342 more \(expected 347 photo"):
+        open_szu(tmp_path)
+    (tmp_path / "masks/451.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"masks lacks 451 \(expected 2 photographs"):
+        open_photographs(tmp_path, ["0016", "451"])
+
+
+def test_inverted_masks_are_refused(tmp_path):
+    make(tmp_path, LAYOUTS[0], ["1"], white_columns=3)
+    with pytest.raises(ValueError, match=r"inverted: white covers 0\.30 of the set, expected about 0\.75"):
+        open_photographs(tmp_path, ["1"])
+
+
+def test_nobody_trains_on_it(tmp_path):
+    with pytest.raises(ValueError, match="'train' of SZU-BD does not exist, the set is for testing only"):
+        choose("szu", "train", str(tmp_path))
+
+
+def test_the_set_itself():
+    root = development_data("data/szu")
+    photos = choose("szu", "test", str(root))
+    assert photos.name == "szu" and len(photos) == 347
+    first = photos[0]
+    assert first.image.shape[:2] == first.mask.shape and 0.3 < first.mask.mean() < 1
+    shis = {entry["image_sha256"] for entry in read_manifest()["photographs"].values()}
+    assert not shis & {sha256((root / f"images/{stem}.jpg").read_bytes()).hexdigest() for stem in photos.stems}

@@ -6,6 +6,7 @@ Photographs are uint8 RGB (H, W, 3), maps and masks float (H, W) with 1 = blurre
 
 import io
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import NamedTuple
@@ -59,6 +60,43 @@ def embedded(name: str) -> np.ndarray:
         side = min(image.size)
         left, top = ((whole - side) // 2 for whole in image.size)
         return np.asarray(image.convert("RGB").crop((left, top, left + side, top + side)))
+
+
+def sharp_throughout(names: Sequence[str], size: int) -> list[str]:
+    """Select the photographs of `EMBEDDED` that are in focus all over when seen at `size` pixels a side.
+
+    Those that would be enlarged by more than a tenth are left out: that alone makes them soft.
+    """
+    return [name for name in names if EMBEDDED[name][1] == ALL_SHARP and size <= 1.1 * len(embedded(name))]
+
+
+def origin(name: str) -> str:
+    """Return the name of what a picture was made of, from the picture's name.
+
+    Both ways round of a half-and-half picture come from one photograph, both of a focus-swapped pair from one scene.
+    """
+    if name.startswith("focus-swapped-pair"):
+        return f"pair {int(name[-3:]) // 2}"
+    return name.removesuffix("-left-sharp").removesuffix("-right-sharp")
+
+
+def largest_sharp_square(mask: np.ndarray, least: int = 96) -> tuple[slice, slice] | None:
+    """Find the largest square of pixels that are all in focus (mask 0), as (rows, columns).
+
+    `mask` is (H, W). The first in reading order of several; None where no square has `least` pixels a side.
+    """
+    before = np.pad(np.cumsum(np.cumsum(mask != 0, 0), 1), ((1, 0), (1, 0)))
+
+    def corners(side: int) -> np.ndarray:
+        blurred = before[side:, side:] - before[:-side, side:] - before[side:, :-side] + before[:-side, :-side]
+        return np.argwhere(blurred == 0)
+
+    # Where a square of one size fits, all smaller ones do.
+    side = bisect_left(range(1, min(mask.shape) + 1), True, key=lambda side: not len(corners(side)))
+    if side < least:
+        return None
+    top, left = corners(side)[0]
+    return slice(top, top + side), slice(left, left + side)
 
 
 def blurred(image: np.ndarray, radius: float) -> np.ndarray:

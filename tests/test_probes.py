@@ -42,6 +42,44 @@ def test_embedded_photographs_all_come_with_the_wheels():
         probes.embedded("skimage-dog")
 
 
+def test_enlarged_and_partly_blurred_photographs_are_not_sharp_throughout():
+    assert len(probes.embedded("skimage-page")) == 191
+    names = ["skimage-grass", "skimage-page", "sklearn-flower"]
+    assert probes.sharp_throughout(names, 210) == ["skimage-grass", "skimage-page"]
+    assert probes.sharp_throughout(names, 211) == ["skimage-grass"]
+
+
+def test_origin_is_shared_by_pictures_of_one_photograph():
+    image = np.zeros((4, 4, 3), np.uint8)
+    both = [probes.half_and_half("skimage-page", image, 1, left).photo.name for left in (True, False)]
+    assert [probes.origin(name) for name in both] == ["skimage-page"] * 2
+    stems = open_synthetic(20, (48, 48)).stems
+    origins = [probes.origin(name) for name in stems]
+    assert len(set(origins)) == 18
+    assert len({of for name, of in zip(stems, origins) if name.startswith("focus-swapped-pair")}) == 2
+
+
+@pytest.mark.parametrize("blurred_share", [0.01, 0.1, 0.5])
+def test_largest_sharp_square_is_that_of_an_exhaustive_search(rng, blurred_share):
+    mask = (rng.random((14, 11)) < blurred_share).astype(np.float32)
+    fits = [
+        (side, -top, -left)
+        for side in range(1, 12)
+        for top in range(15 - side)
+        for left in range(12 - side)
+        if not mask[top : top + side, left : left + side].any()
+    ]
+    side, top, left = max(fits)
+    rows, columns = probes.largest_sharp_square(mask, least=side)
+    assert (rows, columns) == (slice(-top, side - top), slice(-left, side - left))
+    assert probes.largest_sharp_square(mask, least=side + 1) is None
+
+
+def test_largest_sharp_square_of_masks_of_one_class():
+    assert probes.largest_sharp_square(np.zeros((7, 9)), least=7) == (slice(0, 7), slice(0, 7))
+    assert probes.largest_sharp_square(np.ones((7, 9)), least=1) is None
+
+
 def photographed(image, radius, in_front):
     """What the renderer makes of a sharp part of a picture before the whole of it, blurred by `radius`."""
     layers = (

@@ -14,8 +14,8 @@ from defusion_lib.data.files import list_images, read_mask, read_photo, some
 # The second and third are the layout of the public repository: inside its folder SZU-BD, and beside that folder.
 LAYOUTS = (("images", "masks"), ("img/out-of-focus", "gt"), ("SZU-BD/img/out-of-focus", "SZU-BD/gt"))
 WHERE = (
-    "clone the GitHub repository mathxlsun/BD_EFPN and give its folder (it holds SZU-BD/img/out-of-focus and SZU-BD/gt), "
-    "or lay the set out as images and masks"
+    "clone the GitHub repository mathxlsun/BD_EFPN and give its folder (it holds SZU-BD/img/out-of-focus and "
+    "SZU-BD/gt), or lay the set out as images and masks"
 )
 
 

@@ -37,7 +37,7 @@ NOISE = (5, 10, 20)  # standard deviations in levels of 255; the plain photos ha
 QUALITIES = (90, 70, 50, 30, 20)  # of JPEG
 SCALES = {"half-size": 0.5, "double-size": 2}  # of the photo before the network sees it
 DISCS = (1, 2, 4, 8)  # radii of uniform blur, in pixels of what the network sees
-HALF_RADIUS = 3.0  # of the blur in one half of the half-and-half pictures, as in notebook 11
+HALF_RADIUS = 3.0  # of the blur in one half of the half-and-half pictures
 HALF_NOISE = 20  # the noise on them
 SCENES = 48
 DRAWS = 2000  # resamplings of the photos for the standard error of a max F
@@ -54,7 +54,7 @@ def score(photos: PhotoSet, detector: Callable[[Photo], np.ndarray]) -> Found:
     progress bar. Raises ValueError for a photo without a mask and for a map that `metrics.histogram` refuses.
     """
     found = defaultdict(dict)
-    for photo in tqdm(photos, desc=photos.name):
+    for photo in tqdm(photos, desc=photos.name, leave=False):
         _add_plain(found, photos.name, photo, detector(photo))
     return dict(found)
 
@@ -66,11 +66,13 @@ def measure(
     seed: int = 0,
     names: Sequence[str] = tuple(probes.EMBEDDED),
     scenes: int = SCENES,
+    half_radius: float = HALF_RADIUS,
 ) -> Found:
     """Run the stress suite: the test photos plain and disturbed, and pictures with a known answer.
 
     The network sees everything at `size` x `size` pixels. `names` are those of `probes.EMBEDDED` to use, `scenes` is
-    the number of rendered scenes, `seed` that of noise and scenes (their test part, see `choose`). Keys are
+    the number of rendered scenes, `half_radius` the blur of one half of the half-and-half pictures, `seed` that of
+    noise and scenes (their test part, see `choose`). Keys are
 
     - of the photos: mae, auc, counts; mae-noise-5 and so on, mae-jpeg-90, mae-half-size, mae-double-size;
       blurred-share-sharp-square of the largest wholly sharp square, where a photo has one;
@@ -83,7 +85,7 @@ def measure(
     without a mask.
     """
     found = defaultdict(dict)
-    for index, photo in enumerate(tqdm(photos, desc=f"{photos.name}, disturbed")):
+    for index, photo in enumerate(tqdm(photos, desc=f"{photos.name}, disturbed", leave=False)):
         _add_plain(found, photos.name, photo, detect(photo.image, network, size))
         for kind, image in _disturbed(photo.image, [seed, index]):
             defocus = to_shape(detect(image, network, size), photo.mask.shape)
@@ -98,22 +100,23 @@ def measure(
 
     sharp = probes.sharp_throughout(names, size)
     squares = {name: squash(Image.fromarray(probes.embedded(name)), size) for name in sharp}
-    for name, image in tqdm(squares.items(), desc="sharp throughout"):
+    for name, image in tqdm(squares.items(), desc="sharp throughout", leave=False):
         found["sharp/blurred-share"][name] = _blurred_share(detect(image, network, None))
     halves = [
-        probes.half_and_half(name, image, HALF_RADIUS, sharp_left).photo
+        probes.half_and_half(name, image, half_radius, sharp_left).photo
         for name, image in squares.items()
         for sharp_left in (True, False)
     ]
     both_ways = defaultdict(lambda: defaultdict(list))
-    for index, (name, image, mask) in enumerate(tqdm(halves, desc="half and half")):
+    for index, (name, image, mask) in enumerate(tqdm(halves, desc="half and half", leave=False)):
         of, noisy = probes.origin(name), probes.noisy(image, HALF_NOISE, [seed, index])
         both_ways["half-and-half/mae"][of].append(_mae(detect(image, network, None), mask))
         both_ways[f"half-and-half/mae-noise-{HALF_NOISE}"][of].append(_mae(detect(noisy, network, None), mask))
     for key, errors in both_ways.items():
         # What shows the same thing counts once, or the standard error would be too small.
         found[key] = {of: float(np.mean(pair)) for of, pair in errors.items()}
-    for name, image, mask in tqdm(open_synthetic(scenes, (size, size), 2 * seed + 1), desc="rendered"):
+    rendered = open_synthetic(scenes, (size, size), 2 * seed + 1)
+    for name, image, mask in tqdm(rendered, desc="rendered", leave=False):
         error = _mae(detect(image, network, None), mask)
         found["rendered/mae"][name] = found[f"rendered/mae-{name.rpartition('-')[0]}"][name] = error
     return dict(found)

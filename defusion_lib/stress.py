@@ -90,9 +90,9 @@ def measure(
         for kind, image in _disturbed(photo.image, [seed, index]):
             defocus = to_shape(detect(image, network, size), photo.mask.shape)
             found[f"{photos.name}/mae-{kind}"][photo.name] = _mae(defocus, photo.mask)
+        of_square = found[f"{photos.name}/blurred-share-sharp-square"]  # stays empty where no photo has one
         if (square := probes.largest_sharp_square(photo.mask)) is not None:
-            share = _blurred_share(detect(photo.image[square], network, size))
-            found[f"{photos.name}/blurred-share-sharp-square"][photo.name] = share
+            of_square[photo.name] = _blurred_share(detect(photo.image[square], network, size))
         seen = squash(Image.fromarray(photo.image), size)
         for radius in DISCS:
             share = _blurred_share(detect(probes.blurred(seen, radius), network, None))
@@ -158,13 +158,14 @@ def results(found: Found, method: str) -> dict[str, float]:
     """Compute the means under result keys "dataset/method/metric", each with its standard error under "...-se".
 
     max F is that of `Evaluation`, and its standard error is from a bootstrap over the photos. Photos that have a wholly
-    sharp square are counted under "sharp-squares". With one photo there is no standard error.
+    sharp square are counted under "sharp-squares". With one photo there is no standard error, with none no mean.
     """
     values = {}
     for key, (mean, error, count) in _means(found).items():
         dataset, _, metric = key.partition("/")
         name = f"{dataset}/{method}/{metric}"
-        values[name] = mean
+        if count > 0:
+            values[name] = mean
         if count > 1:
             values[f"{name}-se"] = error
         if metric == "blurred-share-sharp-square":
@@ -192,14 +193,14 @@ def differences(first: Found, second: Found) -> pd.DataFrame:
                 f"{key} was measured on other photos ({len(first[key])} and {len(second.get(key, ()))}): "
                 "measure both networks with the same data set, count, size and seed."
             )
-        ours, theirs = (np.stack(list(each[key].values())) for each in (first, second))
+        ours, theirs = (_values(each[key]) for each in (first, second))
         if key.endswith("/counts"):
             for metric, positive in CLASSES.items():
                 apart = _max_f_draws(ours, positive) - _max_f_draws(theirs, positive)
                 mean = metrics.max_f(ours, positive) - metrics.max_f(theirs, positive)
                 rows[key.replace("counts", metric)] = mean, apart.std(ddof=1)
         else:
-            rows[key] = (ours - theirs).mean(), _standard_error(ours - theirs)
+            rows[key] = _mean(ours - theirs), _standard_error(ours - theirs)
     return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "standard error"])
 
 
@@ -207,15 +208,23 @@ def _means(found: Found) -> dict[str, tuple[float, float, int]]:
     """{"dataset/metric": (mean, standard error, photos)}, max F in the place of counts."""
     rows = {}
     for key, of_photo in found.items():
-        values = np.stack(list(of_photo.values()))
+        values = _values(of_photo)
         if key.endswith("/counts"):
             both = len(metrics.two_class(values))
             for metric, positive in CLASSES.items():
                 error = float(_max_f_draws(values, positive).std(ddof=1))
                 rows[key.replace("counts", metric)] = metrics.max_f(values, positive), error, both
         else:
-            rows[key] = float(values.mean()), _standard_error(values), len(values)
+            rows[key] = _mean(values), _standard_error(values), len(values)
     return rows
+
+
+def _values(of_photo: Mapping[str, float | np.ndarray]) -> np.ndarray:
+    return np.array(list(of_photo.values()))
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else np.nan
 
 
 def _standard_error(values: np.ndarray) -> float:
@@ -237,7 +246,8 @@ def _max_f_draws(counts: np.ndarray, positive: str) -> np.ndarray:
 def figure(found: Found) -> Figure:
     """Draw the means with their standard errors: errors on the left, shares called blurred on the right."""
     frame = table(found)
-    labels = [f"{dataset}, {metric}" for dataset, metric in frame.index]
+    details = [metric.removeprefix("mae").removeprefix("blurred-share").lstrip("-") for _, metric in frame.index]
+    labels = [f"{dataset}, {detail}" if detail else dataset for (dataset, _), detail in zip(frame.index, details)]
     of = {
         "MAE": [i for i, (_, metric) in enumerate(frame.index) if metric.startswith("mae")],
         "share called blurred": [i for i, (_, metric) in enumerate(frame.index) if metric.startswith("blurred")],
@@ -246,8 +256,8 @@ def figure(found: Found) -> Figure:
     drawn, axes = plt.subplots(1, 2, figsize=(11, height), layout="constrained")
     for axis, (title, chosen), colour in zip(axes, of.items(), figures.COLOURS):
         rows = frame.iloc[chosen]
-        names = [labels[i].replace("blurred-share", "").strip(", -") for i in chosen]
-        axis.barh(names, rows["mean"], xerr=rows["standard error"].fillna(0), color=colour)
+        errors = rows["standard error"].fillna(0)
+        axis.barh([labels[i] for i in chosen], rows["mean"].fillna(0), xerr=errors, color=colour)
         axis.set(xlabel=title, xlim=(0, None))
         axis.invert_yaxis()
     return drawn
@@ -260,8 +270,8 @@ def save(found: Found, path: Path) -> None:
     """Write what was found of each photo as .npz, for `read`; an old file stays until the new one is complete."""
     arrays = {}
     for key, of_photo in found.items():
-        arrays[key] = np.stack(list(of_photo.values()))
-        arrays[f"{key}/names"] = np.array(list(of_photo))
+        arrays[key] = _values(of_photo)
+        arrays[f"{key}/names"] = np.array(list(of_photo), str)
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
     runs.write_whole(Path(path), content.getvalue())

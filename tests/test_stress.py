@@ -93,6 +93,19 @@ def test_wholly_sharp_square_is_cut_out_and_photos_without_one_are_left_out(phot
     assert "made/bright/blurred-share-sharp-square-se" not in values
 
 
+def test_no_photo_with_a_wholly_sharp_square_is_counted_as_well(photos, tmp_path):
+    found = stress.measure(Brightness(), photos[1:], SIZE, names=["skimage-grass"], scenes=1)
+    values = stress.results(found, "bright")
+    assert values["made/bright/sharp-squares"] == 0 and np.isfinite(list(values.values())).all()
+    assert "made/bright/blurred-share-sharp-square" not in values
+    assert stress.table(found).loc[("made", "blurred-share-sharp-square"), "photos"] == 0
+    stress.figure(found)
+    stress.save(found, tmp_path / "found.npz")
+    again = stress.read(tmp_path / "found.npz")
+    assert again["made/blurred-share-sharp-square"] == {}
+    assert np.isnan(stress.differences(found, again).loc["made/blurred-share-sharp-square", "difference"])
+
+
 @pytest.mark.parametrize("radius", [1, 2, 4, 8])
 def test_photos_are_blurred_as_a_whole_at_the_size_that_is_seen(photos, found, radius):
     shares = {

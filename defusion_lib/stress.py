@@ -337,7 +337,8 @@ def _measure_file(options: argparse.Namespace) -> None:
 
 def _common(photos: PhotoSet, maps: Published) -> list[str]:
     """The photos that a method published maps of; raises ValueError where there is none."""
-    common = [stem for stem in photos.stems if stem in set(maps.stems)]
+    covered = set(maps.stems)
+    common = [stem for stem in photos.stems if stem in covered]
     if not common:
         raise ValueError(
             f"The maps of {maps.method} are named like none of the {len(photos)} photos of {photos.name}: "

@@ -12,7 +12,7 @@ import numpy as np
 
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.data.download import fetch_archive
-from defusion_lib.data.files import list_images, pair_masks, read_image, read_mask
+from defusion_lib.data.files import list_images, pair_masks, read_photo
 
 COUNT = 150
 ANNOTATORS = 5
@@ -54,13 +54,11 @@ def open_photographs(root: str | Path, grey: bool, count: int) -> PhotoSet:
     paired = [pair_masks(images, folder) for folder in annotators or [mask_folder]]
 
     def read(stem: str) -> Photo:
-        pixels = read_image(images[stem])
-        shape = pixels.shape[:2]
-        if not annotators:
-            return Photo(stem, pixels, read_mask(paired[0][stem], "blurred", shape, grey))
-        votes = sum(read_mask(masks[stem], "blurred", shape) for masks in paired)
-        mask = votes / ANNOTATORS if grey else votes >= ANNOTATORS / 2
-        return Photo(stem, pixels, mask.astype(np.float32))
+        photos = [read_photo(stem, images[stem], masks[stem], grey=not annotators) for masks in paired]
+        mask = sum(photo.mask for photo in photos) / len(photos)
+        if not grey:
+            mask = mask >= 0.5
+        return Photo(stem, photos[0].image, mask.astype(np.float32))
 
     return PhotoSet("ctcug", list(images), read)
 

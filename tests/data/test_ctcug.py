@@ -21,8 +21,9 @@ def make_five(root, stems):
     for annotator in range(5):
         folder = root / "masks" / f"annotator{annotator + 1}"
         folder.mkdir(parents=True)
-        # 90 % white, as resampling leaves it: still one whole vote.
-        mask = np.where(VOTES > annotator, 230, 20).astype(np.uint8)
+        # An edge as resampling leaves it: black still for less than half of white.
+        mask = np.where(VOTES > annotator, 255, 0).astype(np.uint8)
+        mask[annotator] = 20
         for stem in stems:
             Image.fromarray(np.stack([mask, mask])).save(folder / f"{stem}.png")
 

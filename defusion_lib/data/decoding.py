@@ -1,0 +1,426 @@
+"""How one picture file is decoded: by Pillow, or by tifffile where Pillow does not do what a TIFF's header says.
+
+`decode` gives the pixels upright and in 8 bits. What the header leaves open and what no decoder here honours is
+refused in one sentence. Metadata (text, profiles, EXIF, resolution) never costs a picture its pixels.
+"""
+
+import contextlib
+import importlib.util
+import io
+import itertools
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from PIL import Image, ImagePalette, TiffImagePlugin, features
+
+LARGEST = 500  # megapixels that are decoded at most; a photograph takes about 12 bytes of memory a pixel
+
+HAS_AVIF = "avif" in features.modules and bool(features.check("avif"))
+HAS_HEIF = importlib.util.find_spec("pillow_heif") is not None
+
+# Pillow's other formats are left out: what it makes of them was not compared with what their headers say.
+_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "AVIF")
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_PILLOW_LIMIT = threading.Lock()
+
+# Tags of a TIFF, and values of its photometric interpretation.
+_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIPS = 254, 256, 257, 258, 259, 262, 273
+_SAMPLES, _MAX_VALUE, _PLANES, _COLOURS, _INKS, _EXTRA, _FORMAT, _SUBSAMPLING = 277, 281, 284, 320, 332, 338, 339, 530
+_TAGS = {_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIPS, _ORIENTATION, _SAMPLES, _MAX_VALUE}
+_TAGS |= {_PLANES, _COLOURS, _INKS, _EXTRA, _FORMAT, _SUBSAMPLING}
+_INVERTED, _GREY, _RGB, _CMYK, _YCBCR = (0,), (1,), (2,), (5,), (6,)
+
+
+class Picture(NamedTuple):
+    """A decoded picture.
+
+    `image` is upright and has 8 bits a channel, or is grey in Pillow's mode "I;16", scaled to 0-65535;
+    `shape` is the (height, width) of the whole picture, upright, where `image` is a reduced one;
+    `orientation` is what the file's EXIF says of its stored pixels (1-8); `deep` says that a colour or
+    transparent picture of 16 bits came down to 8.
+    """
+
+    image: Image.Image
+    shape: tuple[int, int]
+    orientation: int
+    deep: bool
+
+
+class _Broken(ValueError):
+    """A file that its decoder cannot read."""
+
+
+def decode(path: Path, least: int | None = None) -> Picture:
+    """Decode a picture file, a JPEG at 1/2, 1/4 or 1/8 of its size where both sides keep `least` pixels.
+
+    Raises FileNotFoundError, or ValueError for a file that is broken, larger than `LARGEST`, or whose header
+    leaves open what its pixels mean.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}: expected a picture there, so check the path")
+    with _decoding(path):
+        file = open(path, "rb")
+    with file:
+        try:
+            return _decode(path, file, least)
+        except _Broken:
+            bare = _without_metadata(file)
+            if bare is None:
+                raise
+            return _decode(path, bare, least)
+
+
+def turned(image: Image.Image, orientation: int) -> Image.Image:
+    """The picture that EXIF's `orientation` (1-8) makes of stored pixels."""
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+def _decode(path: Path, file: BinaryIO, least: int | None) -> Picture:
+    tags = _tiff_tags(path, file)
+    if tags is not None:
+        _check_tiff(path, tags)
+        if _wrong_in_pillow(tags):
+            return _by_tifffile(path, file, tags)
+    image = _open(path, file)
+    shape = image.size[::-1]
+    if least:
+        with _decoding(path):
+            image.draft(None, (least, least))  # what a JPEG decoder skips costs nothing
+    # A progressive JPEG is held as a whole even where it is decoded at a fraction.
+    _check_size(path, *(shape if image.info.get("progressive") else image.size[::-1]))
+    deep = image.mode[0] != "I" and any(";16" in str(tile[3]) for tile in image.tile)
+    with _decoding(path), _pillow_without_limit(image.size):
+        image.load()
+    full = 65535
+    if tags is None:
+        orientation = left = _orientation(image)
+        if image.format == "PNG" and (deep or image.mode[0] == "I"):
+            full = _png_full(path, file, image)
+        if left in (5, 6, 7, 8):
+            shape = shape[::-1]
+    else:
+        # Pillow turns a TIFF while it loads it.
+        orientation, left, shape = tags.get(_ORIENTATION, (1,))[0], 1, image.size[::-1]
+        full = 4095 if tags.get(_BITS) == (12,) else full
+        _complete_tiff(path, image, tags)
+    image = turned(_grey_16_bits(image, full), left)
+    return Picture(image.convert("LA") if image.mode == "La" else image, shape, orientation, deep)
+
+
+def _open(path: Path, file: BinaryIO) -> Image.Image:
+    """Open by Pillow's registry: Image.open refuses by Pillow's own limit, which belongs to all its users."""
+    Image.init()
+    file.seek(0)
+    start = file.read(64)
+    name = getattr(file, "name", "")
+    factory, problem = None, "its format is not recognised"
+    if start[4:8] == b"ftyp" and b"avi" not in start and any(brand in start for brand in _HEIF_BRANDS):
+        if not HAS_HEIF:
+            raise ValueError(
+                f"{path} is a HEIC picture, which needs the package pillow-heif: install it "
+                "(pip install pillow-heif), or convert the picture to JPEG"
+            )
+        from pillow_heif import HeifImageFile as factory
+    for kind in _FORMATS:
+        if factory is None and kind in Image.OPEN:
+            opener, accept = Image.OPEN[kind]
+            accepted = accept(start)
+            if isinstance(accepted, str):  # Pillow was built without this format
+                problem = accepted
+            elif accepted:
+                factory = opener
+    file.seek(0)
+    with _decoding(path):
+        if factory is None:
+            raise ValueError(problem)
+        try:
+            return factory(file, name)
+        except Image.DecompressionBombError:  # WebP's decoder looks at Pillow's limit by itself
+            file.seek(0)
+            with _pillow_without_limit():
+                return factory(file, name)
+
+
+@contextlib.contextmanager
+def _decoding(path: Path) -> Iterator[None]:
+    """Whatever a decoder raises means a broken file, so only calls of decoders belong here."""
+    try:
+        yield
+    except Exception as error:
+        raise _broken(path, error) from error
+
+
+def _broken(path: Path, error: Exception) -> _Broken:
+    reason = "memory does not suffice" if isinstance(error, MemoryError) else str(error) or type(error).__name__
+    return _Broken(
+        f"{path} cannot be read as a picture ({reason}): expected a whole JPEG, PNG, BMP, TIFF, WebP, GIF, AVIF "
+        "or HEIC file, so copy, download or convert it again"
+    )
+
+
+def _check_size(path: Path, height: int, width: int) -> None:
+    if width * height > LARGEST * 1_000_000:
+        raise ValueError(
+            f"{path} has {width}x{height} pixels, {width * height / 1e6:.0f} megapixels, more than the limit of "
+            f"{LARGEST}: make it smaller, or set defusion_lib.data.decoding.LARGEST to more where memory suffices"
+        )
+
+
+@contextlib.contextmanager
+def _pillow_without_limit(size: tuple[int, int] | None = None) -> Iterator[None]:
+    """Lift Pillow's limit while a picture above it is decoded, one such picture at a time.
+
+    It is one number for all threads, and some decoders look at it while they decode.
+    """
+    if size is not None and size[0] * size[1] <= (Image.MAX_IMAGE_PIXELS or float("inf")):
+        yield
+        return
+    with _PILLOW_LIMIT:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _orientation(image: Image.Image) -> int:
+    """The turn that a loaded picture still needs; EXIF that cannot be read says nothing of it."""
+    try:
+        return image.getexif().get(_ORIENTATION, 1)
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, OverflowError, struct.error):
+        return 1
+
+
+def _grey_16_bits(image: Image.Image, full: int) -> Image.Image:
+    """Grey of more than 8 bits as "I;16", or as "LA" where one of its values is transparent; `full` is white."""
+    if image.mode[0] != "I":
+        return image
+    transparent = image.info.get("transparency")
+    if image.mode == "I;16" and full == 65535 and transparent is None:
+        return image
+    values = np.asarray(image)
+    levels = ((values.astype(np.uint32) * 65535 + full // 2) // full).astype(np.uint16)
+    if transparent is None:
+        return Image.fromarray(levels)
+    opaque = Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8))
+    return Image.merge("LA", (eight_bits(Image.fromarray(levels)), opaque))
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Scale grey of 16 bits to 8; Pillow's own convert("L") clips it at 255."""
+    if image.mode != "I;16":
+        return image
+    levels = np.asarray(image).astype(np.int32)
+    levels += 128
+    levels //= 257
+    return Image.fromarray(levels.astype(np.uint8))
+
+
+def _tiff_tags(path: Path, file: BinaryIO) -> dict[int, tuple[int, ...]] | None:
+    """What the header of a TIFF's first page says of its pixels, by the numbers of the tags; None for other files."""
+    file.seek(0)
+    head = file.read(8)
+    if head[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return None
+    with _decoding(path):
+        if b"+" in head[:4]:
+            head += file.read(8)
+        tags = TiffImagePlugin.ImageFileDirectory_v2(head)
+        file.seek(tags.next)
+        tags.load(file)
+        said = {}
+        for tag in _TAGS.intersection(tags):
+            value = tags[tag] if isinstance(tags[tag], tuple) else (tags[tag],)
+            said[tag] = tuple(int(each) for each in value)
+    return {tag: value for tag, value in said.items() if value}
+
+
+def _check_tiff(path: Path, tags: dict[int, tuple[int, ...]]) -> None:
+    """Refuse a TIFF whose header says what no decoder here honours, or leaves open what its pixels mean."""
+    formats, bits, compression = set(tags.get(_FORMAT, (1,))), max(tags.get(_BITS, (1,))), tags.get(_COMPRESSION)
+    problem = None
+    if tags.get(_SUBFILE, (0,))[0] & 5:
+        problem = "a preview or a transparency mask on its first page, not a picture"
+    elif _PHOTOMETRIC not in tags and _STRIPS in tags and compression != (6,):
+        problem = "grey without saying whether 0 is black or white"
+    elif 3 in formats:
+        problem = "floating-point pixels, which have no agreed range"
+    elif formats != {1}:
+        problem = "signed or undefined numbers, which have no agreed range"
+    elif bits > 16:
+        problem = f"whole numbers of {bits} bits, which have no agreed range"
+    elif tags.get(_PHOTOMETRIC) == _CMYK and tags.get(_INKS, (1,)) != (1,):
+        problem = "inks other than cyan, magenta, yellow and black"
+    elif tags.get(_PHOTOMETRIC) == _YCBCR and compression in (None, (1,)):
+        if tags.get(_SUBSAMPLING, (2, 2)) != (1, 1):
+            problem = "colours at a part of its resolution without JPEG compression"
+    if problem:
+        raise ValueError(f"{path} holds {problem}: save it as RGB or grey with 8 or 16 bits")
+
+
+def _wrong_in_pillow(tags: dict[int, tuple[int, ...]]) -> bool:
+    """Whether Pillow refuses or misreads a layout that tifffile reads."""
+    several = tags.get(_SAMPLES, (1,))[0] > 1
+    grey = tags.get(_PHOTOMETRIC) in (_GREY, _INVERTED)
+    if several and tags.get(_PLANES) == (2,) and (grey or tags.get(_COMPRESSION, (1,)) == (1,)):
+        return True
+    deep = max(tags.get(_BITS, (1,))) == 16
+    return deep and (grey and several or tags.get(_PHOTOMETRIC) == _INVERTED or _tiff_full(tags) < 65535)
+
+
+def _tiff_full(tags: dict[int, tuple[int, ...]]) -> int:
+    """The value of white: a largest value of all ones in fewer bits says how many of the 16 are in use."""
+    largest = max(tags.get(_MAX_VALUE, (65535,)))
+    return largest if largest in [2**bits - 1 for bits in range(8, 16)] else 65535
+
+
+def _by_tifffile(path: Path, file: BinaryIO, tags: dict[int, tuple[int, ...]]) -> Picture:
+    import tifffile  # a part of a second that few files need
+
+    _check_size(path, *tags.get(_HEIGHT, (0,)), *tags.get(_WIDTH, (0,)))
+
+    with _decoding(path):
+        file.seek(0)
+        with tifffile.TiffFile(file) as tiff:
+            page = tiff.pages[0]
+            ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
+            if not all(page.databytecounts) or max(ends) > tiff.filehandle.size:
+                raise ValueError("image file is truncated")
+            values = page.asarray()
+    photometric, extra = tags.get(_PHOTOMETRIC), tags.get(_EXTRA, ())
+    count = {_GREY: 1, _INVERTED: 1, _RGB: 3, _CMYK: 4}.get(photometric)
+    if values.ndim == 2:
+        values = values[..., None]
+    elif tags.get(_PLANES) == (2,):
+        values = np.moveaxis(values, 0, -1)
+    if count is None or values.dtype not in (np.uint8, np.uint16) or values.shape[2] != count + len(extra):
+        raise ValueError(
+            f"{path} holds {tags[_SAMPLES][0]} channels in planes whose colours no decoder here tells apart: save it "
+            "as RGB or grey with 8 or 16 bits"
+        )
+    full = 255 if values.dtype == np.uint8 else _tiff_full(tags)
+    if values.max() > full:  # then the largest value was no depth
+        full = 65535
+    if photometric == _INVERTED:
+        values[..., 0] = full - values[..., 0]
+    orientation = tags.get(_ORIENTATION, (1,))[0]
+    if values.shape[2] == 1 and full > 255:
+        image = _grey_16_bits(Image.fromarray(values[..., 0]), full)
+    else:
+        levels = values if full == 255 else ((values.astype(np.uint32) * 255 + full // 2) // full).astype(np.uint8)
+        alpha = {1: "a", 2: "A"}.get(extra[0] if extra else None, "")
+        mode = {1: "L", 3: "RGB", 4: "CMYK"}[count] + (alpha if count < 4 else "")
+        levels = np.ascontiguousarray(levels[..., : len(mode)] if mode != "L" else levels[..., 0])
+        image = Image.frombytes(mode, levels.shape[1::-1], levels.tobytes())
+        if alpha == "a":
+            image = image.convert(mode[:-1] + "A")
+    image = turned(image, orientation)
+    return Picture(image, image.size[::-1], orientation, values.dtype == np.uint16 and image.mode != "I;16")
+
+
+def _complete_tiff(path: Path, image: Image.Image, tags: dict[int, tuple[int, ...]]) -> None:
+    """Do for a loaded TIFF what Pillow leaves out."""
+    if image.mode in ("P", "PA") and max(tags[_COLOURS]) < 256:
+        # Old programs wrote 8 bits here where 16 belong.
+        image.palette = ImagePalette.raw("RGB;L", bytes(tags[_COLOURS]))
+        image.load()
+    if image.mode == "RGBA" and _EXTRA not in tags and image.getextrema()[3] != (255, 255):
+        raise ValueError(
+            f"{path} holds a fourth channel that its header does not explain, expected red, green and blue: save it "
+            "without that channel"
+        )
+
+
+def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
+    """The kinds and contents of a PNG's chunks; each content ends with its checksum."""
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        yield kind, file.read(length + 4)
+
+
+def _png_full(path: Path, file: BinaryIO, image: Image.Image) -> int:
+    """The value of white in a 16-bit PNG.
+
+    A PNG of fewer significant bits must scale its values to 16, and most programs do; values that were not
+    scaled give themselves away, for they are small and their low bits are in use.
+    """
+    head = itertools.takewhile(lambda chunk: chunk[0] != b"IDAT", _png_chunks(file))
+    bits = next((min(content[:-4]) for kind, content in head if kind == b"sBIT" and len(content) > 4), 16)
+    if image.mode[0] != "I":
+        darkest = max(high for _, high in image.getextrema()[:3]) < 2 ** max(bits - 8, 0)
+        if bits < 16 and darkest or image.mode == "RGB" and "transparency" in image.info:
+            raise ValueError(
+                f"{path} holds 16-bit colours with {bits} significant bits or one transparent colour, which cannot "
+                "be read for certain: save it with 8 bits"
+            )
+        return 65535
+    values = np.asarray(image).astype(np.int64)
+    if not 1 < bits < 16 or values.max() >= 2**bits:
+        return 65535
+    high = values >> (16 - bits)
+    scaled = np.abs(values - (high * 65535 + 2 ** (bits - 1)) // (2**bits - 1)) <= 1
+    return 65535 if (scaled | (values == high << (16 - bits))).all() else 2**bits - 1
+
+
+def _without_metadata(file: BinaryIO) -> io.BytesIO | None:
+    """A PNG or JPEG without what its pixels and its orientation do not need, or None for other files."""
+    file.seek(0)
+    start = file.read(8)
+    if start == b"\x89PNG\r\n\x1a\n":
+        return _bare_png(file)
+    return _bare_jpeg(file) if start[:3] == b"\xff\xd8\xff" else None
+
+
+def _bare_png(file: BinaryIO) -> io.BytesIO:
+    bare = io.BytesIO(b"\x89PNG\r\n\x1a\n")
+    bare.seek(8)
+    for kind, content in _png_chunks(file):
+        if kind in (b"IHDR", b"PLTE", b"tRNS", b"sBIT", b"IDAT", b"IEND"):
+            bare.write(struct.pack(">I", max(len(content) - 4, 0)) + kind + content)
+        elif kind == b"eXIf":
+            turn = _exif_turn(content[:-4])
+            bare.write(struct.pack(">I", len(turn)) + kind + turn + struct.pack(">I", zlib.crc32(kind + turn)))
+    bare.seek(0)
+    return bare
+
+
+def _bare_jpeg(file: BinaryIO) -> io.BytesIO:
+    file.seek(2)
+    bare = io.BytesIO(b"\xff\xd8")
+    bare.seek(2)
+    while len(head := file.read(4)) == 4 and head[0] == 0xFF and head[1] != 0xDA:
+        content = file.read(max(int.from_bytes(head[2:]) - 2, 0))
+        if head[1] == 0xE1 and content.startswith(b"Exif\0\0"):
+            content = b"Exif\0\0" + _exif_turn(content[6:])
+            head = head[:2] + (len(content) + 2).to_bytes(2)
+        elif 0xE0 <= head[1] <= 0xEF and head[1] != 0xEE or head[1] == 0xFE:
+            continue  # comments and profiles; Adobe's 0xEE says which colours are stored
+        bare.write(head + content)
+    bare.write(head + file.read())
+    bare.seek(0)
+    return bare
+
+
+def _exif_turn(block: bytes) -> bytes:
+    """An EXIF block with nothing but the orientation of `block`."""
+    exif, bare = Image.Exif(), Image.Exif()
+    with contextlib.suppress(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, struct.error):
+        exif.load(block)
+        bare[_ORIENTATION] = int(exif.get(_ORIENTATION, 1))
+    return bare.tobytes().removeprefix(b"Exif\0\0")

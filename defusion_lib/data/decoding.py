@@ -43,6 +43,8 @@ _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIPS = 254, 256
 _SAMPLES, _MAX_VALUE, _PLANES, _COLOURS, _INKS, _EXTRA, _FORMAT, _SUBSAMPLING = 277, 281, 284, 320, 332, 338, 339, 530
 _TAGS = {_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIPS, _ORIENTATION, _SAMPLES, _MAX_VALUE}
 _TAGS |= {_PLANES, _COLOURS, _INKS, _EXTRA, _FORMAT, _SUBSAMPLING}
+# Beside these, where the pixels lie and how they are compressed.
+_PIXEL_TAGS = _TAGS | {266, 278, 279, 292, 293, 317, 322, 323, 324, 325, 347, 529, 532} | set(range(512, 522))
 _INVERTED, _GREY, _RGB, _CMYK, _YCBCR = (0,), (1,), (2,), (5,), (6,)
 
 
@@ -379,11 +381,13 @@ def _png_full(path: Path, file: BinaryIO, image: Image.Image) -> int:
 
 
 def _without_metadata(file: BinaryIO) -> io.BytesIO | None:
-    """A PNG or JPEG without what its pixels and its orientation do not need, or None for other files."""
+    """A PNG, TIFF or JPEG without what its pixels and its orientation do not need, or None for other files."""
     file.seek(0)
     start = file.read(8)
     if start == b"\x89PNG\r\n\x1a\n":
         return _bare_png(file)
+    if start[:4] in (b"II*\0", b"MM\0*"):
+        return _bare_tiff(file)
     return _bare_jpeg(file) if start[:3] == b"\xff\xd8\xff" else None
 
 
@@ -415,6 +419,20 @@ def _bare_jpeg(file: BinaryIO) -> io.BytesIO:
     bare.write(head + file.read())
     bare.seek(0)
     return bare
+
+
+def _bare_tiff(file: BinaryIO) -> io.BytesIO | None:
+    file.seek(0)
+    content = bytearray(file.read())
+    order = "<" if content[:2] == b"II" else ">"
+    (start,) = struct.unpack_from(f"{order}I", content, 4)
+    if start + 2 > len(content):
+        return None
+    (count,) = struct.unpack_from(f"{order}H", content, start)
+    for entry in range(start + 2, min(start + 2 + 12 * count, len(content) - 11), 12):
+        if struct.unpack_from(f"{order}H", content, entry)[0] not in _PIXEL_TAGS:
+            struct.pack_into(f"{order}HII", content, entry + 2, 1, 1, 0)  # one byte, 0, in the entry itself
+    return io.BytesIO(content)
 
 
 def _exif_turn(block: bytes) -> bytes:

@@ -236,14 +236,16 @@ def _levels(path: str | Path, grey: bool) -> tuple[np.ndarray, int]:
             coloured = colours[np.ptp(colours, axis=2) > _COLOURLESS][0]
             found = f"colours such as ({', '.join(str(value) for value in coloured)})"
             raise _no_mask(path, found)
-    levels = np.asarray(image.convert("L"))
-    if levels.max() == 0:
+    image = image.convert("L")
+    levels = np.asarray(image)
+    counts = np.array(image.histogram())
+    highest = int(counts.nonzero()[0][-1])
+    if highest == 0:
         _check_black(path, picture)
-    elif grey:
-        if levels.max() <= _VOTES:
-            raise _no_mask(path, f"only the values {_values(levels)}")
-    else:
-        _check_levels(path, levels)
+    elif grey and highest <= _VOTES or not grey and _has_labels(levels, counts):
+        values = [str(value) for value in counts.nonzero()[0]]
+        few = "only " if len(values) <= _FEW_LEVELS else ""
+        raise _no_mask(path, f"{few}the values {' and '.join(values) if len(values) < 3 else some(values, 5)}")
     return levels, picture.orientation
 
 
@@ -258,20 +260,13 @@ def _check_black(path: str | Path, picture: Picture) -> None:
         raise _no_mask(path, f"16 bits with {highest} of 65535 as its largest value")
 
 
-def _check_levels(path: str | Path, levels: np.ndarray) -> None:
-    """Refuse a mask of labels: without white, or with even areas of grey, which no edge leaves behind."""
-    counts = np.bincount(levels.ravel(), minlength=256)
+def _has_labels(levels: np.ndarray, counts: np.ndarray) -> bool:
+    """Whether levels lack white, or hold even areas of grey, which no edge leaves behind."""
     if not counts[1:_NEARLY_WHITE].any():
-        return
+        return False
     even = (minimum_filter(levels, 3) == maximum_filter(levels, 3)) & (levels > 0) & (levels < _NEARLY_WHITE)
     few = np.count_nonzero(counts) <= _FEW_LEVELS
-    if not counts[_NEARLY_WHITE:].any() or even.mean() > _EVEN_GREY or few and even.any():
-        raise _no_mask(path, f"{'only ' if few else ''}the values {_values(levels)}")
-
-
-def _values(levels: np.ndarray) -> str:
-    values = [str(value) for value in np.unique(levels)]
-    return " and ".join(values) if len(values) < 3 else some(values, 5)
+    return not counts[_NEARLY_WHITE:].any() or even.mean() > _EVEN_GREY or bool(few and even.any())
 
 
 def _no_mask(path: str | Path, found: str) -> ValueError:

@@ -1,10 +1,15 @@
-"""The one door through which pictures and masks come in."""
+"""Pictures and masks from files, how they are listed and how they are paired."""
+
+import unicodedata
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
+from defusion_lib.data.decoding import HAS_AVIF, HAS_HEIF
 from defusion_lib.data.files import (
+    SUFFIXES,
     list_images,
     list_paths,
     pair_masks,
@@ -116,10 +121,184 @@ def test_16_bit_and_two_level_masks(save):
     assert read_mask(two_levels).tolist() == [[0, 1]]
 
 
-def test_a_mask_of_labels_is_refused(save):
-    path = save(Image.fromarray(np.array([[0, 1]], np.uint8)), "m.png")
-    with pytest.raises(ValueError, match=r"m\.png.*only the values 0 and 1, expected 0 and 255: multiply"):
-        read_mask(path)
+# Most of a mask of 40x60 pixels; what is read of it as 1 = blurred was meant to be 2/3.
+LEFT = np.zeros((40, 60), np.uint8)
+LEFT[:, :40] = 1
+VOC = [0, 0, 0, 128, 0, 0, 0, 128, 0]
+
+
+def palette(array, colours, name="m.png"):
+    image = Image.fromarray(array, "P")
+    image.putpalette(colours)
+    return image
+
+
+@pytest.mark.parametrize(
+    "values",
+    [(0, 1), (0, 2), (0, 100), (0, 128), (0, 200), (1, 2), (3, 255), (50, 255), (0, 15, 255), (0, 1, 2, 128, 255)],
+)
+@pytest.mark.parametrize("name", ["m.png", "m.bmp", "m.tif", "m.gif"])
+def test_a_mask_of_labels_is_refused(save, values, name):
+    array = np.full((40, 60), values[0], np.uint8)
+    for number, value in enumerate(values[1:]):
+        array[:, 20 * number // len(values) :] = value
+        array[:3, :3] = values[0]
+    found = " and ".join(map(str, values)) if len(values) == 2 else ", ".join(map(str, values))
+    with pytest.raises(ValueError, match=rf"{name}: the mask holds only the values {found}, expected 0 and 255: save"):
+        read_mask(save(Image.fromarray(array), name))
+
+
+def test_small_labels_are_refused_too(save):
+    array = LEFT * 255
+    array[10:14, 10:14] = 2
+    with pytest.raises(ValueError, match="only the values 0, 2, 255, expected 0 and 255"):
+        read_mask(save(Image.fromarray(array), "m.png"))
+
+
+@pytest.mark.parametrize("values", [(0, 1), (0, 100), (0, 255), (0, 4095)])
+def test_labels_of_16_bits_are_refused(save, values):
+    with pytest.raises(ValueError, match=r"m\.png: the mask holds (16 bits with 1|only the values 0 and 1\d?, )"):
+        read_mask(save(Image.fromarray(LEFT.astype(np.uint16) * values[1]), "m.png"))
+
+
+@pytest.mark.parametrize("value", [1, 2, 254])
+def test_a_mask_of_one_label_is_refused_and_one_of_black_or_white_is_not(save, value):
+    image = Image.new("L", (9, 7), value)
+    if value < 250:
+        with pytest.raises(ValueError, match=f"holds only the values {value}, expected 0 and 255"):
+            read_mask(save(image, "m.png"))
+    for level in (0, 255):
+        for mode in ("1", "L", "RGB", "RGBA", "P"):
+            name = f"{mode}{level}.png"
+            assert np.unique(read_mask(save(Image.new("L", (9, 7), level).convert(mode), name))) == [level // 255]
+    deep = np.full((7, 9), 65535, np.uint16)
+    assert read_mask(save(Image.fromarray(deep), "deep.png")).min() == 1
+    assert read_mask(save(Image.fromarray(deep * 0), "deep.png")).max() == 0
+
+
+@pytest.mark.parametrize(
+    "colours", [VOC, [0, 0, 0, 255, 0, 0], [0, 0, 255, 255, 255, 0], [10, 10, 60, 250, 250, 250], [68, 1, 84, 253, 231, 37]]
+)
+def test_a_mask_of_colours_is_refused(save, colours):
+    picture = palette(LEFT, colours)
+    for image, name in (
+        (picture, "m.png"),
+        (picture, "m.gif"),
+        (picture.convert("RGB"), "rgb.bmp"),
+        (picture.convert("RGBA"), "rgba.png"),
+        (picture.convert("RGB"), "m.jpg"),
+    ):
+        says = rf"{name}: the mask holds colours such as \(\d+, \d+, \d+\), expected 0 and 255: save it as black and white"
+        for grey in (False, True):
+            with pytest.raises(ValueError, match=says):
+                read_mask(save(image, name), grey=grey)
+
+
+def test_masks_that_mean_black_and_white_for_certain_are_read(save):
+    white = LEFT * 255
+    channels = np.stack([white] * 3, 2)
+    for image, name in (
+        (palette(LEFT, [0, 0, 0, 255, 255, 255]), "palette.png"),
+        (palette(1 - LEFT, [255, 255, 255, 0, 0, 0]), "swapped.gif"),
+        (Image.fromarray(white).convert("1"), "two.tif"),
+        (Image.fromarray(channels), "rgb.bmp"),
+        (Image.fromarray(np.concatenate([channels, white[..., None]], 2)), "rgba.png"),
+        (Image.fromarray(white.astype(np.uint16) * 257), "deep.tif"),
+        (Image.fromarray(white), "m.jpg"),
+        (Image.fromarray(channels), "rgb.jpg"),
+        (Image.fromarray(white), "m.webp"),
+    ):
+        assert np.array_equal(read_mask(save(image, name)), LEFT), name
+
+
+@pytest.mark.parametrize("quality", [30, 75, 95])
+def test_what_jpeg_and_resampling_leave_of_a_mask_is_read(save, quality):
+    disc = (np.hypot(*(np.indices((120, 160)) - [[[60]], [[70]]])) < 40).astype(np.uint8)
+    image = Image.fromarray(disc * 255)
+    assert np.mean(read_mask(save(image, "m.jpg", quality=quality)) != disc) < 0.01
+    for method in (Image.Resampling.BILINEAR, Image.Resampling.LANCZOS):
+        for size in ((64, 48), (480, 360)):
+            resized = read_mask(save(image.resize(size, method), "m.png"))
+            assert abs(resized.mean() - disc.mean()) < 0.01
+
+
+def test_a_mask_in_its_transparency_alone_is_refused(save):
+    black = np.zeros((40, 60, 3), np.uint8)
+    for image, name in (
+        (Image.fromarray(np.concatenate([black, LEFT[..., None] * 255], 2)), "a.png"),
+        (Image.fromarray(np.concatenate([black + 255, LEFT[..., None] * 0], 2)), "b.png"),
+        (Image.fromarray(np.stack([LEFT * 0, LEFT * 255], 2), "LA"), "c.png"),
+    ):
+        with pytest.raises(ValueError, match=rf"{name}: the mask holds transparency but nothing visible except black"):
+            read_mask(save(image, name))
+
+
+@pytest.mark.parametrize("highest", [1, 5, 10])
+def test_counted_votes_are_no_grey_mask(save, highest):
+    votes = np.arange(60).reshape(6, 10) % (highest + 1)
+    with pytest.raises(ValueError, match="the mask holds only the values 0"):
+        read_mask(save(Image.fromarray(votes.astype(np.uint8)), "m.png"), grey=True)
+    shares = save(Image.fromarray((votes * (255 // highest)).astype(np.uint8)), "m.png")
+    assert read_mask(shares, grey=True) == pytest.approx(votes / highest, abs=0.02)
+    dark = save(Image.fromarray(np.full((4, 4), 40, np.uint8)), "dark.png")
+    assert read_mask(dark, grey=True) == pytest.approx(40 / 255, abs=1e-6)
+
+
+def test_16_bit_colours_that_come_out_black_are_no_mask(tmp_path):
+    tifffile.imwrite(tmp_path / "m.tif", np.stack([LEFT.astype(np.uint16) * 100] * 3, 2), photometric="rgb")
+    with pytest.raises(ValueError, match=r"m\.tif: the mask holds 16-bit colours with nothing in their upper 8 bits"):
+        read_mask(tmp_path / "m.tif")
+
+
+def test_masks_of_published_sets_are_read_to_the_last_pixel(shi_root):
+    for name, white in (("shi", "blurred"), ("szu", "blurred"), ("dut5", "focus")):
+        masks = list_paths(shi_root.parent / name / "masks")
+        # Of SZU the two with most greys, one of them drawn in uneven black.
+        chosen = [path for path in masks if path.stem in ("132584", "94650")] + masks[:: max(len(masks) // 5, 1)]
+        for path in chosen:
+            with Image.open(path) as image:
+                levels = np.asarray(image.convert("L"))
+            assert np.array_equal(read_mask(path, white), (levels > 127) == (white == "blurred")), path
+
+
+def oriented(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.tif", "a.png"])
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_a_mask_drawn_on_the_stored_pixels_is_turned_with_its_photograph(save, orientation, name):
+    image = save(Image.fromarray(np.stack([LEFT * 255] * 3, 2)), name, exif=oriented(orientation))
+    corner = LEFT.copy()
+    corner[:20] = 0
+    expected = UPRIGHT[orientation](corner)
+    stored = save(Image.fromarray(corner * 255), "stored.png")
+    drawn_upright = save(Image.fromarray(expected * 255), "upright.png")
+    tagged = save(Image.fromarray(corner * 255), "tagged.png", exif=oriented(orientation))
+    for mask in (stored, drawn_upright, tagged):
+        photo = read_photo("a", image, mask)
+        assert np.array_equal(photo.mask, expected), mask
+        assert np.abs(photo.image[..., 0].astype(int) - UPRIGHT[orientation](LEFT) * 255).max() < 20
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4, 6])
+def test_a_mask_that_fits_both_ways_is_refused(save, orientation):
+    side = 40 if orientation == 6 else 60
+    image = save(Image.new("RGB", (side, 40)), "a.jpg", exif=oriented(orientation))
+    mask = Image.fromarray(LEFT[:, 20 : 20 + side] * 255) if side == 40 else Image.fromarray(LEFT * 255)
+    with pytest.raises(ValueError, match=rf"m\.png: the mask fits its photograph a\.jpg both .* orientation {orientation}:"):
+        read_photo("a", image, save(mask, "m.png"))
+    stored = np.asarray(mask) // 255
+    photo = read_photo("a", image, save(mask, "tagged.png", exif=oriented(orientation)))
+    assert np.array_equal(photo.mask, UPRIGHT[orientation](stored))
+
+
+def test_a_turned_photograph_with_a_mask_of_another_size(save):
+    image = save(Image.new("RGB", (60, 40)), "a.jpg", exif=oriented(6))
+    with pytest.raises(ValueError, match=r"the mask is 61x40 pixels but its photograph is 40x60"):
+        read_photo("a", image, save(Image.new("L", (61, 40)), "m.png"))
 
 
 def test_an_unknown_polarity_is_refused(save):
@@ -159,7 +338,7 @@ def test_what_is_no_picture_is_named(tmp_path, content):
 
 def test_pixels_without_a_range_are_refused(save):
     path = save(Image.fromarray(np.ones((2, 2), np.float32)), "a.tif")
-    with pytest.raises(ValueError, match=r"a\.tif .*floating-point pixels have no agreed range"):
+    with pytest.raises(ValueError, match=r"a\.tif holds floating-point pixels, which have no agreed range"):
         read_image(path)
 
 
@@ -183,6 +362,57 @@ def test_folders_that_cannot_be_listed(tmp_path):
         (tmp_path / name).touch()
     with pytest.raises(ValueError, match=r"holds both a\.jpg and a\.png"):
         list_images(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".JPE", ".jfif", ".GIF", ".png", ".avif", ".heic"])
+def test_the_suffixes_are_those_that_can_be_read(tmp_path, suffix):
+    there = {".avif": HAS_AVIF, ".heic": HAS_HEIF}.get(suffix, True)
+    assert (suffix.lower() in SUFFIXES) == there
+    (tmp_path / f"a{suffix}").touch()
+    (tmp_path / "b.png").touch()
+    assert [path.name for path in list_paths(tmp_path)] == [f"a{suffix}"] * there + ["b.png"]
+
+
+@pytest.mark.parametrize("name", ["a.jpe", "a.jfif", "a.gif"])
+def test_the_further_suffixes_are_read(save, colours, name):
+    kind = "gif" if name == "a.gif" else "jpeg"
+    path = save(Image.fromarray(np.kron(colours, np.ones((8, 8, 1), np.uint8))), name, format=kind)
+    assert np.abs(read_image(path).astype(int)[::8, ::8] - colours).mean() < 40
+
+
+def test_a_folder_is_no_picture_and_folders_below_are_asked_for(tmp_path):
+    for name in ("10/a.jpg", "2/b.png", "sub.jpg/c.gif", ".hidden/d.jpg", "2/.e.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(FileNotFoundError, match="holds no picture"):
+        list_paths(tmp_path)
+    (tmp_path / "f.jpg").touch()
+    assert [path.name for path in list_paths(tmp_path)] == ["f.jpg"]
+    found = [str(path.relative_to(tmp_path)) for path in list_paths(tmp_path, recursive=True)]
+    assert found == ["f.jpg", "2/b.png", "10/a.jpg", "sub.jpg/c.gif"]
+
+
+def test_a_link_to_nothing_is_listed_so_that_reading_says_it(tmp_path):
+    (tmp_path / "a.jpg").symlink_to(tmp_path / "gone.jpg")
+    assert [path.name for path in list_paths(tmp_path)] == ["a.jpg"]
+
+
+@pytest.mark.parametrize("name", ["é", "Ångström 2", "한글", "ñandú"])
+def test_unicode_forms_of_a_name_are_one_name(tmp_path, name):
+    composed, split = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+    assert composed != split
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "images" / f"{split}.jpg").touch()
+    (tmp_path / "masks" / f"{composed}.png").touch()
+    images = list_images(tmp_path / "images")
+    assert list(images) == [composed]
+    assert pair_masks(images, tmp_path / "masks")[composed].name == f"{composed}.png"
+    assert list(pair_masks({split: images[composed]}, tmp_path / "masks")) == [split]
+    (tmp_path / "masks" / f"{split}.png").touch()
+    if len(list_paths(tmp_path / "masks")) == 2:
+        with pytest.raises(ValueError, match=r"holds both .* \(names of two Unicode forms\): expected one picture a name"):
+            pair_masks(images, tmp_path / "masks")
 
 
 def test_pictures_without_a_mask_are_named(tmp_path):
@@ -223,8 +453,10 @@ def test_a_jpeg_is_decoded_at_a_fraction_of_its_size(save, rng, monkeypatch):
     assert np.abs(image - means).mean() < 1
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif"])
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.webp", "a.avif"])
 def test_a_reduced_picture_is_upright_and_so_is_its_shape(save, name):
+    if name == "a.avif" and not HAS_AVIF:
+        pytest.skip("this Pillow has no AVIF")
     colours = np.zeros((400, 640, 3), np.uint8)
     colours[:, :320] = 255
     exif = Image.Exif()

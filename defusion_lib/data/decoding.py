@@ -5,6 +5,7 @@ refused in one sentence. Metadata (text, profiles, EXIF, resolution) never costs
 """
 
 import contextlib
+import importlib
 import importlib.util
 import io
 import itertools
@@ -18,13 +19,15 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image, ImagePalette, TiffImagePlugin, features
 
-LARGEST = 500  # megapixels that are decoded at most; a photograph takes about 12 bytes of memory a pixel
+LARGEST = 500  # megapixels that are decoded at most; a photograph takes about 10 bytes of memory a pixel
 
 HAS_AVIF = "avif" in features.modules and bool(features.check("avif"))
 HAS_HEIF = importlib.util.find_spec("pillow_heif") is not None
 
 # Pillow's other formats are left out: what it makes of them was not compared with what their headers say.
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "AVIF")
+for _plugin in ("Bmp", "Gif", "Jpeg", "Png", "Tiff", "WebP", *["Avif"] * HAS_AVIF):
+    importlib.import_module(f"PIL.{_plugin}ImagePlugin")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -126,7 +129,6 @@ def _decode(path: Path, file: BinaryIO, least: int | None) -> Picture:
 
 def _open(path: Path, file: BinaryIO) -> Image.Image:
     """Open by Pillow's registry: Image.open refuses by Pillow's own limit, which belongs to all its users."""
-    Image.init()
     file.seek(0)
     start = file.read(64)
     name = getattr(file, "name", "")

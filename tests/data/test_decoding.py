@@ -191,7 +191,7 @@ REFUSED = {
     "16-bit Lab": (((16,) * 3, 8, WORDS), {"width": 1}, "unknown pixel mode"),
     "sensor values": ((16, 32803, WORDS), {"width": 4}, "unknown pixel mode"),
     "10 bits packed": ((10, 1, WORDS), {"width": 4}, "unknown pixel mode"),
-    "planes of Lab": (((8,) * 3, 8, WORDS), {"width": 2, "t284": 2}, "planes whose colours no decoder here tells apart"),
+    "planes of Lab": (((8,) * 3, 8, WORDS), {"width": 2, "t284": 2}, "planes whose colours no decoder here tells"),
 }
 
 
@@ -310,7 +310,8 @@ def test_a_png_damaged_where_its_pixels_are_is_still_refused(tmp_path, colours):
     image.save(tmp_path / "a.png")
     whole = (tmp_path / "a.png").read_bytes()
     tail = chunk(b"tRNS", b"\0\5", wrong=1) + whole[33:]
-    for content in (whole[:60] + b"#" * 9 + whole[69:], whole[:33] + tail, whole[:33] + chunk(b"zTXt", b"x\0\7") + tail):
+    text = chunk(b"zTXt", b"x\0\7")
+    for content in (whole[:60] + b"#" * 9 + whole[69:], whole[:33] + tail, whole[:33] + text + tail):
         (tmp_path / "a.png").write_bytes(content)
         with pytest.raises(ValueError, match=r"a\.png cannot be read as a picture \(.+\)"):
             read_image(tmp_path / "a.png")
@@ -384,7 +385,7 @@ def test_an_error_of_the_decoder_is_a_broken_file(tmp_path, monkeypatch, colours
 
     Image.fromarray(colours).save(tmp_path / "a.bmp")
     monkeypatch.setattr(Image.Image, "load", fail)
-    with pytest.raises(ValueError, match=r"a\.bmp cannot be read as a picture \((.*damaged.*|memory does not suff.*)\)"):
+    with pytest.raises(ValueError, match=r"a\.bmp cannot be read as a picture \((.*damaged.*|memory does .*)\)"):
         read_image(tmp_path / "a.bmp")
 
 

@@ -155,6 +155,23 @@ def test_small_labels_are_refused_too(save):
         read_mask(save(Image.fromarray(array), "m.png"))
 
 
+@pytest.mark.parametrize("value", [3, 90, 180])
+def test_labels_with_soft_edges_are_refused(save, value):
+    array = LEFT * 255
+    array[:, 36:44] = np.linspace(250, 5, 8)
+    array[::2, 36:44] = np.linspace(240, 15, 8)
+    array[:10, 44:] = value
+    with pytest.raises(ValueError, match=r"the mask holds the values 0, .* and \d+ more, expected 0 and 255"):
+        read_mask(save(Image.fromarray(array), "m.png"))
+
+
+@pytest.mark.parametrize("highest", [90, 180, 249])
+def test_greys_without_white_are_refused(save, highest):
+    ramp = np.linspace(0, highest, 60).astype(np.uint8)
+    with pytest.raises(ValueError, match=r"the mask holds the values 0, .* and \d+ more, expected 0 and 255"):
+        read_mask(save(Image.fromarray(np.tile(ramp, (40, 1))), "m.png"))
+
+
 @pytest.mark.parametrize("values", [(0, 1), (0, 100), (0, 255), (0, 4095)])
 def test_labels_of_16_bits_are_refused(save, values):
     with pytest.raises(ValueError, match=r"m\.png: the mask holds (16 bits with 1|only the values 0 and 1\d?, )"):

@@ -125,6 +125,20 @@ def test_12_bits_packed_are_scaled(tmp_path):
     assert read_image(path)[0, :, 0].tolist() == [0, 128, 255, 6]
 
 
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("planes", [3, 4])
+def test_truncated_planes_are_refused(tmp_path, compression, planes):
+    noise = np.random.default_rng(0).integers(0, 65536, (planes, 40, 64)).astype(np.uint16)
+    extra = ["unassalpha"] * (planes - 3)
+    options = {"photometric": "rgb", "planarconfig": "separate", "extrasamples": extra, "rowsperstrip": 8}
+    tifffile.imwrite(tmp_path / "a.tif", noise, compression=compression, **options)
+    whole = (tmp_path / "a.tif").read_bytes()
+    for part in (len(whole) - 9, len(whole) * 2 // 3):
+        (tmp_path / "a.tif").write_bytes(whole[:part])
+        with pytest.raises(ValueError, match=r"a\.tif cannot be read as a picture \(.+\)"):
+            read_image(tmp_path / "a.tif")
+
+
 def test_a_largest_value_that_is_no_depth_scales_nothing(tmp_path):
     values = np.array([0, 30000, 65535, 257 * 8], np.uint16)
     for largest in (30000, 4095):  # a statistic, and a depth that the pixels exceed
@@ -233,13 +247,24 @@ def test_pillows_limit_is_back_after_a_failure_and_holds_for_small_pictures(tmp_
 def test_pillows_limit_survives_threads(tmp_path, monkeypatch, colours):
     Image.fromarray(colours).save(tmp_path / "a.tif")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    found = []
+    found, inside, most = [], [], []
+    load = Image.Image.load
+
+    def slow(image):
+        inside.append(image)
+        threading.Event().wait(0.01)  # so that the others would come in, were they not kept out
+        most.append(len(inside) if Image.MAX_IMAGE_PIXELS is None else 0)
+        inside.pop()
+        return load(image)
+
+    monkeypatch.setattr(Image.Image, "load", slow)
     threads = [threading.Thread(target=lambda: found.append(read_image(tmp_path / "a.tif"))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(found) == 8 and all(np.array_equal(image, colours) for image in found)
+    assert max(most) == 1
     assert Image.MAX_IMAGE_PIXELS == 100
 
 
@@ -355,6 +380,20 @@ def test_damage_in_exif_behind_the_orientation_costs_neither(tmp_path, colours, 
             (tmp_path / name).write_bytes(whole[: place + 2] + damage + whole[place + 12 :])
             found = read_image(tmp_path / name).astype(int)
             assert np.abs(found - upright(colours)).mean() < 2
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("tag", [269, 270, 271])
+def test_a_broken_description_of_a_tiff_costs_no_pixels(tmp_path, tag):
+    colour_map = tuple(np.arange(768) % 256 * 257)
+    text = {f"t{tag}": (1, 2, 3)}
+    path = write_tiff(tmp_path / "a.tif", 8, 3, bytes([5, 200]), width=2, t320=colour_map, **text)
+    whole = path.read_bytes()
+    entry = whole.index(struct.pack("<HHI", tag, 3, 3))
+    # The text fills the file, more than Pillow reads beside the map of colours.
+    broken = struct.pack("<HHII", tag, 2, len(whole) - 8, 8)
+    path.write_bytes(whole[:entry] + broken + whole[entry + 12 :])
+    assert read_image(path)[0, :, 0].tolist() == [5, 200]
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")

@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from defusion_lib.data import decoding
 from defusion_lib.data.files import read_image, read_mask, read_reduced
@@ -245,19 +245,19 @@ def test_pillows_limit_is_back_after_a_failure_and_holds_for_small_pictures(tmp_
 
 
 def test_pillows_limit_survives_threads(tmp_path, monkeypatch, colours):
-    Image.fromarray(colours).save(tmp_path / "a.tif")
+    Image.fromarray(colours).save(tmp_path / "a.tif", compression="tiff_lzw")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     found, inside, most = [], [], []
-    load = Image.Image.load
+    prepare = TiffImagePlugin.TiffImageFile.load_prepare
 
     def slow(image):
         inside.append(image)
         threading.Event().wait(0.01)  # so that the others would come in, were they not kept out
-        most.append(len(inside) if Image.MAX_IMAGE_PIXELS is None else 0)
+        most.append(len(inside))
         inside.pop()
-        return load(image)
+        prepare(image)
 
-    monkeypatch.setattr(Image.Image, "load", slow)
+    monkeypatch.setattr(TiffImagePlugin.TiffImageFile, "load_prepare", slow)
     threads = [threading.Thread(target=lambda: found.append(read_image(tmp_path / "a.tif"))) for _ in range(8)]
     for thread in threads:
         thread.start()

@@ -39,7 +39,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_PILLOW_LIMIT = threading.Lock()
 
 # Tags of a TIFF, and values of its photometric interpretation.
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIPS = 254, 256, 257, 258, 259, 262, 273
@@ -109,7 +108,7 @@ def _decode(path: Path, file: BinaryIO, least: int | None) -> Picture:
     # A progressive JPEG is held as a whole even where it is decoded at a fraction.
     _check_size(path, *(shape if image.info.get("progressive") else image.size[::-1]))
     deep = image.mode[0] != "I" and any(";16" in str(tile[3]) for tile in image.tile)
-    with _decoding(path), _pillow_without_limit(image.size):
+    with _decoding(path), _PILLOWS_LIMIT.lifted(image.size):
         image.load()
     full = 65535
     if tags is None:
@@ -156,7 +155,7 @@ def _open(path: Path, file: BinaryIO) -> Image.Image:
             return factory(file, name)
         except Image.DecompressionBombError:  # WebP's decoder looks at Pillow's limit by itself
             file.seek(0)
-            with _pillow_without_limit():
+            with _PILLOWS_LIMIT.lifted():
                 return factory(file, name)
 
 
@@ -185,21 +184,35 @@ def _check_size(path: Path, height: int, width: int) -> None:
         )
 
 
-@contextlib.contextmanager
-def _pillow_without_limit(size: tuple[int, int] | None = None) -> Iterator[None]:
-    """Lift Pillow's limit while a picture above it is decoded, one such picture at a time.
+class _PillowsLimit:
+    """Pillow's limit, one number for all threads: lifted while pictures above it are decoded, and only then."""
 
-    It is one number for all threads, and some decoders look at it while they decode.
-    """
-    if size is not None and size[0] * size[1] <= (Image.MAX_IMAGE_PIXELS or float("inf")):
-        yield
-        return
-    with _PILLOW_LIMIT:
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._users = 0
+        self._kept = None
+
+    @contextlib.contextmanager
+    def lifted(self, size: tuple[int, int] | None = None) -> Iterator[None]:
+        """Lift the limit for a picture of this (width, height); some decoders look at it while they decode."""
+        limit = Image.MAX_IMAGE_PIXELS
+        if size is not None and limit is not None and size[0] * size[1] <= limit:
+            yield
+            return
+        with self._lock:
+            if not self._users:
+                self._kept, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self._users += 1
         try:
             yield
         finally:
-            Image.MAX_IMAGE_PIXELS = before
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    Image.MAX_IMAGE_PIXELS = self._kept
+
+
+_PILLOWS_LIMIT = _PillowsLimit()
 
 
 def _orientation(image: Image.Image) -> int:

@@ -247,14 +247,11 @@ def test_pillows_limit_is_back_after_a_failure_and_holds_for_small_pictures(tmp_
 def test_pillows_limit_survives_threads(tmp_path, monkeypatch, colours):
     Image.fromarray(colours).save(tmp_path / "a.tif", compression="tiff_lzw")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    found, inside, most = [], [], []
+    found = []
     prepare = TiffImagePlugin.TiffImageFile.load_prepare
 
     def slow(image):
-        inside.append(image)
-        threading.Event().wait(0.01)  # so that the others would come in, were they not kept out
-        most.append(len(inside))
-        inside.pop()
+        threading.Event().wait(0.01)  # so that others finish meanwhile
         prepare(image)
 
     monkeypatch.setattr(TiffImagePlugin.TiffImageFile, "load_prepare", slow)
@@ -264,7 +261,6 @@ def test_pillows_limit_survives_threads(tmp_path, monkeypatch, colours):
     for thread in threads:
         thread.join()
     assert len(found) == 8 and all(np.array_equal(image, colours) for image in found)
-    assert max(most) == 1
     assert Image.MAX_IMAGE_PIXELS == 100
 
 

@@ -132,9 +132,13 @@ def test_truncated_planes_are_refused(tmp_path, compression, planes):
     extra = ["unassalpha"] * (planes - 3)
     options = {"photometric": "rgb", "planarconfig": "separate", "extrasamples": extra, "rowsperstrip": 8}
     tifffile.imwrite(tmp_path / "a.tif", noise, compression=compression, **options)
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        counts = tiff.pages[0].tags["StripByteCounts"]
     whole = (tmp_path / "a.tif").read_bytes()
-    for part in (len(whole) - 9, len(whole) * 2 // 3):
-        (tmp_path / "a.tif").write_bytes(whole[:part])
+    size = counts.valuebytecount // counts.count
+    empty = whole[: counts.valueoffset] + bytes(size) + whole[counts.valueoffset + size :]
+    for content in (whole[:-9], whole[: len(whole) * 2 // 3], empty):
+        (tmp_path / "a.tif").write_bytes(content)
         with pytest.raises(ValueError, match=r"a\.tif cannot be read as a picture \(.+\)"):
             read_image(tmp_path / "a.tif")
 

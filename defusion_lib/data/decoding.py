@@ -119,7 +119,7 @@ def _decode(path: Path, file: BinaryIO, least: int | None) -> Picture:
             shape = shape[::-1]
     else:
         # Pillow turns a TIFF while it loads it.
-        orientation, left, shape = tags.get(_ORIENTATION, (1,))[0], 1, image.size[::-1]
+        orientation, left, shape = _tiff_orientation(tags), 1, image.size[::-1]
         full = 4095 if tags.get(_BITS) == (12,) else full
         _complete_tiff(path, image, tags)
     image = turned(_grey_16_bits(image, full), left)
@@ -216,9 +216,10 @@ _PILLOWS_LIMIT = _PillowsLimit()
 
 
 def _orientation(image: Image.Image) -> int:
-    """The turn that a loaded picture still needs; EXIF that cannot be read says nothing of it."""
+    """The turn that a loaded picture still needs; EXIF that cannot be read, or says 0, says nothing of it."""
     try:
-        return image.getexif().get(_ORIENTATION, 1)
+        orientation = image.getexif().get(_ORIENTATION)
+        return orientation if orientation in _TURNS else 1
     except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, OverflowError, struct.error):
         return 1
 
@@ -300,6 +301,11 @@ def _wrong_in_pillow(tags: dict[int, tuple[int, ...]]) -> bool:
     return deep and (grey and several or tags.get(_PHOTOMETRIC) == _INVERTED or _tiff_full(tags) < 65535)
 
 
+def _tiff_orientation(tags: dict[int, tuple[int, ...]]) -> int:
+    orientation = tags.get(_ORIENTATION, (1,))[0]
+    return orientation if orientation in _TURNS else 1
+
+
 def _tiff_full(tags: dict[int, tuple[int, ...]]) -> int:
     """The value of white: a largest value of all ones in fewer bits says how many of the 16 are in use."""
     largest = max(tags.get(_MAX_VALUE, (65535,)))
@@ -322,11 +328,11 @@ def _by_tifffile(path: Path, file: BinaryIO, tags: dict[int, tuple[int, ...]]) -
     count = {_GREY: 1, _INVERTED: 1, _RGB: 3, _CMYK: 4}.get(photometric)
     if values.ndim == 2:
         values = values[..., None]
-    elif tags.get(_PLANES) == (2,):
+    elif tags.get(_PLANES) == (2,) and values.ndim == 3:
         values = np.moveaxis(values, 0, -1)
-    if count is None or values.dtype not in (np.uint8, np.uint16) or values.shape[2] != count + len(extra):
+    if count is None or values.dtype not in (np.uint8, np.uint16) or values.shape[2:] != (count + len(extra),):
         raise ValueError(
-            f"{path} holds {tags[_SAMPLES][0]} channels in planes whose colours no decoder here tells apart: save it "
+            f"{path} holds {tags.get(_SAMPLES, (1,))[0]} channels in planes whose colours no decoder here tells apart: save it "
             "as RGB or grey with 8 or 16 bits"
         )
     full = 255 if values.dtype == np.uint8 else _tiff_full(tags)
@@ -334,7 +340,7 @@ def _by_tifffile(path: Path, file: BinaryIO, tags: dict[int, tuple[int, ...]]) -
         full = 65535
     if photometric == _INVERTED:
         values[..., 0] = full - values[..., 0]
-    orientation = tags.get(_ORIENTATION, (1,))[0]
+    orientation = _tiff_orientation(tags)
     if values.shape[2] == 1 and full > 255:
         image = _grey_16_bits(Image.fromarray(values[..., 0]), full)
     else:
@@ -438,6 +444,8 @@ def _bare_jpeg(file: BinaryIO) -> io.BytesIO:
 def _bare_tiff(file: BinaryIO) -> io.BytesIO | None:
     file.seek(0)
     content = bytearray(file.read())
+    if len(content) < 8:
+        return None
     order = "<" if content[:2] == b"II" else ">"
     (start,) = struct.unpack_from(f"{order}I", content, 4)
     if start + 2 > len(content):

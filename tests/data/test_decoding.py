@@ -143,6 +143,24 @@ def test_truncated_planes_are_refused(tmp_path, compression, planes):
             read_image(tmp_path / "a.tif")
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_damaged_header_of_planes_ends_in_a_sentence(tmp_path, colours):
+    tifffile.imwrite(tmp_path / "a.tif", colours.transpose(2, 0, 1).copy(), photometric="rgb", planarconfig="separate")
+    whole = (tmp_path / "a.tif").read_bytes()
+    random = np.random.default_rng(0)
+    refused = 0
+    for _ in range(200):
+        damaged = bytearray(whole)
+        damaged[random.integers(250)] = random.integers(256)
+        (tmp_path / "a.tif").write_bytes(damaged)
+        try:
+            assert read_image(tmp_path / "a.tif").dtype == np.uint8
+        except ValueError as error:
+            refused += 1
+            assert "a.tif" in str(error) and "\n" not in str(error)
+    assert 20 < refused < 180
+
+
 def test_a_largest_value_that_is_no_depth_scales_nothing(tmp_path):
     values = np.array([0, 30000, 65535, 257 * 8], np.uint16)
     for largest in (30000, 4095):  # a statistic, and a depth that the pixels exceed

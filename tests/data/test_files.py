@@ -313,6 +313,13 @@ def test_a_mask_that_fits_both_ways_is_refused(save, orientation):
     assert np.array_equal(photo.mask, UPRIGHT[orientation](stored))
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a.tif", "a.png"])
+@pytest.mark.parametrize("orientation", [0, 1, 9])
+def test_an_orientation_that_turns_nothing_leaves_nothing_open(save, orientation, name):
+    image = save(Image.new("RGB", (60, 40)), name, exif=oriented(orientation))
+    assert np.array_equal(read_photo("a", image, save(Image.fromarray(LEFT * 255), "m.png")).mask, LEFT)
+
+
 def test_a_turned_photograph_with_a_mask_of_another_size(save):
     image = save(Image.new("RGB", (60, 40)), "a.jpg", exif=oriented(6))
     with pytest.raises(ValueError, match=r"the mask is 61x40 pixels but its photograph is 40x60"):
@@ -339,7 +346,7 @@ def test_a_truncated_file_is_named_in_one_sentence(save, rng, name):
     noise = Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
     path = save(noise, name)
     whole = path.read_bytes()
-    for part in (len(whole) * 2 // 3, 30):
+    for part in (len(whole) * 2 // 3, 30, 5):
         path.write_bytes(whole[:part])
         with pytest.raises(ValueError, match=says) as error:
             read_image(path)

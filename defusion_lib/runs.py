@@ -22,12 +22,13 @@ import platform
 import random
 import re
 import subprocess
+import tempfile
 import textwrap
 import time
 import tokenize
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, make_dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
@@ -38,10 +39,16 @@ MARKER = "# Parameters"
 # Two threads wherever a run is repeated: sums split over another number of threads differ in the last digit,
 # and training carries that to the third digit within a few hundred steps.
 THREADS = 2
+MOST_THREADS = 1024
 PACKAGES = ("torch", "torchvision", "numpy", "defusion-lib")  # whose versions are in every stamp
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _KEY = re.compile(r"[a-z0-9][a-z0-9_.-]*/[a-z0-9][a-z0-9+-]*/[a-z0-9][a-z0-9-]*(@seed\d+)?(-std)?")
 _ALWAYS = {"seed": (0, 2**32 - 1)}
+_ELSEWHERE = (
+    "Make room, change the folder's permissions, or choose another folder (for outputs/: DEFUSION_OUTPUTS; for the map "
+    "of a photograph: the parameter target)."
+)
+_SOFTWARE = "defusion_lib"  # in the PNG files of maps
 
 
 # ---------------------------------------------------------------------------------------------- parameters
@@ -132,30 +139,59 @@ def _typed(name, default, value):
         if value is not None and not _is_plain(value):
             raise ValueError(f"Parameter {name} must be text, a number or a list of them, not {value!r}.")
         if value is None and default is not None:
-            raise ValueError(f"Parameter {name} must be {_kind(default)} (default {default!r}), not None.")
+            raise ValueError(
+                f"Parameter {name} must be {_kind(default)} (default {default!r}), not None."
+                + _hint(name, default, value)
+            )
         return _frozen(value)
     if isinstance(default, list | tuple):
         if not isinstance(value, list | tuple):
-            raise ValueError(f"Parameter {name} must be a list (default {default!r}), not {value!r}.")
+            raise ValueError(
+                f"Parameter {name} must be a list (default {default!r}), not {value!r}."
+                + _hint(name, default, value)
+            )
         return tuple(
             _typed(f"{name}, item {i}", default[0] if default else None, v) for i, v in enumerate(value)
         )
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not type(default):
-        hint = ""
-        if (
-            isinstance(value, str)
-            and isinstance(default, float)
-            and re.fullmatch(r"[+-]?\d+e[+-]?\d+", value)
-        ):
-            hint = f" YAML reads {value} as text: write {value.replace('e', '.0e')}."
         raise ValueError(
-            f"Parameter {name} must be {_kind(default)} (default {default!r}), not {value!r}.{hint}"
+            f"Parameter {name} must be {_kind(default)} (default {default!r}), not {value!r}."
+            + _hint(name, default, value)
         )
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"Parameter {name} must be a finite number, not {value}.")
     return value
+
+
+def _hint(name, default, value) -> str:
+    """Where papermill or YAML may have made another type of what somebody wrote: how to write it instead."""
+    name = re.split("[ ,]", name)[0]
+    if value is None:
+        return " YAML reads null, ~ and an empty value as None: write a value, and text in quotes."
+    if isinstance(default, list | tuple):
+        return f" With papermill, give a list as -y '{name}: [...]'." if isinstance(value, str) else ""
+    if isinstance(default, str):
+        if isinstance(value, bool):
+            words = "on, yes and true" if value else "off, no and false"
+            return f' YAML reads {words} as {value}: write "{"on" if value else "off"}" in quotes.'
+        if isinstance(value, int | float):
+            return (
+                f" With papermill, give text that looks like a number with -r instead of -p: -r {name} {value} "
+                "(YAML: in quotes; there, 0123 is read as 83 and 12:30 as 750)."
+            )
+        if isinstance(value, date):
+            return f' YAML reads {value} as a date: write "{value}" in quotes.'
+    if isinstance(default, int | float) and not isinstance(default, bool) and isinstance(value, str):
+        if re.fullmatch(r"[+-]?\d+", value):
+            return " Write it without quotes and without zeros in front, and with papermill, with -p instead of -r."
+        number = re.fullmatch(r"([+-]?)(?=\.?\d)(\d*)\.?(\d*)[eE]([+-]?)(\d+)", value)
+        if number and isinstance(default, float):
+            sign, whole, rest, exponent_sign, exponent = number.groups()
+            written = f"{sign}{whole or 0}.{rest or 0}e{exponent_sign or '+'}{exponent}"
+            return f" YAML reads {value} as text: write {written}."
+    return ""
 
 
 def _kind(default) -> str:
@@ -239,8 +275,49 @@ def project_root() -> Path:
 
 
 def outputs_root() -> Path:
-    """The folder that holds a folder for each profile: DEFUSION_OUTPUTS, or `outputs` in the checkout."""
-    return Path(os.environ.get("DEFUSION_OUTPUTS") or project_root() / "outputs").absolute()
+    """The folder that holds a folder for each profile: DEFUSION_OUTPUTS, or `outputs` in the checkout.
+
+    `~` in it is the home folder, and a relative one lies where `locate` puts what is new.
+    """
+    given = os.path.expanduser(os.environ.get("DEFUSION_OUTPUTS") or project_root() / "outputs")
+    return (_new_root() / given).absolute()
+
+
+def locate(path: str | Path, *words: str, new: bool = False) -> str | Path:
+    """Find what a notebook's parameter names, whichever folder the notebook runs in.
+
+    JupyterLab, VS Code and nbval run a notebook in its own folder, papermill in the one where it was called. So a
+    relative path is looked for in the current folder, and then in the checkout. With `new`, a path that is at
+    neither place is one to be written: it lies in the current folder, or in the checkout where the current folder
+    is the checkout's `notebooks`. `~` is the home folder. `words`, such as "shipped", are no paths and come back as
+    they are. Raises FileNotFoundError where nothing is at either place, and ValueError where both hold
+    something and it is not the same.
+    """
+    if path in words:
+        return path
+    given = Path(os.path.expanduser(path))
+    # A full path stays as it is behind any folder.
+    places = {Path.cwd() / given: "the current folder", project_root() / given: "the project's folder"}
+    # Not Path.exists: it raises where a folder on the way may not be entered.
+    found = [place for place in places if os.path.exists(place)]
+    if len(found) == 2 and not os.path.samefile(*found):
+        raise ValueError(
+            f"{path} is both in the current folder and in the project's folder: write the full path of the one "
+            "that you mean."
+        )
+    if found:
+        return found[0]
+    if new:
+        return _new_root() / given
+    if given.is_absolute():
+        raise FileNotFoundError(f"There is no {shown(path) if Path(path).is_absolute() else path}: check the path.")
+    tried = " and ".join(f"{shown(place)} in {name}" for place, name in places.items())
+    raise FileNotFoundError(f"There is no {path}: looked for {tried}. Check the path, or write the full one.")
+
+
+def _new_root() -> Path:
+    """The folder that relative paths of what does not exist yet begin from."""
+    return project_root() if Path.cwd() == project_root() / "notebooks" else Path.cwd()
 
 
 def shown(path: str | Path) -> str:
@@ -260,7 +337,8 @@ def write_whole(path: Path, content: bytes) -> None:
 
     Raises OSError with one sentence where that is not possible.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Not the whole name: with more behind it, a long one would be too long.
+    part = path.with_name(f".{path.name[:40]}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(content)
@@ -271,9 +349,80 @@ def write_whole(path: Path, content: bytes) -> None:
         except OSError:
             pass  # the folder itself cannot be written; the first error says so
         raise OSError(
-            f"Cannot write {shown(path)} ({error.strerror}); what was there before is unchanged. "
-            "Make room, change the folder's permissions, or choose another folder (for outputs/: DEFUSION_OUTPUTS)."
+            f"Cannot write {shown(path)} ({error.strerror}); what was there before is unchanged. {_ELSEWHERE}"
         ) from error
+
+
+def check_writable(folder: Path) -> None:
+    """Try to write in a folder, or in the one where it would be made, and leave nothing there.
+
+    Raises OSError with one sentence where that is not possible.
+    """
+    nearest = folder.absolute()
+    while not os.path.lexists(nearest):
+        nearest = nearest.parent
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise OSError(f"Cannot write in {shown(folder)} ({error.strerror}). {_ELSEWHERE}") from error
+
+
+def map_file(photograph: str | Path, target: str = "") -> Path:
+    """Name the PNG file for a photograph's map, and check before anything is computed that it may be written.
+
+    It is `target`, or my_defocus.png beside my.jpg. Raises ValueError where `target` is no name of a PNG file,
+    FileExistsError where there is a file that `write_map` did not write for a photograph of this name, and
+    OSError where the folder cannot be written in.
+    """
+    photograph = Path(photograph)
+    path = locate(target, new=True) if target else photograph.with_name(f"{photograph.stem}_defocus.png")
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"The map is written as PNG: choose a file whose name ends in .png, not {target!r}.")
+    try:
+        os.lstat(path)
+        taken = _photograph_of(path) != _legible(photograph.name)
+    except FileNotFoundError:
+        taken = False
+    except OSError as error:
+        raise OSError(f"Cannot write {shown(path)} ({error.strerror}). {_ELSEWHERE}") from error
+    if taken:
+        raise FileExistsError(
+            f"{shown(path)} is there already and is no map of {photograph.name} that this notebook wrote: move it, "
+            "or choose another file with the parameter target."
+        )
+    check_writable(path.parent)
+    return path
+
+
+def write_map(path: Path, levels: np.ndarray, photograph: str) -> None:
+    """Write a map, uint8 (H, W), as PNG with the photograph's name inside, by which `map_file` knows it again."""
+    # Imported here, so that reading results (batch.py) does not wait for it.
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    facts, picture = PngInfo(), io.BytesIO()
+    facts.add_text("Software", _SOFTWARE)
+    facts.add_itxt("Source", _legible(photograph))
+    Image.fromarray(levels).save(picture, "png", pnginfo=facts)
+    write_whole(path, picture.getvalue())
+
+
+def _legible(name: str) -> str:
+    """A file name as text that can be encoded, also where its bytes are no text."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _photograph_of(path: Path) -> str | None:
+    """The photograph's name in a map that `write_map` wrote; None for every other file."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            return picture.info.get("Source") if picture.info.get("Software") == _SOFTWARE else None
+    # Whatever cannot be read was not written by `write_map`, which writes whole files.
+    except Exception:
+        return None
 
 
 # --------------------------------------------------------------------------------------------------- a run
@@ -285,7 +434,8 @@ def start(stem: str, namespace: Mapping, limits: Mapping | None = None) -> "Run"
     `stem` is the notebook's file name without ending, `namespace` its `globals()`, `limits` as in
     `check_parameters`. Python, NumPy and torch are seeded with the parameter `seed`; torch uses 2 threads (or
     DEFUSION_THREADS) and deterministic algorithms, on CUDA as far as cuDNN has them. Raises ValueError where
-    a parameter is unknown, of another type than its default, or outside its limits.
+    a parameter is unknown, of another type than its default, or outside its limits, and where DEFUSION_THREADS is
+    no number of threads; OSError where the folder for the results cannot be written in.
     """
     if not _SLUG.fullmatch(stem):
         raise ValueError(f"{stem!r} is no notebook's name: use its file name without .ipynb.")
@@ -293,6 +443,7 @@ def start(stem: str, namespace: Mapping, limits: Mapping | None = None) -> "Run"
     effective = check_parameters(defaults, given, limits, where=stem)
     if "seed" not in effective:
         raise ValueError(f"{stem} has no parameter seed: put `seed = 0` into its parameters cell.")
+    check_writable(outputs_root() / effective["profile"])
     run = Run(stem, {name: _frozen(value) for name, value in defaults.items()}, effective)
     print(run)
     return run
@@ -452,6 +603,16 @@ class _Picture:
         return bundle, {"image/png": {"alt": self.alt}}
 
 
+def _threads() -> int:
+    given = os.environ.get("DEFUSION_THREADS") or str(THREADS)
+    if not re.fullmatch("[0-9]{1,4}", given) or not 1 <= int(given) <= MOST_THREADS:
+        raise ValueError(
+            f"DEFUSION_THREADS is {given!r}: expected a whole number from 1 to {MOST_THREADS}; leave it out for "
+            f"{THREADS} threads."
+        )
+    return int(given)
+
+
 def _settle(seed: int):
     """Seed everything, fix the threads, and choose the device."""
     # Imported here, so that reading results (batch.py) does not wait seconds for torch.
@@ -460,7 +621,7 @@ def _settle(seed: int):
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
-    torch.set_num_threads(int(os.environ.get("DEFUSION_THREADS", THREADS)))
+    torch.set_num_threads(_threads())
     cuda = torch.cuda.is_available()
     # On CUDA this would replace the backward pass of bilinear up-sampling, which DeFusionNet does dozens of
     # times a step, by a scatter that takes many times as long.

@@ -1,10 +1,13 @@
 """Anybody's photographs."""
 
+import shutil
+import unicodedata
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from defusion_lib.data.folder import open_folder
+from defusion_lib.data.folder import open_folder, open_part
 
 
 @pytest.fixture
@@ -52,3 +55,131 @@ def test_a_broken_photograph_spoils_only_itself(holiday):
     assert photos[1].name == "beach10"
     with pytest.raises(ValueError, match=r"beach9\.png cannot be read as a picture"):
         photos[0]
+
+
+def fill(folder, *names, drawn=None, level=0):
+    """A folder of photographs that all differ, and masks of their left halves in its folder masks."""
+    left = np.zeros((4, 6), np.uint8)
+    left[:, :3] = 255
+    images, masks = drawn or (folder, folder / "masks")
+    images.mkdir(parents=True, exist_ok=True)
+    masks.mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate(names):
+        picture = np.full((4, 6, 3), level, np.uint8)
+        picture[0, 0] = divmod(number, 256) + (0,)
+        Image.fromarray(picture).save(images / f"{name}.png")
+        Image.fromarray(left).save(masks / f"{name}.png")
+    return folder
+
+
+def parts(folder):
+    """The stems of the training and of the test part."""
+    return [set(open_part(folder, part).stems) for part in ("train", "test")]
+
+
+def test_a_part_of_a_folder_is_held_out_by_name(tmp_path):
+    names = [f"DSC_{number:04d}" for number in range(300)]
+    train, test = parts(fill(tmp_path / "holiday", *names))
+    assert not train & test and train | test == set(names)
+    assert 40 < len(test) < 80
+    assert set(open_part(tmp_path / "holiday", "all").stems) == set(names)
+
+
+def test_a_photograph_keeps_its_part_when_others_are_added(tmp_path):
+    few = [f"IMG_{number}" for number in range(0, 120, 3)]
+    before = parts(fill(tmp_path / "a", *few))
+    after = parts(fill(tmp_path / "b", *reversed([f"IMG_{number}" for number in range(120)])))
+    assert before[0] <= after[0] and before[1] <= after[1]
+
+
+def test_no_part_of_a_small_folder_is_empty(tmp_path):
+    for first in range(40):  # one of them in five is for testing by its hash, one pair in 25 both
+        train, test = parts(fill(tmp_path / str(first), f"{first}a", f"{first}b"))
+        assert len(train) == len(test) == 1
+
+
+def test_the_unicode_form_of_a_name_decides_nothing(tmp_path):
+    names = [f"Ä{number}é" for number in range(60)]
+    composed, apart = ([unicodedata.normalize(form, name) for name in names] for form in ("NFC", "NFD"))
+    assert composed != apart
+    test = parts(fill(tmp_path / "a", *composed))[1]
+    assert {unicodedata.normalize("NFC", stem) for stem in parts(fill(tmp_path / "b", *apart))[1]} == test
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_folders_train_and_test_are_the_parts(tmp_path, inside):
+    for level, part in enumerate(("train", "test")):
+        folder = tmp_path / part
+        drawn = (folder / "images", folder / "masks") if inside else None
+        fill(folder, f"{part}1", f"{part}2", drawn=drawn, level=50 + level)
+    train, test = (open_part(tmp_path, part) for part in ("train", "test"))
+    assert (train.stems, test.stems) == (["train1", "train2"], ["test1", "test2"])
+    assert train[0].image.max() == 50 and test[0].image.max() == 51
+    assert test[0].mask[0].tolist() == [1, 1, 1, 0, 0, 0]
+    assert open_part(tmp_path, "all").stems == ["train1", "train2", "test1", "test2"]
+
+
+def test_masks_of_a_part_may_be_white_in_focus(tmp_path):
+    folder = fill(tmp_path / "x", "a", "b", drawn=(tmp_path / "x/images", tmp_path / "x/masks"))
+    for part in ("train", "test", "all"):
+        assert open_part(folder, part, "focus")[0].mask[0].tolist() == [0, 0, 0, 1, 1, 1]
+    with pytest.raises(ValueError, match="'sharp' is not a mask polarity"):
+        open_part(folder, "test", "sharp")
+
+
+@pytest.mark.parametrize(
+    ("folder", "part", "name"),
+    [
+        ("Urlaub 2024", "test", "folder-urlaub-2024"),
+        ("Ärger_über.Öl", "train", "folder-arger-uber-ol"),
+        ("写真", "test", "folder"),
+        ("dut", "all", "folder-dut-all"),
+    ],
+)
+def test_a_set_is_named_so_that_results_can_be(tmp_path, folder, part, name):
+    assert open_part(fill(tmp_path / folder, "a", "b"), part).name == name
+
+
+def test_a_folder_of_another_layout_is_refused(tmp_path):
+    def refused(folder, error, sentence, part="test"):
+        with pytest.raises(error, match=sentence) as caught:
+            open_part(folder, part)
+        assert "\n" not in str(caught.value)
+
+    one = fill(tmp_path / "one", "a")
+    refused(one, ValueError, 'one holds a single photograph.*use part="all"')
+    refused(one, ValueError, "single photograph", "train")
+    assert open_part(one, "all").stems == ["a"]
+    refused(one, ValueError, "part='val' is not a part", "val")
+    shutil.rmtree(one / "masks")
+    refused(one, FileNotFoundError, "one holds photographs but no folder masks: .*notebook 13", "all")
+
+    half = fill(tmp_path / "half", "a", "b")
+    fill(half / "test", "c")
+    for part in ("train", "test", "all"):
+        refused(half, FileNotFoundError, "half holds a folder test but not its counterpart", part)
+    fill(half / "train", "d")
+    refused(half, ValueError, r"half holds a\.png beside train and test")
+
+    beside = fill(tmp_path / "beside", "a", "b", drawn=(tmp_path / "beside/images", tmp_path / "beside/masks"))
+    shutil.copy(beside / "images/a.png", beside / "forgotten.png")
+    refused(beside, ValueError, r"beside holds forgotten\.png beside images")
+
+
+def test_a_picture_in_both_parts_is_refused(tmp_path):
+    fill(tmp_path / "train", "a", "b", level=1)
+    fill(tmp_path / "test", "c", "d", level=2)
+    assert len(open_part(tmp_path, "test")) == 2
+    shutil.copy(tmp_path / "train/b.png", tmp_path / "test/c.png")
+    for part in ("train", "test"):
+        with pytest.raises(ValueError, match=r"test/c\.png and .*train/b\.png are the same picture"):
+            open_part(tmp_path, part)
+    assert len(open_part(tmp_path, "all")) == 4
+
+
+def test_all_of_two_parts_needs_different_names(tmp_path):
+    for level, part in enumerate(("train", "test")):
+        fill(tmp_path / part, "0001", level=level)
+    assert open_part(tmp_path, "test").stems == ["0001"]
+    with pytest.raises(ValueError, match="holds 0001 in both train and test"):
+        open_part(tmp_path, "all")

@@ -1,22 +1,30 @@
 """Parameters are checked, results are stamped, and nothing is left half written."""
 
+import ast
 import base64
 import dataclasses
+import datetime
 import errno
 import json
 import os
 import random
+import tempfile
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+import yaml
+from PIL import Image
 from test_figures import smallest_text
 from tiny import PARAMETERS, write_notebook
 
 from defusion_lib import runs
 from defusion_lib.data import PhotoSet
 from defusion_lib.figures import text_size
+
+ROOT = Path(__file__).resolve().parents[1]
 
 CELL = """\
 # Parameters
@@ -124,6 +132,51 @@ def test_a_bad_parameter_stops_the_run_with_one_sentence(line, sentence):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("heads: off", 'heads of x must be text .* not False. YAML reads off, no and false as False: write "off" in'),
+        ("heads: no", "not False. YAML reads off, no and false"),
+        ("heads: Yes", 'not True. YAML reads on, yes and true as True: write "on" in quotes'),
+        ("heads: null", "not None. YAML reads null, ~ and an empty value as None: write a value, and text in quotes"),
+        ("heads: ~", "YAML reads null, ~ and an empty value as None"),
+        ("heads:", "YAML reads null, ~ and an empty value as None"),
+        ("heads: 2024", "not 2024. With papermill, .* -r instead of -p: -r heads 2024"),
+        ("heads: 1.5", "-r instead of -p: -r heads 1.5"),
+        ("heads: 0123", "not 83. .* 0123 is read as 83 and 12:30 as 750"),
+        ("heads: 12:30", "not 750. .*YAML: in quotes"),
+        ("heads: .nan", "not nan. .* -r heads nan"),
+        ("heads: 2024-05-01", 'YAML reads 2024-05-01 as a date: write "2024-05-01" in quotes'),
+        ("words: [a, on]", 'words of x, item 1 must be text .* not True. YAML reads on, yes and true'),
+        ("words: a", r"words of x must be a list .* not 'a'. With papermill, give a list as -y 'words: \[\.\.\.\]'"),
+        ("rate: 1e-8", "YAML reads 1e-8 as text: write 1.0e-8"),
+        ("rate: 1E-4", "YAML reads 1E-4 as text: write 1.0e-4"),
+        ("rate: 1.5e3", r"YAML reads 1.5e3 as text: write 1.5e\+3"),
+        ("rate: -2e2", r"YAML reads -2e2 as text: write -2.0e\+2"),
+        ("rate: '3'", "not '3'. Write it without quotes"),
+        ("size: 0128", "not '0128'. Write it without quotes and without zeros in front"),
+        ("size: 1e3", "must be an integer .* not '1e3'.$"),
+        ("rate: e5", "must be a number .* not 'e5'.$"),
+        ("size: ", "must be an integer .* not None. YAML reads null"),
+    ],
+)
+def test_what_yaml_or_papermill_made_of_a_value_is_said(line, sentence):
+    defaults = {"profile": "quick", "heads": "compact", "rate": 0.1, "size": 64, "words": ["a"]}
+    with pytest.raises(ValueError, match=sentence) as caught:
+        runs.check_parameters(defaults, yaml.safe_load(line), where="x")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("line", ["rate: 1.0e-8", "rate: 1.5e+3", "rate: -2.0e+2", 'heads: "off"', 'heads: "12:30"'])
+def test_what_the_hints_tell_to_write_is_read(line):
+    runs.check_parameters({"profile": "quick", "heads": "compact", "rate": 0.1}, yaml.safe_load(line))
+
+
+def test_a_date_is_refused_where_any_value_serves():
+    with pytest.raises(ValueError, match="image must be text, a number or a list of them"):
+        runs.check_parameters({"profile": "quick", "image": None}, {"image": datetime.date(2024, 5, 1)})
+
+
 def test_limits_accept_their_ends():
     for value in (32, 1024):
         assert start(injected(f"size = {value}")).parameters.size == value
@@ -222,6 +275,18 @@ def test_threads_are_the_same_everywhere(monkeypatch):
     assert start(notebook()).stamp["threads"] == 2
     monkeypatch.setenv("DEFUSION_THREADS", "1")
     assert start(notebook()).stamp["threads"] == 1
+
+
+@pytest.mark.parametrize("threads", ["abc", "0", "-1", "1.5", "2 ", "٣", "100000", "1e1"])
+def test_a_number_of_threads_that_is_none_is_refused(threads, monkeypatch):
+    monkeypatch.setenv("DEFUSION_THREADS", threads)
+    with pytest.raises(ValueError, match="DEFUSION_THREADS is .*: expected a whole number from 1 to 1024; leave it out"):
+        start(notebook())
+
+
+def test_an_empty_number_of_threads_is_left_out(monkeypatch):
+    monkeypatch.setenv("DEFUSION_THREADS", "")
+    assert start(notebook()).stamp["threads"] == 2
 
 
 def test_torch_is_deterministic_on_cpu():
@@ -382,3 +447,272 @@ def test_shown_paths_are_relative(monkeypatch, tmp_path, outputs):
     assert runs.shown(runs.project_root() / "params/cpu/x.yaml") == "params/cpu/x.yaml"
     assert runs.shown("photos/my.jpg") == "photos/my.jpg"
     assert runs.shown(tmp_path.parent / "elsewhere/my.jpg") == "…/my.jpg"
+
+
+# ---------------------------------------------------------------------------------------------------- places
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A checkout of its own with the folder notebooks, and beside it a folder of somebody's."""
+    root = tmp_path / "project"
+    (root / "notebooks").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setattr("defusion_lib.runs.project_root", lambda: root)
+    return root
+
+
+@pytest.mark.parametrize("kernel", ["project", "project/notebooks", "elsewhere"])  # make, Lab or VS Code, papermill
+def test_a_path_in_the_checkout_is_found_from_everywhere(project, kernel, monkeypatch):
+    for path in ("data/shi", "outputs/cpu/weights/my.safetensors", "my.jpg"):
+        (project / path).parent.mkdir(parents=True, exist_ok=True)
+        (project / path).touch()
+        monkeypatch.chdir(project.parent / kernel)
+        assert runs.locate(path) == project / path == runs.locate(Path(path))
+
+
+@pytest.mark.parametrize("kernel", ["project/notebooks", "elsewhere"])
+def test_a_path_in_the_current_folder_is_found(project, kernel, monkeypatch):
+    here = project.parent / kernel
+    monkeypatch.chdir(here)
+    (here / "my.jpg").touch()
+    assert runs.locate("my.jpg") == here / "my.jpg"
+    assert os.path.samefile(runs.locate("../elsewhere"), project.parent / "elsewhere") or kernel != "elsewhere"
+
+
+def test_a_path_at_neither_place_names_both(project, monkeypatch):
+    monkeypatch.chdir(project / "notebooks")
+    with pytest.raises(
+        FileNotFoundError,
+        match="^There is no data/shi: looked for notebooks/data/shi in the current folder and data/shi in the project's ",
+    ) as caught:
+        runs.locate("data/shi")
+    assert str(project) not in str(caught.value)
+    with pytest.raises(FileNotFoundError, match="There is no …/absent.jpg: check"):
+        runs.locate("/nowhere/absent.jpg")
+    with pytest.raises(FileNotFoundError, match="There is no ~/absent.jpg: check"):
+        runs.locate("~/absent.jpg")
+
+
+def test_two_files_of_one_relative_path_are_not_guessed_between(project, monkeypatch):
+    monkeypatch.chdir(project / "notebooks")
+    (project / "my.jpg").write_bytes(b"one")
+    (project / "notebooks/my.jpg").write_bytes(b"other")
+    for new in (False, True):
+        with pytest.raises(ValueError, match="my.jpg is both in the current folder and in the project's folder: write"):
+            runs.locate("my.jpg", new=new)
+    assert runs.locate(str(project / "my.jpg")) == project / "my.jpg"
+    (project / "notebooks/my.jpg").unlink()
+    (project / "notebooks/my.jpg").symlink_to(project / "my.jpg")
+    assert runs.locate("my.jpg").read_bytes() == b"one"
+
+
+@pytest.mark.parametrize("text", ["~/photos", "~"])
+def test_the_home_folder_is_expanded(text, project, monkeypatch):
+    home = project.parent / "home"
+    (home / "photos").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(project)
+    assert runs.locate(text) == home / text.removeprefix("~").strip("/")
+    assert runs.locate("~/new", new=True) == home / "new"
+    monkeypatch.setenv("DEFUSION_OUTPUTS", "~/out")
+    assert runs.outputs_root() == home / "out" and not (project / "~").exists()
+
+
+def test_an_unknown_home_folder_is_not_found(project, monkeypatch):
+    monkeypatch.chdir(project)
+    with pytest.raises(FileNotFoundError, match="There is no ~nobody-here/x.jpg"):
+        runs.locate("~nobody-here/x.jpg")
+
+
+def test_words_are_no_paths(project, monkeypatch):
+    monkeypatch.chdir(project)
+    (project / "shipped").touch()
+    assert runs.locate("shipped", "imagenet", "shipped") == "shipped"
+    assert runs.locate("shipped") == project / "shipped"
+    with pytest.raises(FileNotFoundError, match="There is no imagenet"):
+        runs.locate("imagenet", "shipped")
+
+
+def test_what_is_new_lies_beside_what_is_found(project, monkeypatch):
+    places = {"project": project, "project/notebooks": project, "elsewhere": project.parent / "elsewhere"}
+    for kernel, root in places.items():
+        monkeypatch.chdir(project.parent / kernel)
+        assert runs.locate("maps/new", new=True) == root / "maps/new"
+        monkeypatch.setenv("DEFUSION_OUTPUTS", "out")
+        assert runs.outputs_root() == root / "out"
+    (project / "maps/new").mkdir(parents=True)
+    assert runs.locate("maps/new", new=True) == project / "maps/new"
+
+
+# What each of these does with a path is tested above or in tests/data/test_choose.py.
+LOCATING = {"locate", "map_file", "choose"}
+PATHS = {"image", "weights", "backbone", "begin_with", "data_root", "shi_root", "maps_root", "folder", "into", "target"}
+OTHERS = {"02_network", "11_where_it_fails", "13_own_photographs", "14_explorer"}
+
+
+def unlocated(source, parameters):
+    """Calls in a notebook that are given the text of a path parameter."""
+    return [
+        f"{ast.unparse(call)}"
+        for call in ast.walk(ast.parse(source))
+        if isinstance(call, ast.Call) and ast.unparse(call.func).split(".")[-1] not in LOCATING
+        for name in ast.walk(ast.Tuple([*call.args, *(keyword.value for keyword in call.keywords)], ast.Load()))
+        if isinstance(name, ast.Name) and name.id in parameters and not within(LOCATING, call, name)
+    ]
+
+
+def within(functions, call, name):
+    """Whether a name stands in a call of one of these functions, inside of another call."""
+    return any(
+        isinstance(inner, ast.Call)
+        and ast.unparse(inner.func).split(".")[-1] in functions
+        and name in list(ast.walk(inner))
+        for inner in ast.walk(call)
+    )
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in sorted((ROOT / "notebooks").glob("*.ipynb")) if p.stem not in OTHERS], ids=lambda p: p.stem
+)
+def test_every_path_parameter_of_a_notebook_is_located(path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    parameters = PATHS & set(runs.read_parameters(code[0]))
+    source = "\n".join(cell for cell in code if "check(" not in cell)
+    assert unlocated(source, parameters) == []
+
+
+@pytest.mark.parametrize("line", ["read_image(image)", "f(resolve(image))", "Path(image).stem", "f(x=image)"])
+def test_a_path_that_is_not_located_is_noticed(line):
+    assert unlocated(line, {"image"})
+    assert not unlocated("f(g(runs.locate(image, 'x'), 3))", {"image"})
+
+
+# ----------------------------------------------------------------------------------------- what can be written
+
+
+def test_a_run_is_refused_at_its_start_where_results_cannot_be_written(outputs, capsys, monkeypatch):
+    outputs.write_text("in the way")
+    with pytest.raises(OSError, match=r"Cannot write in outputs/quick \(Not a directory\)\. .*DEFUSION_OUTPUTS") as caught:
+        start(notebook())
+    assert "\n" not in str(caught.value) and capsys.readouterr().out == ""
+    outputs.unlink()
+
+    def read_only(dir):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
+    with pytest.raises(OSError, match=r"Cannot write in outputs/quick \(Read-only file system\)"):
+        start(notebook())
+    monkeypatch.undo()
+
+
+def test_a_dangling_link_for_a_folder_is_refused(outputs):
+    outputs.symlink_to(outputs.parent / "absent")
+    with pytest.raises(OSError, match="Cannot write in outputs/quick"):
+        start(notebook())
+
+
+def test_looking_whether_results_can_be_written_leaves_nothing(outputs):
+    start(notebook())
+    assert not outputs.exists() and not list(outputs.parent.iterdir())
+
+
+def test_a_long_name_is_written_whole(tmp_path):
+    path = tmp_path / ("я" * 125 + ".png")  # 254 bytes of 255
+    runs.write_whole(path, b"x")
+    assert path.read_bytes() == b"x" and list(tmp_path.iterdir()) == [path]
+
+
+LEVELS = np.full((4, 6), 7, np.uint8)
+
+
+def test_a_map_lies_beside_its_photograph_and_may_be_made_again(tmp_path):
+    path = runs.map_file(tmp_path / "my.jpg")
+    assert path == tmp_path / "my_defocus.png" and not list(tmp_path.iterdir())
+    for value in (1, 2):
+        runs.write_map(path, LEVELS * value, "my.jpg")
+        assert runs.map_file(tmp_path / "my.jpg") == path
+        np.testing.assert_array_equal(Image.open(path), LEVELS * value)
+    assert str(tmp_path).encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["日本.jpg", "a\nb.jpg", os.fsdecode(b"\xff.jpg"), "ü" * 119 + ".jpg"])
+def test_a_map_knows_every_name(tmp_path, name):
+    path = runs.map_file(tmp_path / name)
+    runs.write_map(path, LEVELS, name)
+    assert runs.map_file(tmp_path / name) == path
+
+
+def users_own(path):
+    Image.fromarray(LEVELS).save(path, "png")
+
+
+def users_jpeg(path):
+    Image.fromarray(LEVELS).save(path, "jpeg")
+
+
+def of_another_program(path):
+    facts = Image.core and __import__("PIL.PngImagePlugin", fromlist=["PngInfo"]).PngInfo()
+    facts.add_text("Software", "a camera")
+    facts.add_text("Source", "my.jpg")
+    Image.fromarray(LEVELS).save(path, pnginfo=facts)
+
+
+def of_the_same_name(path):
+    runs.write_map(path, LEVELS, "my.png")
+
+
+def cut(path):
+    runs.write_map(path, LEVELS, "my.jpg")
+    path.write_bytes(path.read_bytes()[:20])
+
+
+def empty(path):
+    path.touch()
+
+
+@pytest.mark.parametrize("make", [users_own, users_jpeg, of_another_program, of_the_same_name, cut, empty, Path.mkdir])
+def test_a_file_that_is_no_map_of_this_photograph_is_never_replaced(tmp_path, make):
+    path = tmp_path / "my_defocus.png"
+    make(path)
+    for target in ("", str(path)):
+        with pytest.raises(FileExistsError, match="my_defocus.png is there already and is no map of my.jpg") as caught:
+            runs.map_file(tmp_path / "my.jpg", target)
+        assert str(tmp_path) not in str(caught.value)
+    assert runs.map_file(tmp_path / "my.jpg", str(tmp_path / "other.png")) == tmp_path / "other.png"
+
+
+def test_a_map_never_replaces_its_photograph(tmp_path):
+    users_own(tmp_path / "my.png")
+    with pytest.raises(FileExistsError, match="is there already"):
+        runs.map_file(tmp_path / "my.png", str(tmp_path / "my.png"))
+
+
+@pytest.mark.parametrize("target", ["map.jpg", "maps", "map.png.gz"])
+def test_a_map_is_a_png(tmp_path, target):
+    with pytest.raises(ValueError, match="The map is written as PNG: choose a file whose name ends in .png, not '"):
+        runs.map_file(tmp_path / "my.jpg", str(tmp_path / target))
+
+
+def test_a_map_that_cannot_be_written_is_refused_before_it_is_made(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"Cannot write …/map.png \(Not a directory\).*parameter target"):
+        runs.map_file(tmp_path / "my.jpg", str(tmp_path / "file/map.png"))
+    with pytest.raises(OSError, match=r"Cannot write .*_defocus.png \(File name too long\)"):
+        runs.map_file(tmp_path / ("ü" * 122 + ".jpg"))
+
+    def read_only(dir):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
+    with pytest.raises(OSError, match=r"Cannot write in … ?\S* \(Read-only file system\).*parameter target"):
+        runs.map_file(tmp_path / "my.jpg")
+    monkeypatch.undo()
+
+
+def test_a_target_may_lie_in_a_folder_that_is_not_there_yet(tmp_path):
+    path = runs.map_file(tmp_path / "my.jpg", str(tmp_path / "a/b/map.PNG"))
+    runs.write_map(path, LEVELS, "my.jpg")
+    assert path == tmp_path / "a/b/map.PNG" and path.is_file()

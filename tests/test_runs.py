@@ -17,6 +17,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from test_figures import smallest_text
 from tiny import PARAMETERS, write_notebook
 
@@ -545,31 +546,22 @@ def test_what_is_new_lies_beside_what_is_found(project, monkeypatch):
     assert runs.locate("maps/new", new=True) == project / "maps/new"
 
 
-# What each of these does with a path is tested above or in tests/data/test_choose.py.
-LOCATING = {"locate", "map_file", "choose"}
+# Calls that a notebook may give a path parameter; `index` looks for the name of a photograph.
+LOCATING = {"locate", "map_file", "choose", "index"}
 PATHS = {"image", "weights", "backbone", "begin_with", "data_root", "shi_root", "maps_root", "folder", "into", "target"}
 OTHERS = {"02_network", "11_where_it_fails", "13_own_photographs", "14_explorer"}
 
 
 def unlocated(source, parameters):
     """Calls in a notebook that are given the text of a path parameter."""
-    return [
-        f"{ast.unparse(call)}"
-        for call in ast.walk(ast.parse(source))
-        if isinstance(call, ast.Call) and ast.unparse(call.func).split(".")[-1] not in LOCATING
-        for name in ast.walk(ast.Tuple([*call.args, *(keyword.value for keyword in call.keywords)], ast.Load()))
-        if isinstance(name, ast.Name) and name.id in parameters and not within(LOCATING, call, name)
-    ]
-
-
-def within(functions, call, name):
-    """Whether a name stands in a call of one of these functions, inside of another call."""
-    return any(
-        isinstance(inner, ast.Call)
-        and ast.unparse(inner.func).split(".")[-1] in functions
-        and name in list(ast.walk(inner))
-        for inner in ast.walk(call)
-    )
+    found = []
+    for call in ast.walk(ast.parse(source)):
+        if isinstance(call, ast.Call) and ast.unparse(call.func).split(".")[-1] not in LOCATING:
+            given = [*call.args, *(keyword.value for keyword in call.keywords)]
+            given += [value for each in given if isinstance(each, ast.BoolOp) for value in each.values]
+            given += [value for each in given if isinstance(each, ast.IfExp) for value in (each.body, each.orelse)]
+            found += [ast.unparse(call) for each in given if isinstance(each, ast.Name) and each.id in parameters]
+    return found
 
 
 @pytest.mark.parametrize(
@@ -583,10 +575,12 @@ def test_every_path_parameter_of_a_notebook_is_located(path):
     assert unlocated(source, parameters) == []
 
 
-@pytest.mark.parametrize("line", ["read_image(image)", "f(resolve(image))", "Path(image).stem", "f(x=image)"])
+@pytest.mark.parametrize(
+    "line", ["read(image)", "f(resolve(image))", "Path(image).stem", "f(x=image)", "f(image or 'x')", "f(image if x else 1)"]
+)
 def test_a_path_that_is_not_located_is_noticed(line):
     assert unlocated(line, {"image"})
-    assert not unlocated("f(g(runs.locate(image, 'x'), 3))", {"image"})
+    assert not unlocated("f(g(runs.locate(image, 'x'), photo.image)) if image else choose(image)", {"image"})
 
 
 # ----------------------------------------------------------------------------------------- what can be written
@@ -654,7 +648,7 @@ def users_jpeg(path):
 
 
 def of_another_program(path):
-    facts = Image.core and __import__("PIL.PngImagePlugin", fromlist=["PngInfo"]).PngInfo()
+    facts = PngInfo()
     facts.add_text("Software", "a camera")
     facts.add_text("Source", "my.jpg")
     Image.fromarray(LEVELS).save(path, pnginfo=facts)

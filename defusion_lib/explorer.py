@@ -40,6 +40,7 @@ from defusion_lib.figures import COLOURS, as_levels, overlay
 from defusion_lib.methods import METHODS
 from defusion_lib.network import CHANNELS, DeFusionNet, Maps
 from defusion_lib.probes import EMBEDDED, embedded
+from defusion_lib.runs import locate
 
 LARGEST = 640  # pixels, the longer side of an uploaded photograph, so that the slow methods stay bearable
 SCENE = (192, 288)  # pixels, height and width of what the camera takes
@@ -116,11 +117,11 @@ def uploaded(name: str, content: bytes | memoryview) -> Photo:
 def opened(path: str) -> Photo:
     """Read a photograph without a mask from a path as somebody types it, its longer side at most `LARGEST` pixels.
 
-    `~` is the home folder, and quotation marks around the path are dropped (Windows copies a path with them).
-    Raises ValueError, in one sentence with the full path, where there is no such file, where the path is a
-    folder, and where the file is broken or no picture.
+    Relative paths are found as `runs.locate` says, and quotation marks around the path are dropped (Windows copies
+    a path with them). Raises ValueError, in one sentence with the full path, where there is no such file, where the
+    path is a folder, and where the file is broken or no picture.
     """
-    full = os.path.abspath(os.path.expanduser(path.strip().strip('"')))
+    full = os.path.abspath(locate(path.strip().strip('"'), new=True))
     if os.path.isdir(full):
         raise ValueError(f"{full} is a folder: expected a photograph, so add the name of a file in it")
     if not os.path.isfile(full):

@@ -549,7 +549,7 @@ def test_what_is_new_lies_beside_what_is_found(project, monkeypatch):
 # Calls that a notebook may give a path parameter; `index` looks for the name of a photograph.
 LOCATING = {"locate", "map_file", "choose", "index"}
 PATHS = {"image", "weights", "backbone", "begin_with", "data_root", "shi_root", "maps_root", "folder", "into", "target"}
-OTHERS = {"02_network", "11_where_it_fails", "13_own_photographs", "14_explorer"}
+OTHERS = {"13_own_photographs"}
 
 
 def unlocated(source, parameters):

@@ -55,6 +55,10 @@ NARROW = {
 }
 
 
+def narrow(name="dbm"):
+    return rivals.TRAINED[name].build(**NARROW[name])
+
+
 class OneDevice(TorchDispatchMode):
     """Raises RuntimeError where an operation mixes devices; what comes back to the CPU is 1 as a number, else zeros.
 
@@ -172,7 +176,7 @@ def test_every_part_of_the_network_stays_on_the_device(switches, away):
 @pytest.mark.parametrize("precision", ["fp32", "auto"])
 def test_every_optimiser_and_precision_stays_on_the_device(optimiser, precision, away, tmp_path):
     recipe = replace(RECIPE, optimiser=optimiser, precision=precision, frozen_blocks=2)
-    network = rivals.TRAINED["dbm"].build(divide=16)
+    network = narrow().to(away)  # a notebook may have predicted with it before
     history = train(network, MADE_UP, recipe, away, tmp_path / "run.pt", every=1)
     assert history.stretches[0]["precision"] == {"fp32": "fp32", "auto": "bf16"}[precision]
     assert all_places([*network.parameters(), *network.buffers()]) == {away}
@@ -194,10 +198,6 @@ def test_watched_changed_and_tiled_networks_stay_on_the_device(away):
 # Errors of the kind that this file is for, planted.
 
 MIXED = "mixes tensors on cpu and meta"
-
-
-def narrow(name="dbm"):
-    return rivals.TRAINED[name].build(**NARROW[name])
 
 
 def left_mask(network, image, mask):

@@ -9,6 +9,11 @@ BROWSER := .venv/.browser
 export MALLOC_MMAP_MAX_ := 0
 export MALLOC_TRIM_THRESHOLD_ := 17179869184
 export MALLOC_TOP_PAD_ := 268435456
+# The library sets this default too (defusion_lib/__init__.py), which is too late where torch is imported first.
+ifndef OMP_WAIT_POLICY
+GOMP_SPINCOUNT ?= 1000
+export GOMP_SPINCOUNT
+endif
 # Notebooks run on this environment's kernel, and draw their figures where they can be seen.
 export JUPYTER_PREFER_ENV_PATH := 1
 unexport JUPYTER_PATH MPLBACKEND
@@ -18,7 +23,7 @@ BATCH = $(BIN)/snakemake --cores 1 --quiet all --scheduler greedy --nolock --rer
 	--rerun-triggers mtime --max-checksum-file-size 0 --config profile=$(1) \
 	&& $(BIN)/python -m defusion_lib.batch summary $(1)
 
-.PHONY: help run test test-browser verify determinism bench store lab explorer cpu cpu-384 cpu-long cpu-last100 paper clean
+.PHONY: help run test test-browser verify determinism bench bench-spin store lab explorer cpu cpu-384 cpu-long cpu-last100 paper clean
 
 help:   ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\): .*## /make \1\t/p' Makefile
@@ -52,6 +57,9 @@ store: $(READY)   ## execute the notebooks, and store their outputs and results 
 
 bench: $(READY)   ## time the compared methods, and each against its plain loop version (minutes)
 	$(BIN)/python tests/bench.py
+
+bench-spin: $(READY)   ## time a training step and make run on free cores and beside busy loops (half an hour, nothing else running)
+	$(BIN)/python tests/bench_spin.py
 
 # An upload is one message, for which tornado allows 10 MiB; the explorer reads its new limit from DEFUSION_UPLOAD.
 UPLOAD := tornado_settings='{"websocket_max_message_size": 68000000}'

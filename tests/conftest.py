@@ -6,6 +6,8 @@ from pathlib import Path
 import matplotlib
 import pytest
 
+import defusion_lib  # noqa: F401  before a test imports torch: it sets how long torch's threads spin
+
 # Not by MPLBACKEND: the kernels of the notebooks would inherit it and show no figures.
 matplotlib.use("Agg")
 

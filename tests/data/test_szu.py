@@ -51,7 +51,7 @@ def test_inverted_masks_are_refused(tmp_path):
 
 
 def test_nobody_trains_on_it(tmp_path):
-    with pytest.raises(ValueError, match="'train' of SZU-BD does not exist, the set is for testing only"):
+    with pytest.raises(ValueError, match="dataset='szu' has no part 'train': choose one of test"):
         choose("szu", "train", str(tmp_path))
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from importlib import metadata
@@ -111,6 +112,23 @@ def test_conda_installs_the_project_and_nothing_beside_it():
 
 def test_make_installs_the_same():
     assert '/pip install -c constraints.txt -e ".[dev]"' in (ROOT / "Makefile").read_text()
+
+
+def test_the_oldest_versions_are_the_lower_bounds(tmp_path):
+    """Every requirement has one, and the recipe of `make test-oldest` finds it."""
+    told = subprocess.run(
+        ["make", "-n", f"OLDEST={tmp_path}", f"{tmp_path}/.ready"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    (recipe,) = [line for line in told.splitlines() if line.startswith("sed ")]
+    subprocess.run(recipe, shell=True, cwd=ROOT, check=True)
+    oldest = sorted((tmp_path / "constraints.txt").read_text().split())
+    bounds = [
+        f"{requirement.name}=={specifier.version}"
+        for requirement in DEPENDENCIES + DEVELOPMENT + BROWSER
+        for specifier in requirement.specifier
+        if specifier.operator == ">="
+    ]
+    assert len(bounds) == len(DEPENDENCIES + DEVELOPMENT + BROWSER) and oldest == sorted(bounds)
 
 
 def test_the_library_imports_what_is_listed():

@@ -66,8 +66,6 @@ rule notebook:
     params:
         python=sys.executable,
         place=lambda wildcards: f"{NOTEBOOKS.index(wildcards.stem) + 1}/{len(NOTEBOOKS)}",
-        given=lambda wildcards, input: f"--parameters {input.parameters}" if input.parameters else "",
     shell:
         "{params.python:q} -m defusion_lib.batch execute {input.notebook:q} {PROFILE}"
-        " --place {params.place} {params.given}"
-        " && date > {output:q}"
+        " --place {params.place} && date > {output:q}"

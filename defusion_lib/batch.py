@@ -9,11 +9,12 @@ import json
 import logging
 import re
 import sys
+import textwrap
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from defusion_lib.runs import outputs_root, shown, write_whole
+from defusion_lib.runs import check_parameters, outputs_root, write_whole
 
 # Seconds for one cell. papermill can wait for ever on a cell that shows widgets, so there is always an end.
 CELL_SECONDS = {"quick": 600}
@@ -26,7 +27,8 @@ def execute(notebook: Path, profile: str, given: dict) -> Path:
     """Execute a notebook with a profile's parameters from the current folder, and return the executed copy.
 
     The copy appears under `outputs/<profile>/` when it is complete, with the run's stamp in its metadata
-    under "defusion". Where a cell fails, what ran so far is kept beside it as `<stem>.failed.ipynb`. Raises
+    under "defusion". While it runs, `<stem>.running.ipynb` beside it holds what ran so far; where it fails, that
+    becomes `<stem>.failed.ipynb`. What an earlier run left under these names is removed first. Raises
     RuntimeError with the end of the cell's traceback, or where the notebook left no stamp.
     """
     # Imported here: they take a second, which the summary need not wait for.
@@ -36,66 +38,115 @@ def execute(notebook: Path, profile: str, given: dict) -> Path:
 
     # Its warning of an unknown parameter comes once more, and clearer, from the notebook itself.
     logging.getLogger("papermill").setLevel(logging.ERROR)
+    if not notebook.is_file():
+        raise ValueError(f"There is no notebook {notebook}: give the path of an .ipynb file.")
+    try:
+        nbformat.read(notebook, as_version=4)
+    except (ValueError, KeyError, AttributeError, nbformat.ValidationError):
+        raise ValueError(f"{notebook} is no Jupyter notebook: give the path of an .ipynb file.") from None
     folder = outputs_root() / profile
-    executed, failed = folder / notebook.name, folder / f"{notebook.stem}.failed.ipynb"
+    executed = folder / notebook.name
+    running, failed = (folder / f"{notebook.stem}.{state}.ipynb" for state in ("running", "failed"))
     results = folder / "results" / f"{notebook.stem}.json"
     folder.mkdir(parents=True, exist_ok=True)
+    running.unlink(missing_ok=True)
+    failed.unlink(missing_ok=True)
     begun = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         papermill.execute_notebook(
             notebook,
-            failed,
+            running,
             parameters=given,
             kernel_name="python3",
             execution_timeout=CELL_SECONDS.get(profile, LONG_CELL_SECONDS),
             progress_bar=False,
             extra_arguments=["--log-level=CRITICAL"],  # kernels warn on every start that they listen on TCP
         )
-    except papermill.PapermillExecutionError as error:
-        raise RuntimeError(_ending(error) + f"\nWhat ran so far is in {shown(failed)}.") from None
-    except (CellTimeoutError, DeadKernelError) as error:
-        raise RuntimeError(f"{str(error).strip()}\nWhat ran so far is in {shown(failed)}.") from None
-    stamp = json.loads(results.read_text(encoding="utf-8"))["stamp"] if results.is_file() else {"started": ""}
-    if stamp["started"] < begun:
-        raise RuntimeError(f"{notebook.name} left no stamp: its last cell must call `run.finish()`.")
-    document = nbformat.read(failed, as_version=4)
+        stamp = json.loads(results.read_text(encoding="utf-8"))["stamp"] if results.is_file() else {"started": ""}
+        if stamp["started"] < begun:
+            raise RuntimeError(f"{notebook.name} left no stamp: its last cell must call `run.finish()`.")
+    except KeyboardInterrupt:
+        running.unlink(missing_ok=True)
+        raise
+    except (papermill.PapermillExecutionError, CellTimeoutError, DeadKernelError, RuntimeError) as error:
+        running.replace(failed)
+        said = _ending(error) if isinstance(error, papermill.PapermillExecutionError) else str(error).strip()
+        raise RuntimeError(f"{said}\nWhat ran so far is in {_place(failed)}.") from None
+    document = nbformat.read(running, as_version=4)
     document.metadata["defusion"] = stamp
     # papermill's own notes hold absolute paths, and times that make every re-run differ in every cell.
     for part in (document, *document.cells):
         part.metadata.pop("papermill", None)
         part.metadata.pop("execution", None)
     write_whole(executed, (nbformat.writes(document) + "\n").encode())
-    failed.unlink()
+    running.unlink()
     return executed
+
+
+def find_parameters(notebook: Path, profile: str) -> Path | None:
+    """The YAML file of a notebook in a profile, in the current folder; None where the quick profile has none.
+
+    Raises ValueError where the profile's name is not valid, or the notebook does not belong to it.
+    """
+    check_parameters({"profile": profile}, {})
+    path = Path("params", profile, f"{notebook.stem}.yaml")
+    if path.is_file():
+        return path
+    if profile != "quick":
+        known = ", ".join(sorted(other.parent.name for other in Path("params").glob(f"*/{notebook.stem}.yaml")))
+        raise ValueError(
+            f"{notebook.stem} does not belong to profile {profile!r}, for {path} is not there: choose quick"
+            + (f", or one of {known}." if known else ".")
+        )
+    return None
 
 
 def read_profile(profile: str, path: Path) -> dict:
     """What a notebook is given in a profile: the profile's name, and what its YAML file says.
 
-    Raises ValueError where the file is no list of `name: value` lines, or names another profile.
+    A file without any value gives the name alone. Raises ValueError where the file is no list of `name: value`
+    lines, or names another profile.
     """
     import yaml
 
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise ValueError(f"{shown(path)} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{_place(path)} is not valid YAML: {' '.join(str(error).split())}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise ValueError(f"Cannot read {_place(path)} ({why}): give a YAML file of lines `name: value`.") from None
+    given = {} if given is None else given
     if not isinstance(given, dict):
-        raise ValueError(f"{shown(path)} must hold lines `name: value`, not {given!r}.")
+        raise ValueError(f"{_place(path)} must hold lines `name: value`, not {_short(given)}.")
+    for name in given:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ValueError(
+                f"{_place(path)} must hold lines `name: value`, but one of its names is read as {_short(name)}."
+            )
     if given.get("profile", profile) != profile:
         raise ValueError(
-            f"{shown(path)} sets profile to {given['profile']!r}: leave it out, the folder says it."
+            f"{_place(path)} sets profile to {_short(given['profile'])}: leave it out, the folder says it."
         )
     return {"profile": profile} | given
 
 
 def summary(profile: str) -> str:
-    """A short table of a profile's results, and where everything lies."""
+    """A short table of a profile's results, and where everything lies.
+
+    Raises ValueError where the profile has no folder, or one of its files holds no results.
+    """
+    check_parameters({"profile": profile}, {})
     folder = outputs_root() / profile
+    if not folder.is_dir():
+        made = ", ".join(sorted(results.parent.name for results in outputs_root().glob("*/results")))
+        raise ValueError(
+            f"{_place(outputs_root())}/ holds nothing of profile {profile!r}: run it first"
+            + (f", or choose one of {made}." if made else ".")
+        )
     rows, others = {}, 0
     for path in sorted((folder / "results").glob("*.json")):
-        for key, value in json.loads(path.read_text(encoding="utf-8"))["values"].items():
-            dataset, method, metric = key.split("/")
+        for dataset, method, metric, value in _values(path):
             if metric in COLUMNS:
                 rows.setdefault((path.stem, dataset, method), {})[metric] = value
             else:
@@ -117,11 +168,34 @@ def summary(profile: str) -> str:
             "",
             *lines,
             "",
-            f"executed notebooks  {shown(folder)}/",
-            f"numbers             {shown(folder)}/results/{more}",
-            f"figures and arrays  {shown(folder)}/figures/",
+            f"executed notebooks  {_place(folder)}/",
+            f"numbers             {_place(folder)}/results/{more}",
+            f"figures and arrays  {_place(folder)}/figures/",
         ]
     )
+
+
+def _values(path: Path) -> list[tuple[str, str, str, float]]:
+    """(dataset, method, metric, value) of each number in a file of results."""
+    found = []
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))["values"]
+        for key, value in values.items():
+            dataset, method, metric = key.split("/")
+            found.append((dataset, method, metric, value + 0.0))
+        return found
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise ValueError(f"{_place(path)} holds no results: remove it, and run {path.stem} again.") from None
+
+
+def _place(path: Path) -> str:
+    """A path for whoever stands in the current folder: relative where it is inside, otherwise whole."""
+    path = path.absolute()
+    return (path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path).as_posix()
+
+
+def _short(value) -> str:
+    return textwrap.shorten(repr(value), 60, placeholder=" ...")
 
 
 def _number(value) -> str:
@@ -141,17 +215,22 @@ def main(arguments: list[str] | None = None) -> int:
     one = commands.add_parser("execute", help="execute one notebook")
     one.add_argument("notebook", type=Path)
     one.add_argument("profile")
-    one.add_argument("--parameters", type=Path, help="YAML file with the profile's parameters")
+    one.add_argument("--parameters", type=Path, help="YAML file instead of params/<profile>/<notebook>.yaml")
     one.add_argument("--place", default="1/1", help="which of how many, for the progress line")
     commands.add_parser("summary", help="show a profile's results").add_argument("profile")
     options = parser.parse_args(arguments)
     if options.command == "summary":
-        print(summary(options.profile))
+        try:
+            print(summary(options.profile))
+        except (ValueError, OSError) as error:
+            print(error, file=sys.stderr)
+            return 1
         return 0
     print(f"[{options.place}] {options.notebook.stem} ... ", end="", flush=True)
     begun = time.monotonic()
     try:
-        given = read_profile(options.profile, options.parameters) if options.parameters else {}
+        path = options.parameters or find_parameters(options.notebook, options.profile)
+        given = read_profile(options.profile, path) if path else {}
         execute(options.notebook, options.profile, given)
     except (RuntimeError, ValueError, OSError) as error:
         print(f"failed after {time.monotonic() - begun:.0f} s", flush=True)

@@ -7,12 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from scipy import ndimage
 
 from defusion_lib.data import PhotoSet
-from defusion_lib.data.camera import render
 from defusion_lib.data.effects import blurred, grey, jpeg, noisy, rescaled, toned
-from defusion_lib.data.synthetic import CHALLENGES, SMALLEST_SIDE, make_scene
 
 ROTATIONS = (0, 90, 180, 270)  # degrees; quarter turns need no filling at the border
 SCALES = (1.0, 1.25)  # an enlarged photograph is cut back to its own size
@@ -39,6 +36,9 @@ def _uniform_square(value: int) -> Callable[..., Pair]:
     """A step that cuts out a large square in which the mask is `value` everywhere; nothing where there is none."""
 
     def apply(image, mask, rng):
+        # Imported here, because a bundle (tools/bundle.py) trains without SciPy.
+        from scipy import ndimage
+
         # Distance to the nearest other pixel or border: a square of that reach fits around the pixel.
         reach = ndimage.distance_transform_cdt(np.pad(mask == value, 1), "chessboard")[1:-1, 1:-1]
         wanted = math.ceil(max(LEAST_SQUARE / 2, rng.uniform(0.6, 1.0) * reach.max()))
@@ -68,6 +68,10 @@ def _turn(image, mask, rng) -> Pair:
 
 def _rendered(image, mask, rng) -> Pair:
     """Take a rendered scene instead. Even seeds train, odd ones test (`data.choose`)."""
+    # Imported here, because a bundle (tools/bundle.py) trains without SciPy, which both need.
+    from defusion_lib.data.camera import render
+    from defusion_lib.data.synthetic import CHALLENGES, SMALLEST_SIDE, make_scene
+
     size = tuple(max(SMALLEST_SIDE, side) for side in mask.shape)
     challenge, index = CHALLENGES[rng.integers(len(CHALLENGES))], int(rng.integers(2**31))
     scene, camera = make_scene(challenge, index, size, seed=0)

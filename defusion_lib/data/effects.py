@@ -8,11 +8,12 @@ import io
 import numpy as np
 from PIL import Image
 
-from defusion_lib.data.camera import blur, to_linear, to_srgb
-
 
 def blurred(image: np.ndarray, radius: float) -> np.ndarray:
     """Blur a photograph as a lens that spreads every point over a disc of `radius` pixels, in linear light."""
+    # Imported here, because the camera needs SciPy, and a bundle (tools/bundle.py) trains without it.
+    from defusion_lib.data.camera import blur, to_linear, to_srgb
+
     opaque = np.ones((*image.shape[:2], 1), np.float32)
     return to_srgb(blur(np.dstack([to_linear(image), opaque]), radius)[..., :3])
 

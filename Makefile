@@ -24,7 +24,7 @@ BATCH = $(BIN)/snakemake --cores 1 --quiet all --scheduler greedy --nolock --rer
 	--rerun-triggers mtime --max-checksum-file-size 0 --config profile=$(1) \
 	&& $(BIN)/python -m defusion_lib.batch summary $(1)
 
-.PHONY: help run test test-oldest test-browser verify determinism bench bench-spin store lab explorer cpu cpu-384 cpu-long cpu-last100 paper clean
+.PHONY: help run test test-oldest test-browser verify determinism bench bench-spin store lab explorer cpu cpu-384 cpu-long cpu-last100 paper box bundle clean
 
 help:   ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\): .*## /make \1\t/p' Makefile
@@ -89,8 +89,14 @@ cpu-long: cpu   ## train the network of cpu for another hour and evaluate it, in
 cpu-last100: $(READY)   ## train and evaluate on the other split into outputs/cpu-last100/ (an hour)
 	@$(call BATCH,$@)
 
+box: $(READY)   ## train the network in the package further and evaluate it into outputs/box/ (an hour)
+	@$(call BATCH,$@)
+
 paper: $(READY)   ## the paper's recipe and ablations on real photographs with a GPU into outputs/paper/ (hours)
 	@$(call BATCH,paper)
+
+bundle: $(READY)   ## pack a training for a GPU machine without network: PROFILE=paper DATA=data/shi BACKBONE=file
+	$(BIN)/python tools/bundle.py "$(or $(PROFILE),paper)" --data "$(DATA)" --backbone "$(BACKBONE)"
 
 clean:   ## remove the environment and what the quick profile and the tests made
 	rm -rf .venv build .snakemake outputs/quick

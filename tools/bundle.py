@@ -1,0 +1,201 @@
+"""Pack a profile's training and evaluation for a machine without network, git or Jupyter: what `make bundle` calls.
+
+    python tools/bundle.py paper --data data/shi --backbone vgg16.safetensors
+
+writes build/bundle/paper/part1.tar.gz (VGG-16 in half precision) and part2.tar.gz (code, photographs, masks), each with
+run.py (tools/bundle_run.py) and bundle.json (parameters, commit, and every file's size and SHA-256).
+"""
+
+import argparse
+import gzip
+import io
+import json
+import sys
+import tarfile
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from safetensors.torch import save
+from tqdm.auto import tqdm
+
+from defusion_lib.backbone import VGG16, load_backbone
+from defusion_lib.batch import read_profile
+from defusion_lib.data import PhotoSet
+from defusion_lib.data.augmentation import squash
+from defusion_lib.data.choose import choose
+from defusion_lib.runs import check_parameters, origin, project_root, read_parameters, shown, write_whole
+from defusion_lib.weights import resolve
+
+LIMIT = 30_000_000  # bytes of a part
+BACKBONE = "vgg16.safetensors"
+# Lossless, 604 and 100 photographs would have 100 MB.
+TRAINING_JPEG = {"quality": 95, "progressive": True}
+TEST_JPEG = {"quality": 98, "subsampling": "4:4:4", "progressive": True}  # mean error of .65 of 255 levels
+PARTS = ("part1.tar.gz", "part2.tar.gz")
+NOTEBOOKS = ("03_training", "04_evaluation")
+# What run.py imports, directly or not; none of it imports more than torch, NumPy, Pillow, safetensors and tqdm.
+MODULES = ("__init__", "backbone", "detection", "losses", "metrics", "network", "precision", "runs", "training")
+MODULES += ("weights", "data/__init__", "data/augmentation", "data/effects", "data/files")
+NEED_SCIPY = ("sharp-square", "blurred-square", "rendered", "half-blur", "blur")  # steps of the augmentation
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line: 0, or 1 behind one sentence on stderr."""
+    parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
+    parser.add_argument("profile", help="folder of params/ with 03_training.yaml and 04_evaluation.yaml")
+    parser.add_argument("--data", default="", help="folder of the photographs; as the profile says where left out")
+    parser.add_argument("--backbone", default="", help="VGG-16 as safetensors; as the profile says where left out")
+    options = parser.parse_args(arguments)
+    root = project_root()
+    try:
+        paths = pack(root, options.profile, options.data, options.backbone, root / "build/bundle" / options.profile)
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    for path in paths:
+        print(f"{shown(path)}: {path.stat().st_size / 1e6:.1f} MB")
+    print(f"On the other machine: {' && '.join(f'python -m tarfile -e {part}' for part in PARTS)} && python run.py")
+    return 0
+
+
+def pack(root: Path, profile: str, data: str, backbone: str, folder: Path) -> list[Path]:
+    """Write the two parts of a profile's bundle into a folder, and return their paths.
+
+    `root` is the checkout; `data` and `backbone` replace those of the profile where they are not empty. Raises what
+    reading parameters, photographs and weights raises, and ValueError for a profile that a bundle cannot hold and for
+    a part that would be too large.
+    """
+    parameters = {stem: read(root, profile, stem, data) for stem in NOTEBOOKS}
+    training, evaluation = (each["effective"] for each in parameters.values())
+    check(profile, training, evaluation)
+    weights, words = backbone_file(backbone or training["backbone"])
+    size = max(stage[1] for stage in training["stages"])
+    parts = {"train": open_part(training, training["part"]), "test": open_part(evaluation, "test")}
+    if parts["train"].name != parts["test"].name:
+        raise ValueError(
+            f"Profile {profile} trains on {parts['train'].name} and evaluates on {parts['test'].name}: a bundle has one "
+            "data set."
+        )
+    content = {f"defusion_lib/{name}.py": (root / f"defusion_lib/{name}.py").read_bytes() for name in MODULES}
+    content |= training_files(parts["train"], size) | test_files(parts["test"], evaluation["size"])
+    files = {name: entry(value, PARTS[1]) for name, value in content.items()} | {BACKBONE: entry(weights, PARTS[0])}
+    listing = {
+        "profile": profile,
+        "commit": origin()["commit"],
+        "parameters": {stem: {name: each[name] for name in ("defaults", "given")} for stem, each in parameters.items()},
+        "backbone": f"{words}, in half precision",
+        "data": {"name": parts["train"].name, "size": size} | {part: photos.stems for part, photos in parts.items()},
+        "notes": {
+            "bundle": {  # which may be told from another one, and what its photographs lost
+                "files_sha256": sha256(json.dumps(files, sort_keys=True).encode()).hexdigest(),
+                "training_photographs": f"{size} x {size} pixels, JPEG of quality {TRAINING_JPEG['quality']}; masks of that size, PNG",
+                "test_photographs": f"{evaluation['size']} x {evaluation['size']} pixels, JPEG of quality {TEST_JPEG['quality']}; masks of their own size, PNG",
+            }
+        },
+        "files": files,
+    }
+    both = {
+        "run.py": (root / "tools/bundle_run.py").read_bytes(),
+        "bundle.json": json.dumps(listing, separators=(",", ":")).encode(),
+    }
+    written = []
+    for part, own in zip(PARTS, ({BACKBONE: weights}, content)):
+        packed = tar(both | own)
+        if len(packed) >= LIMIT:
+            raise ValueError(
+                f"{part} would have {len(packed) / 1e6:.1f} MB, expected less than {LIMIT / 1e6:.0f}: choose fewer or "
+                "smaller photographs."
+            )
+        written.append((folder / part, packed))
+    for path, packed in written:
+        write_whole(path, packed)
+    return [path for path, _ in written]
+
+
+def read(root: Path, profile: str, stem: str, data: str) -> dict:
+    """Read a notebook's parameters in a profile: `defaults`, what is `given`, and the `effective` ones."""
+    path = root / f"params/{profile}/{stem}.yaml"
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no {shown(path)}: choose a profile that trains and evaluates, such as paper.")
+    cells = json.loads((root / f"notebooks/{stem}.ipynb").read_text(encoding="utf-8"))["cells"]
+    cell = next(cell for cell in cells if "parameters" in cell["metadata"].get("tags", []))
+    defaults = read_parameters("".join(cell["source"]))
+    given = read_profile(profile, path)
+    effective = check_parameters(defaults, given | ({"data_root": data} if data else {}), where=stem)
+    return {"defaults": defaults, "given": given, "effective": effective}
+
+
+def check(profile: str, training: dict, evaluation: dict) -> None:
+    """Raise ValueError for a profile that a bundle cannot hold."""
+    needs = [name for name in training["augmentation"] if name in NEED_SCIPY]
+    for wrong, sentence in (
+        (training["begin_with"], f"trains on from the network {training['begin_with']}, which a bundle does not hold"),
+        (training["backbone"] == "random", "begins with random weights, which a bundle does not hold"),
+        (needs, f"uses the steps {', '.join(needs)} of the augmentation, which need SciPy"),
+        (evaluation["weights"] != "trained", f"evaluates the network {evaluation['weights']} instead of the trained one"),
+        (not evaluation["size"], "evaluates photographs at their own size, which are too large"),
+    ):
+        if wrong:
+            raise ValueError(f"Profile {profile} {sentence}: choose another profile.")
+
+
+def open_part(given: dict, part: str) -> PhotoSet:
+    return choose(given["dataset"], part, given["data_root"], given["split"], given["count"], given["seed"])
+
+
+def backbone_file(source: str) -> tuple[bytes, str]:
+    """Return VGG-16's weights in half precision as safetensors, and in a few words which ones they are."""
+    network = VGG16()
+    words = load_backbone(network, resolve(source))
+    return save({name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}), words
+
+
+def training_files(photos: PhotoSet, size: int) -> dict[str, bytes]:
+    """Return photographs as JPEG and masks as grey PNG, both as training sees them at scale 1, by file name."""
+    found = {}
+    for stem, (name, image, mask) in zip(photos.stems, tqdm(photos, "training photographs")):
+        if mask is None:
+            raise ValueError(f"{name} of {photos.name} has no mask, and training needs one for every photograph.")
+        levels = np.uint8(np.rint(255 * squash(Image.fromarray(mask), size)))
+        found[f"photos/train/{stem}.jpg"] = picture(squash(Image.fromarray(image), size), "JPEG", **TRAINING_JPEG)
+        found[f"masks/train/{stem}.png"] = picture(levels, "PNG")
+    return found
+
+
+def test_files(photos: PhotoSet, size: int) -> dict[str, bytes]:
+    """Return photographs as JPEG at the size that the network sees, and masks of their own size with 1 bit, by file name."""
+    found = {}
+    for stem, (name, image, mask) in zip(photos.stems, tqdm(photos, "test photographs")):
+        if mask is None:
+            raise ValueError(f"{name} of {photos.name} has no mask, and the evaluation needs one for every photograph.")
+        found[f"photos/test/{stem}.jpg"] = picture(squash(Image.fromarray(image), size), "JPEG", **TEST_JPEG)
+        found[f"masks/test/{stem}.png"] = picture(mask.astype(bool), "PNG")
+    return found
+
+
+def picture(pixels: np.ndarray, kind: str, **settings) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, optimize=True, **settings)
+    return file.getvalue()
+
+
+def entry(content: bytes, part: str) -> dict:
+    return {"part": part, "bytes": len(content), "sha256": sha256(content).hexdigest()}
+
+
+def tar(content: dict[str, bytes]) -> bytes:
+    """Return files as a compressed tar archive, the same for the same files."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as file:
+        for name, value in content.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(value)
+            file.addfile(member, io.BytesIO(value))
+    # JPEG, PNG and weights hardly shrink, but a tar wastes 1.1 MB on so many small files.
+    return gzip.compress(archive.getvalue(), compresslevel=1, mtime=0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

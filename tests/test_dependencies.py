@@ -21,11 +21,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DEPENDENCIES = [Requirement(line) for line in PROJECT["dependencies"]]
 DEVELOPMENT = [Requirement(line) for line in PROJECT["optional-dependencies"]["dev"]]
 BROWSER = [Requirement(line) for line in PROJECT["optional-dependencies"]["browser"]]
+HEIF = [Requirement(line) for line in PROJECT["optional-dependencies"]["heif"]]
 # Modules whose package has another name.
 PACKAGES = {"PIL": "pillow", "skimage": "scikit-image", "sklearn": "scikit-learn", "yaml": "pyyaml"}
-PACKAGES |= {"py_sod_metrics": "pysodmetrics"}
+PACKAGES |= {"py_sod_metrics": "pysodmetrics", "pillow_heif": "pillow-heif"}
 # Brought along by a listed package that cannot do without them.
-BROUGHT = {"IPython": "ipykernel", "nbclient": "papermill", "packaging": "pytest", "pandas": "seaborn"}
+BROUGHT = {"IPython": "ipykernel", "nbclient": "papermill", "packaging": "pytest"}
 BROUGHT |= {"threadpoolctl": "scikit-learn"}
 
 
@@ -124,15 +125,15 @@ def test_the_oldest_versions_are_the_lower_bounds(tmp_path):
     oldest = sorted((tmp_path / "constraints.txt").read_text().split())
     bounds = [
         f"{requirement.name}=={specifier.version}"
-        for requirement in DEPENDENCIES + DEVELOPMENT + BROWSER
+        for requirement in DEPENDENCIES + DEVELOPMENT + HEIF + BROWSER
         for specifier in requirement.specifier
         if specifier.operator == ">="
     ]
-    assert len(bounds) == len(DEPENDENCIES + DEVELOPMENT + BROWSER) and oldest == sorted(bounds)
+    assert len(bounds) == len(DEPENDENCIES + DEVELOPMENT + HEIF + BROWSER) and oldest == sorted(bounds)
 
 
 def test_the_library_imports_what_is_listed():
-    assert unlisted(sources_of("defusion_lib"), DEPENDENCIES) == []
+    assert unlisted(sources_of("defusion_lib"), DEPENDENCIES + HEIF) == []
 
 
 def test_tests_import_what_is_listed():

@@ -312,7 +312,7 @@ def _measure_file(options: argparse.Namespace) -> None:
     network = load_network(resolve(options.network))
     photos = choose(options.dataset, "test", options.root, options.split, seed=options.seed)[: options.count]
     published = open_published(options.maps) if options.maps else {}
-    of_maps = {name: PhotoSet(photos.name, _common(photos, maps), photos.read) for name, maps in published.items()}
+    of_maps = {method: _covered(photos, maps) for method, maps in published.items()}
     if options.plain:
         found = score(photos, lambda photo: detect(photo.image, network, options.size))
     else:
@@ -322,7 +322,7 @@ def _measure_file(options: argparse.Namespace) -> None:
     for method, covered in of_maps.items():
         theirs = score(covered, published[method].read)
         save(theirs, options.into.with_name(f"{options.into.stem}-{method}.npz"))
-        values |= results(theirs, method) | {f"{photos.name}/{method}/photos": len(covered)}
+        values |= results(theirs, method)
     stamp = {
         "weights_sha256": weights_hash(network),
         "data": runs.data_stamp(photos),
@@ -335,16 +335,20 @@ def _measure_file(options: argparse.Namespace) -> None:
     print(table(found).to_string(float_format="{:.4f}".format))
 
 
-def _common(photos: PhotoSet, maps: Published) -> list[str]:
-    """The photos that a method published maps of; raises ValueError where there is none."""
-    covered = set(maps.stems)
-    common = [stem for stem in photos.stems if stem in covered]
-    if not common:
+def _covered(photos: PhotoSet, maps: Published) -> PhotoSet:
+    """The photos that a method published maps of, as "szu-maps87" where these are 87 and not all of them.
+
+    Raises ValueError where there is none.
+    """
+    known = set(maps.stems)
+    stems = [stem for stem in photos.stems if stem in known]
+    if not stems:
         raise ValueError(
             f"The maps of {maps.method} are named like none of the {len(photos)} photos of {photos.name}: "
             "name each map like its photo."
         )
-    return common
+    name = photos.name if len(stems) == len(photos) else f"{photos.name}-maps{len(stems)}"
+    return PhotoSet(name, stems, photos.read)
 
 
 if __name__ == "__main__":

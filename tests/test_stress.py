@@ -242,10 +242,10 @@ def test_terminal_writes_means_and_photos(folder, tmp_path, capsys):
     written = json.loads(into.read_text(encoding="utf-8"))
     assert written["stamp"]["data"]["photographs"] == 3 and len(written["stamp"]["weights_sha256"]) == 64
     values = written["values"]
-    assert values["set/perfect/mae"] == 0 and values["set/perfect/auc"] == 1 and values["set/perfect/photos"] == 2
+    assert values["set-maps2/perfect/mae"] == 0 and values["set-maps2/perfect/auc"] == 1
     found = stress.read(into.with_suffix(".npz"))
     assert values["set/defusionnet-compact/mae"] == pytest.approx(np.mean(list(found["set/mae"].values())))
-    assert list(stress.read(tmp_path / "new/found-perfect.npz")["set/mae"]) == ["a", "b"]
+    assert list(stress.read(tmp_path / "new/found-perfect.npz")["set-maps2/mae"]) == ["a", "b"]
     assert "max-f-focus" in capsys.readouterr().out
 
 

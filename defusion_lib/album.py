@@ -6,17 +6,25 @@ maps what is new.
 """
 
 import csv
+import errno
 import io
+import os
+import re
 import time
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from tqdm.auto import tqdm
 
 from defusion_lib.data.augmentation import squash
@@ -26,37 +34,49 @@ from defusion_lib.figures import as_levels, overlay, text_size
 from defusion_lib.network import DeFusionNet
 from defusion_lib.runs import shown, write_whole
 from defusion_lib.tiling import detect_tiles
+from defusion_lib.verdict import LEAST, score, verdict
 from defusion_lib.weights import weights_hash
 
 MAP = "_defocus.png"  # behind the whole name, so that a.jpg and a.png do not share a map
 TABLE = "album.csv"
 PREVIEWS = "previews"
 PREVIEW = 240  # pixels, the longer side
-FEW = 0.1  # share of a photograph
 COLUMNS, PAGE = 5, 20  # photographs on a contact sheet
+# Bytes of a photograph's name in that of its map: file systems take 255, and a map is written under a name with
+# more around it.
+LONGEST = 255 - len(MAP) - len("..1234567890.part")
+SOFTWARE = "defusion_lib"  # in the PNG files of maps: whose they are
+# A cell that begins so is a formula for some spreadsheet ("'" is here because it is put before the others), and one
+# that expects another separator begins a cell behind it.
+FORMULA = r"(?:\A|(?<=[;|\t\r\n])){}(?=[=+\-@\t\r\n＝＋－＠'])"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no photograph's own fault
 
 
 class Entry(NamedTuple):
     """A photograph's line in the table; where there is a problem, one sentence, its numbers are None.
 
-    `width` and `height` are in pixels, upright. `sharp_share` is the share of pixels that are at most 0.5 in
-    the stored map, `mean_blur` the map's mean, both in [0, 1]. `source` tells the file from a later version,
-    by size and time of change; `maker` is the network's hash and the size at which it saw the photograph.
+    `file` is the photograph and `map` its map, each relative to its folder, with / between folders. `width` and
+    `height` are in pixels, upright. `score` and `verdict` are those of `defusion_lib.verdict` for the stored map,
+    `sharp_share` is the share of pixels that are at most 0.5 in it, `mean_blur` its mean, all in [0, 1]. `source`
+    tells the file from a later version, by size and time of change; `maker` is the network's hash and the size at
+    which it saw the photograph.
     """
 
     file: str
+    map: str = ""
     width: int | None = None
     height: int | None = None
+    score: float | None = None
+    verdict: str = ""
     sharp_share: float | None = None
     mean_blur: float | None = None
-    verdict: str = ""
     seconds: float | None = None
     problem: str = ""
     source: str = ""
     maker: str = ""
 
 
-NUMBERS = {"width": int, "height": int, "sharp_share": float, "mean_blur": float, "seconds": float}
+NUMBERS = {"width": int, "height": int} | dict.fromkeys(("score", "sharp_share", "mean_blur", "seconds"), float)
 
 
 class Album(NamedTuple):
@@ -71,54 +91,97 @@ def update(
     network: DeFusionNet,
     size: int = SIZE,
     into: str | Path = "",
-    few: float = FEW,
+    least: float = LEAST,
+    recursive: bool = False,
     progress: bool = True,
 ) -> Album:
-    """Map the photographs directly in `folder` that are new, changed, unfinished or had a problem.
+    """Map the photographs in `folder` that are new, changed, unfinished or had a problem.
 
-    The network sees a photograph squashed to `size` pixels a side, or at full resolution where `size` is 0.
-    Into the folder `into` (`beside(folder)` where empty) go, for a photograph FILE, the map FILE_defocus.png,
-    as large as the photograph and white where blurred, a small picture of both in `previews`, and a line in
-    album.csv. Photographs are only read, and files with a map's name are none. A line holds for as long as
-    the file's size and time of change, the network and `size` are the same and its pictures are there. A file
-    that cannot be read has its problem in the table. `few` is that of `verdict`. One run at a time a folder.
+    With `recursive`, those in its subfolders too. The network sees a photograph squashed to `size` pixels a side, or
+    at full resolution where `size` is 0. Into the folder `into` (`beside(folder)` where empty) go, for a photograph
+    FILE, the map FILE_defocus.png, as large as the photograph and white where blurred, a small picture of both in
+    `previews`, and a line in album.csv; `map_names` says where names differ. Photographs are only read, and files
+    with a map's name are none. A line holds for as long as the file's size and time of change, the network and
+    `size` are the same and its pictures are there. What is wrong with one photograph, its file, its map's place or
+    the memory that it takes, is the problem in its line. `least` is that of `verdict`. One run at a time a folder.
 
-    Raises FileNotFoundError for a folder that is missing or empty, ValueError where `into` is `folder` or
-    holds another table, and OSError where something cannot be written; what was finished by then stays.
+    Raises FileNotFoundError for a folder that is missing, empty or vanishes, ValueError where `into` is `folder` or
+    holds another table, and OSError where nothing more can be written; what was finished by then stays.
     """
+    folder = Path(folder)
     into = Path(into) if into else beside(folder)
-    if into.resolve() == Path(folder).resolve():
+    if into.resolve() == folder.resolve():
         raise ValueError(f"{shown(into)} holds the photographs: choose another folder for the maps.")
-    paths = photographs(folder)
+    paths = {path.relative_to(folder).as_posix(): path for path in photographs(folder, recursive)}
+    names = map_names(list(paths))
     before, maker = read_table(into), f"{weights_hash(network)[:12]} at {size or 'full size'}"
+    ours = {line.map or f"{line.file}{MAP}" for line in before.values() if not line.problem}
     found = {
-        path.name: before[path.name]
-        for path in paths
-        if path.name in before and _holds(before[path.name], path, into, maker)
+        file: before[file]
+        for file, path in paths.items()
+        if file in before and _holds(before[file], path, names[file], into, maker)
     }
     taken_over = len(found)
-    for part in [*into.glob(".*.part"), *into.glob(f"{PREVIEWS}/.*.part")]:
+    for part in into.rglob(".*.[0-9]*.part"):
         part.unlink()  # what a killed run was writing
-    entries = _write_table(into, paths, found, few)
-    waiting = [path for path in paths if path.name not in found]
-    for path in tqdm(waiting, "maps", len(paths), initial=taken_over, leave=False, disable=not progress):
-        found[path.name] = _map(path, into, network, size, maker, progress)
-        entries = _write_table(into, paths, found, few)
+    entries = _write_table(into, paths, found, least)
+    waiting = [file for file in paths if file not in found]
+    for file in tqdm(waiting, "maps", len(paths), initial=taken_over, leave=False, disable=not progress):
+        line = Entry(file, names[file], source=_source(paths[file]), maker=maker)
+        try:
+            if names[file] not in ours:
+                _check_place(into / names[file])
+            found[file] = _map(line, paths[file], into, network, size, progress)
+        except _OneProblem as problem:
+            if not folder.is_dir():
+                raise FileNotFoundError(f"{shown(folder)} is gone: bring it back, and run this again.") from problem
+            # A line is one line, whatever the name.
+            found[file] = line._replace(map="", problem=legible(str(problem)))
+        entries = _write_table(into, paths, found, least)
     return Album(entries, taken_over)
 
 
-def photographs(folder: str | Path) -> list[Path]:
-    """The photographs directly in a folder, without maps; raises FileNotFoundError where there are none."""
-    paths = [path for path in list_paths(folder) if not path.name.lower().endswith(MAP)]
+def photographs(folder: str | Path, recursive: bool = False) -> list[Path]:
+    """List the photographs in a folder, with `recursive` in its subfolders too, without maps and folders of maps.
+
+    Raises FileNotFoundError where there are none.
+    """
+    paths = [path for path in _pictures(folder, recursive) if not _is_map(path)]
     if not paths:
         raise FileNotFoundError(f"{shown(folder)} holds maps only: expected photographs, so check the path.")
     return paths
 
 
-def others(folder: str | Path) -> Counter:
-    """How many files of other kinds lie directly in a folder, by the ends of their names, such as ".heic"."""
-    files = (path for path in Path(folder).iterdir() if path.is_file() and not path.name.startswith("."))
-    return Counter(path.suffix.lower() for path in files if path.suffix.lower() not in SUFFIXES)
+def others(folder: str | Path, recursive: bool = False) -> Counter:
+    """Count what a run passes over, by kind: ".cr2", "no ending", "named like a map", "hidden", "folder"."""
+    folder = Path(folder)
+    kinds = Counter("named like a map" for path in _pictures(folder, recursive) if _is_map(path))
+    inside = folder.rglob("*") if recursive else folder.iterdir()
+    for path in inside:
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_dir():
+            kinds["folder"] += not recursive and not hidden
+        elif hidden:
+            kinds["hidden"] += 1
+        elif path.suffix.lower() not in SUFFIXES and not _in_maps(path, folder):
+            kinds[path.suffix.lower() or "no ending"] += 1
+    return +kinds
+
+
+def map_names(files: Sequence[str]) -> dict[str, str]:
+    """Name the map of each file, relative to the folder of maps: sub/a.jpg gives sub/a.jpg_defocus.png.
+
+    Of a name that is too long with more behind it the beginning is kept, and so is the whole name of a file that
+    another's differs from only by case or Unicode form, for which some file systems have one place; both with a mark of
+    the file's own before the ending, so that a file's map has the same name in each run.
+    """
+    names, taken = {}, set()
+    for file in sorted(files):
+        fits = len(os.fsencode(file.rpartition("/")[2])) <= LONGEST
+        name = file if fits and _place(file) not in taken else _marked(file)
+        taken.add(_place(name))
+        names[file] = f"{name}{MAP}"
+    return names
 
 
 def beside(folder: str | Path) -> Path:
@@ -128,32 +191,25 @@ def beside(folder: str | Path) -> Path:
 
 
 def legible(text: str) -> str:
-    """Text with file names in it as it can be shown: bytes that are no text become question marks."""
-    return text.encode(errors="replace").decode()
-
-
-def verdict(sharp_share: float, few: float = FEW) -> str:
-    """What a photograph is called: "partly" in focus, unless at most `few` of it is blurred, or sharp."""
-    if 1 - sharp_share <= few:
-        return "in focus"
-    return "out of focus" if sharp_share <= few else "partly"
+    """Text with file names in it as it can be shown on a line: what is no character becomes a question mark."""
+    return "".join("?" if unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") else each for each in text)
 
 
 def read_table(into: str | Path) -> dict[str, Entry]:
-    """The lines of the table in a folder of maps by their files; empty where there is none.
+    """Read the lines of the table in a folder of maps by their files; empty where there is none.
 
-    Raises ValueError for a table that this module did not write.
+    A spreadsheet may have saved it again, with other separators, decimal commas or order. Columns that an earlier
+    version did not have are empty. Raises ValueError for a table that this module did not write.
     """
     path = Path(into) / TABLE
     if not path.is_file():
         return {}
     try:
+        content = path.read_bytes()
+        wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
         # File names may hold bytes that are no text.
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-        lines = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        if tuple(lines.fieldnames or ()) != Entry._fields:
-            raise ValueError(f"its first line is {text.partition(chr(10))[0].strip()[:60]!r}")
-        entries = [_entry(line) for line in lines]
+        text = content.decode("utf-16" if wide else "utf-8-sig", errors="strict" if wide else "surrogateescape")
+        entries = [_entry(line) for line in _lines(text)]
     except (ValueError, TypeError, csv.Error) as error:
         columns = ", ".join(Entry._fields)
         raise ValueError(
@@ -171,8 +227,9 @@ def contact_sheets(entries: Sequence[Entry], into: str | Path) -> Iterator[Figur
     """
     into = Path(into)
     pages = [entries[first : first + PAGE] for first in range(0, len(entries), PAGE)]
-    for old in into.glob("contact_sheet_[0-9]*.png"):
-        if int(old.stem.rpartition("_")[2]) > len(pages):
+    for old in into.glob("contact_sheet_*.png"):
+        number = re.fullmatch(r"contact_sheet_([0-9]+)", old.stem)
+        if number and int(number[1]) > len(pages):
             old.unlink()
     for number, page in enumerate(pages, start=1):
         figure = _sheet(page, into, f"page {number} of {len(pages)}; orange: out of focus, says the map")
@@ -182,9 +239,43 @@ def contact_sheets(entries: Sequence[Entry], into: str | Path) -> Iterator[Figur
         yield figure
 
 
-def _map(path: Path, into: Path, network: DeFusionNet, size: int, maker: str, progress: bool) -> Entry:
-    """Map one photograph, write map and preview, and give its line."""
-    begun, source = time.perf_counter(), _source(path)
+class _OneProblem(Exception):
+    """One photograph cannot be mapped; its text is a sentence."""
+
+
+def _map(line: Entry, path: Path, into: Path, network: DeFusionNet, size: int, progress: bool) -> Entry:
+    """Map one photograph, write map and preview, and give its line; raises _OneProblem."""
+    begun = time.perf_counter()
+    try:
+        photograph, levels, shape = _read_and_detect(path, line.file, network, size, progress)
+        preview = Image.fromarray(photograph)
+        preview.thumbnail((PREVIEW, PREVIEW))
+        tint = _resized(levels, preview.size[::-1]) / np.float32(255)
+        _write_picture(overlay(np.asarray(preview), tint), _preview_path(into, line.map), into)
+        _write_picture(levels, into / line.map, into)
+        return line._replace(
+            width=shape[1],
+            height=shape[0],
+            score=round(score(levels / np.float32(255)), 4),
+            sharp_share=round(np.count_nonzero(levels < 128) / levels.size, 4),
+            mean_blur=round(float(levels.mean()) / 255, 4),
+            seconds=round(time.perf_counter() - begun, 2),
+        )
+    except (MemoryError, RuntimeError) as error:
+        # torch says by words alone that the processor's memory is full.
+        full = re.search("allocate memory|not enough memory", str(error))
+        if not full and not isinstance(error, MemoryError | torch.OutOfMemoryError):
+            raise
+    raise _OneProblem(
+        f"{line.file} takes more memory than there is: close other programs, make the photograph smaller, or map it "
+        "with another size."
+    )
+
+
+def _read_and_detect(
+    path: Path, file: str, network: DeFusionNet, size: int, progress: bool
+) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+    """The photograph, which may be reduced, its map as levels, and its whole (height, width)."""
     try:
         if size:
             # Four times what the network sees: enough for the same squashed picture, up to a level or so.
@@ -193,58 +284,96 @@ def _map(path: Path, into: Path, network: DeFusionNet, size: int, maker: str, pr
             photograph = read_image(path)
             shape = photograph.shape[:2]
     except (OSError, ValueError) as error:
-        return Entry(path.name, problem=str(error).replace(str(path), path.name), source=source, maker=maker)
-    if size:
-        seen = squash(Image.fromarray(photograph), size)
-        # As levels, a quarter of the memory: a map has as many pixels as its photograph.
-        levels = _resized(as_levels(detect(seen, network, None)), shape)
-    else:
-        levels = as_levels(detect_tiles(photograph, network, progress=progress))
-    preview = Image.fromarray(photograph)
-    preview.thumbnail((PREVIEW, PREVIEW))
-    tint = _resized(levels, preview.size[::-1]) / np.float32(255)
-    _write_picture(overlay(np.asarray(preview), tint), _preview_path(into, path.name))
-    _write_picture(levels, _map_path(into, path.name))
-    return Entry(
-        path.name,
-        *shape[::-1],
-        sharp_share=round(np.count_nonzero(levels < 128) / levels.size, 4),
-        mean_blur=round(float(levels.mean()) / 255, 4),
-        seconds=round(time.perf_counter() - begun, 2),
-        source=source,
-        maker=maker,
-    )
+        raise _OneProblem(str(error).replace(str(path), file)) from error
+    if not size:
+        return photograph, as_levels(detect_tiles(photograph, network, progress=progress)), shape
+    seen = squash(Image.fromarray(photograph), size)
+    # As levels, a quarter of the memory: a map has as many pixels as its photograph.
+    return photograph, _resized(as_levels(detect(seen, network, None)), shape), shape
 
 
 def _resized(levels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(levels).resize(shape[::-1], Image.Resampling.BILINEAR))
 
 
-def _write_picture(picture: np.ndarray, path: Path) -> None:
-    content = io.BytesIO()
-    Image.fromarray(picture).save(content, "png" if path.suffix == ".png" else "jpeg")
-    write_whole(path, content.getvalue())
+def _write_picture(picture: np.ndarray, path: Path, into: Path) -> None:
+    """Write a map or a preview; raises _OneProblem where its place alone cannot be written, else OSError."""
+    content, facts = io.BytesIO(), PngInfo()
+    facts.add_text("Software", SOFTWARE)
+    Image.fromarray(picture).save(content, "png" if path.suffix == ".png" else "jpeg", pnginfo=facts)
+    try:
+        write_whole(path, content.getvalue())
+    except OSError as error:
+        if (error.__cause__ or error).errno in FULL:
+            raise
+        for folder in (into, into / PREVIEWS):
+            write_whole(folder / ".trial", b"")
+            (folder / ".trial").unlink()
+        raise _OneProblem(str(error)) from error
 
 
-def _write_table(into: Path, paths: Sequence[Path], found: dict[str, Entry], few: float) -> list[Entry]:
+def _check_place(path: Path) -> None:
+    """Raise _OneProblem where there is a file at a map's place that this module did not write."""
+    if not os.path.lexists(path):
+        return
+    try:
+        with Image.open(path) as found:
+            if found.info.get("Software") == SOFTWARE:
+                return
+    except (OSError, ValueError):
+        pass  # a folder, or no picture
+    raise _OneProblem(f"{shown(path)} is there already and is no map of this program: move it, and run this again.")
+
+
+def _write_table(into: Path, paths: Mapping[str, Path], found: dict[str, Entry], least: float) -> list[Entry]:
     """Write the lines that there are, in the order of the photographs and with today's verdict."""
-    entries = [_judged(found[path.name], few) for path in paths if path.name in found]
+    entries = [_judged(found[file], least) for file in paths if file in found]
     text = io.StringIO(newline="")
     table = csv.writer(text)
-    table.writerows([Entry._fields, *entries])
+    table.writerows([Entry._fields, *(map(_guarded, entry) for entry in entries)])
     # With its mark, or spreadsheets take UTF-8 for something else.
     write_whole(into / TABLE, text.getvalue().encode("utf-8-sig", errors="surrogateescape"))
     return entries
 
 
-def _judged(entry: Entry, few: float) -> Entry:
-    return entry if entry.problem else entry._replace(verdict=verdict(entry.sharp_share, few))
+def _guarded(value: str | float | None) -> str | float | None:
+    """A value for a cell: text that would be a formula gets an apostrophe before it, as OWASP advises."""
+    return re.sub(FORMULA.format(""), "'", value) if isinstance(value, str) else value
 
 
-def _holds(line: Entry, path: Path, into: Path, maker: str) -> bool:
+def _text(cell: str) -> str:
+    return re.sub(FORMULA.format("'"), "", cell)
+
+
+def _lines(text: str) -> Iterator[dict[str, str]]:
+    """The lines of a table by their columns, whatever separates its cells; raises ValueError and csv.Error."""
+    text = re.sub(r"\A\"?sep=.\"?\r?\n", "", text)  # Excel's own first line
+    for separator in ",;\t|":
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        try:
+            columns = next(rows, [])
+        except csv.Error:
+            continue  # another separator
+        if {"file", "source", "maker"} <= set(columns) <= {*Entry._fields, ""}:
+            break
+    else:
+        raise ValueError(f"its first line is {text.partition(chr(10))[0].strip()[:60]!r}")
+    for row in filter(any, rows):
+        cells = list(zip_longest(columns, row, fillvalue=""))
+        if any(cell for name, cell in cells if not name):
+            raise ValueError(f"a line has more cells than the first: {row[0][:60]!r}")
+        yield {name: cell for name, cell in cells if name}
+
+
+def _judged(entry: Entry, least: float) -> Entry:
+    return entry if entry.problem else entry._replace(verdict=verdict(entry.score, least))
+
+
+def _holds(line: Entry, path: Path, name: str, into: Path, maker: str) -> bool:
     """Whether a line of an earlier run still says what a new run would."""
-    made = _map_path(into, line.file).is_file() and _preview_path(into, line.file).is_file()
-    return made and not line.problem and (line.source, line.maker) == (_source(path), maker)
+    made = (into / name).is_file() and _preview_path(into, name).is_file()
+    same = (line.map, line.source, line.maker) == (name, _source(path), maker)
+    return made and same and not line.problem and line.score is not None
 
 
 def _source(path: Path) -> str:
@@ -256,17 +385,45 @@ def _source(path: Path) -> str:
     return f"{status.st_size} bytes of {status.st_mtime_ns} ns"
 
 
-def _map_path(into: Path, file: str) -> Path:
-    return into / f"{file}{MAP}"
+def _pictures(folder: str | Path, recursive: bool) -> list[Path]:
+    """What is named like a picture, without folders and what lies in folders of maps."""
+    folder = Path(folder)
+    paths = list_paths(folder, recursive=True) if recursive else list_paths(folder)
+    return [path for path in paths if not path.is_dir() and not _in_maps(path, folder)]
 
 
-def _preview_path(into: Path, file: str) -> Path:
-    return into / PREVIEWS / f"{file}.jpg"
+def _in_maps(path: Path, folder: Path) -> bool:
+    """Whether a path inside of `folder` lies in a subfolder that a run wrote its maps into."""
+    between = [folder / parent for parent in path.relative_to(folder).parents[:-1]]
+    return any((each / TABLE).is_file() and (each / PREVIEWS).is_dir() for each in between)
+
+
+def _is_map(path: Path) -> bool:
+    return path.name.lower().endswith(MAP)
+
+
+def _place(file: str) -> str:
+    """What names have in common that name one place on a file system without case or Unicode forms."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", file).casefold())
+
+
+def _marked(file: str) -> str:
+    """A file's name, as much of it as fits, with a mark of the whole of it before the ending."""
+    folder, slash, name = file.rpartition("/")
+    path = Path(name)
+    mark = f"~{sha256(os.fsencode(file)).hexdigest()[:12]}{path.suffix}"
+    stem = os.fsencode(path.stem)[: LONGEST - len(mark)].decode(errors="ignore")
+    return f"{folder}{slash}{stem}{mark}"
+
+
+def _preview_path(into: Path, name: str) -> Path:
+    return into / PREVIEWS / f"{name.removesuffix(MAP)}.jpg"
 
 
 def _entry(line: dict[str, str]) -> Entry:
-    numbers = {name: kind(line[name]) if line[name] else None for name, kind in NUMBERS.items()}
-    return Entry(**line | numbers)
+    # Spreadsheets write numbers with the comma of their country.
+    numbers = {name: kind(cell.replace(",", ".")) if (cell := line.get(name)) else None for name, kind in NUMBERS.items()}
+    return Entry(**{name: _text(cell) for name, cell in line.items()} | numbers)
 
 
 def _sheet(page: Sequence[Entry], into: Path, title: str) -> Figure:
@@ -286,9 +443,9 @@ def _sheet(page: Sequence[Entry], into: Path, title: str) -> Figure:
             axis.text(0.5, 0.5, "no picture:\nsee the table", ha="center", va="center", fontsize=size)
             words = "problem"
         else:
-            with Image.open(_preview_path(into, entry.file)) as preview:
+            with Image.open(_preview_path(into, entry.map)) as preview:
                 axis.imshow(np.asarray(preview))
-            words = f"{entry.verdict}, {entry.sharp_share:.0%} sharp"
+            words = f"{entry.verdict}, {entry.score:.2f}"
         # In a file's name a dollar is a dollar.
         axis.set_title(f"{name}\n{words}", fontsize=size, parse_math=False)
     figure.suptitle(title, fontsize=size)

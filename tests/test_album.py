@@ -1,7 +1,9 @@
 """A folder in, maps and a table out: every kind of file, again, changed, stopped, and nothing lost."""
 
 import csv
+import errno
 import os
+import unicodedata
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -115,7 +117,6 @@ BROKEN = {
     "float.tif": "no agreed range",
     "head.png": "cannot be read as a picture",
     "gone.jpg": "there is no file",
-    "drawer.png": "there is no file",
 }
 
 
@@ -129,7 +130,6 @@ def breaks(folder):
     (folder / "page.webp").write_text("<html>Sign in</html>")
     Image.fromarray(np.ones((4, 4), np.float32)).save(folder / "float.tif")
     (folder / "gone.jpg").symlink_to(folder / "nowhere.jpg")
-    (folder / "drawer.png").mkdir()
 
 
 def test_broken_files_are_named_and_the_run_goes_on(folder, into, network):
@@ -157,16 +157,10 @@ def test_the_table_is_what_numpy_finds_in_the_maps(folder, into, network):
         assert float(line["sharp_share"]) == pytest.approx((white / 255 <= 0.5).mean(), abs=5.1e-5)
         assert float(line["mean_blur"]) == pytest.approx(white.astype(float).mean() / 255, abs=5.1e-5)
         assert float(line["seconds"]) >= 0
-    assert [line["verdict"] for line in table.values()] == ["partly", "in focus", "out of focus"]
+        assert float(line["score"]) == pytest.approx(album.score(white / np.float32(255)), abs=5.1e-5)
+        assert line["map"] == f"{name}_defocus.png"
+    assert [line["verdict"] for line in table.values()] == ["in focus", "in focus", "out of focus"]
     assert (table["2.png"]["width"], table["2.png"]["height"]) == ("80", "45")
-
-
-@pytest.mark.parametrize(
-    "share, word",
-    [(1, "in focus"), (0.75, "in focus"), (0.74, "partly"), (0.26, "partly"), (0.25, "out of focus")],
-)
-def test_verdict(share, word):
-    assert album.verdict(share, 0.25) == word
 
 
 @pytest.mark.parametrize("name", ["large.png", "large.jpg"])
@@ -228,10 +222,9 @@ def test_another_size_or_network_maps_all_again(folder, network):
 
 def test_another_threshold_needs_no_new_maps(folder, into, network):
     fill(folder, ["a.png"])
-    album.update(folder, network, SIZE, few=0.1)
-    assert lines(into)["a.png"]["verdict"] == "partly"
-    found = album.update(folder, network, SIZE, few=0.4)
-    assert found.taken_over == 1 and found.entries[0].verdict == lines(into)["a.png"]["verdict"] == "in focus"
+    assert album.update(folder, network, SIZE).entries[0].verdict == "in focus"
+    found = album.update(folder, network, SIZE, least=1.01)
+    assert found.taken_over == 1 and found.entries[0].verdict == lines(into)["a.png"]["verdict"] == "out of focus"
 
 
 def test_a_run_that_is_stopped_keeps_what_it_finished(folder, into, network):
@@ -307,16 +300,103 @@ def test_the_maps_go_where_they_are_told(folder, tmp_path, network):
 
 
 HEADER = ",".join(album.Entry._fields)
+OTHER_TABLES = [
+    "file;width\na;1\n",
+    "name\na\n",
+    "",
+    "\x00",
+    f"{HEADER}\na,b,wide\n",
+    f"{HEADER},my notes\na\n",  # would be lost
+    f"{HEADER}\na{',' * len(album.Entry._fields)}my note\n",
+    f"{HEADER}\na,b,1,2,0.5 or so\n",
+    f'{HEADER}\n"a,b\n',
+    "\ufeffsep=;\nfile;width\n",
+]
 
 
-@pytest.mark.parametrize("content", ["file;width\na;1\n", "name\na\n", "", "\x00", f"{HEADER}\na,wide\n"])
+@pytest.mark.parametrize("content", OTHER_TABLES)
 def test_a_table_of_something_else_is_left_alone(folder, into, network, content):
     fill(folder, ["a.png"])
     into.mkdir()
-    (into / "album.csv").write_text(content)
+    (into / "album.csv").write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=r"album\.csv is no table of maps \(.*\): expected the columns"):
         album.update(folder, network, SIZE)
-    assert (into / "album.csv").read_text() == content and network.asked == 0
+    assert (into / "album.csv").read_text(encoding="utf-8") == content and network.asked == 0
+
+
+def saved_by_a_spreadsheet(into, separator=";", comma=True, encoding="utf-8", first="", order=1, quoted=csv.QUOTE_MINIMAL):
+    """Save the table again as other programs do."""
+    with open(into / "album.csv", encoding="utf-8-sig", newline="") as file:
+        head, *rows = csv.reader(file)
+    numbers = [head.index(name) for name in album.NUMBERS]
+    rows = [[cell.replace(".", ",") if comma and i in numbers else cell for i, cell in enumerate(row)] for row in rows]
+    with open(into / "album.csv", "w", encoding=encoding, newline="") as file:
+        file.write(first)
+        csv.writer(file, delimiter=separator, quoting=quoted).writerows([head, *rows[::order]])
+
+
+SPREADSHEETS = {
+    "semicolons and decimal commas": {},
+    "no mark": {"separator": ",", "comma": False},
+    "commas twice": {"separator": ","},
+    "tabs, 16 bits": {"separator": "\t", "encoding": "utf-16"},
+    "every cell quoted": {"quoted": csv.QUOTE_ALL, "encoding": "utf-8-sig"},
+    "says its separator": {"first": "sep=;\r\n"},
+    "sorted": {"order": -1},
+    "empty columns behind": {"first": ""},
+}
+
+
+@pytest.mark.parametrize("how", SPREADSHEETS)
+def test_a_table_that_a_spreadsheet_saved_again_is_taken_over(folder, into, network, how):
+    names = ["a.png", "größe; 2.png", "=1+1.png", 'say "a, b".png', "two\nlines.png"]
+    fill(folder, names)
+    album.update(folder, network, SIZE)
+    whole = (into / "album.csv").read_bytes()
+    saved_by_a_spreadsheet(into, **SPREADSHEETS[how])
+    if how == "empty columns behind":
+        text = (into / "album.csv").read_text(encoding="utf-8").replace("maker", "maker;;").replace(f"at {SIZE}", f"at {SIZE};;")
+        (into / "album.csv").write_text(text, encoding="utf-8")
+    assert (into / "album.csv").read_bytes() != whole
+    assert album.update(folder, network, SIZE).taken_over == len(names)
+    assert (into / "album.csv").read_bytes() == whole
+
+
+def test_a_table_of_an_earlier_version_is_brought_up_to_date(folder, into, network):
+    fill(folder, ["a.png", "b.png"])
+    album.update(folder, network, SIZE)
+    with open(into / "album.csv", encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with open(into / "album.csv", "w", encoding="utf-8-sig", newline="") as file:
+        table = csv.DictWriter(file, [name for name in album.Entry._fields if name not in ("map", "score")], extrasaction="ignore")
+        table.writeheader()
+        table.writerows(rows)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(levels(into, name)).save(into / f"{name}_defocus.png")  # without this version's mark
+    assert album.update(folder, network, SIZE).taken_over == 0
+    assert {line["map"] for line in lines(into).values()} == {"a.png_defocus.png", "b.png_defocus.png"}
+
+
+# Names that are formulas for some spreadsheet, and names that only look like what `_guarded` makes of these.
+FORMULAS = ["=1+1.jpg", "a;=1+1.jpg", "a\t\t=1.jpg", "a|-1.jpg", ";@.jpg", "a;'=1.jpg", "+1.jpg", "-1.jpg", "@a.jpg", "\t=1.jpg", "\r=1.jpg", "\n=1.jpg", "＝1+1.jpg", "－1.jpg", "'=1+1.jpg"]
+NO_FORMULAS = ["'a.jpg", "''b.jpg", "a=1.jpg", "a,=1.jpg", "a;'b.jpg", " =1.jpg", '"=1.jpg']
+
+
+def test_no_name_becomes_a_formula(folder, into, network):
+    names = FORMULAS + NO_FORMULAS
+    fill(folder, ["plain.png"])
+    for name in names:
+        (folder / name).write_bytes((folder / "plain.png").read_bytes())
+    (folder / "=broken.jpg").touch()
+    found = album.update(folder, network, SIZE)
+    assert {entry.file for entry in found.entries} == {*names, "plain.png", "=broken.jpg"}
+    text = (into / "album.csv").read_text(encoding="utf-8-sig")
+    # As a spreadsheet of any country reads it: a quote counts where a cell begins with one.
+    for separator in ",;\t|":
+        rows = csv.reader(text.splitlines(keepends=True), delimiter=separator)
+        assert not [cell for row in rows for cell in row if cell.startswith(tuple("=+-@\t\r\n＝－"))], separator
+    assert album.update(folder, network, SIZE).taken_over == len(names) + 1
+    assert set(album.read_table(into)) == {*names, "plain.png", "=broken.jpg"}
 
 
 def test_folders_without_photographs(folder, network):
@@ -337,11 +417,264 @@ def test_a_place_that_cannot_be_written_stops_the_run_before_any_map(folder, int
     assert network.asked == 0
 
 
-def test_files_of_other_kinds_are_counted(folder):
-    for name in ("a.HEIC", "b.heic", "notes.txt", "README", "c.jpg", ".hidden.raw"):
+def test_what_is_passed_over_is_counted(folder, into, network):
+    for name in ("a.CR2", "b.cr2", "notes.txt", "README", "c.jpg", ".hidden.jpg", "c.jpg_defocus.png", "d_Defocus.PNG"):
         (folder / name).touch()
-    (folder / "drawer.d").mkdir()
-    assert album.others(folder) == {".heic": 2, ".txt": 1, "": 1}
+    for name in ("drawer.d", "sub.jpg", ".thumbnails"):
+        (folder / name).mkdir()
+    (folder / "drawer.d/e.nef").touch()
+    assert [path.name for path in album.photographs(folder)] == ["c.jpg"]
+    few = {".cr2": 2, ".txt": 1, "no ending": 1, "hidden": 1, "named like a map": 2}
+    assert album.others(folder) == few | {"folder": 2}
+    fill(folder / "sub.jpg", ["f.png"])
+    assert album.others(folder, recursive=True) == few | {".nef": 1}
+
+
+def test_a_folder_that_is_named_like_a_photograph_is_none(folder, into, network):
+    fill(folder, ["a.png"])
+    for name in ("sub.jpg", "2024.png", "b.tiff"):
+        (folder / name).mkdir()
+        fill(folder / name, ["inside.png"])
+    album.update(folder, network, SIZE)
+    assert list(lines(into)) == ["a.png"] and album.others(folder) == {"folder": 3}
+
+
+def test_subfolders_are_mapped_into_a_tree_of_their_own(folder, into, network):
+    tree = ["a.png", "sub/a.png", "sub/deeper/2.png", "sub.jpg/a.png", "previews/a.png"]
+    for number, name in enumerate(tree):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        fill(folder, [name], bright=10 + 10 * number)
+    fill(folder / "sub", ["broken.png"])
+    (folder / "sub/broken.png").write_bytes(b"no picture")
+    found = album.update(folder, network, SIZE, recursive=True)
+    assert set(lines(into)) == {*tree, "sub/broken.png"}
+    assert lines(into)["sub/broken.png"]["problem"].startswith("sub/broken.png cannot be read")
+    for number, name in enumerate(tree):
+        assert (levels(into, name) > 127).mean() == pytest.approx((10 + 10 * number) / 80, abs=0.03)
+        assert (into / f"previews/{name}.jpg").is_file() and lines(into)[name]["map"] == f"{name}_defocus.png"
+    assert album.update(folder, network, SIZE, recursive=True).taken_over == len(tree)
+    for figure in album.contact_sheets(found.entries, into):
+        plt.close(figure)
+    assert list(lines(into)) == [entry.file for entry in found.entries]
+
+
+def test_folders_of_maps_hold_no_photographs(folder, network):
+    for name in ("a.png", "sub/b.png", "sub/c/d.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        fill(folder, [name])
+    album.update(folder / "sub", network, SIZE)  # its maps lie in the folder, too
+    album.update(folder, network, SIZE, into=folder / "maps", recursive=True)
+    assert (folder / "sub_defocus/previews/b.png.jpg").is_file() and (folder / "maps/previews/a.png.jpg").is_file()
+    again = album.update(folder, network, SIZE, into=folder / "maps", recursive=True)
+    assert {entry.file for entry in again.entries} == {"a.png", "sub/b.png", "sub/c/d.png"} and again.taken_over == 3
+    assert album.others(folder, recursive=True) == {}
+
+
+LONG = ["я" * 115 + "1.png", "a" * 251 + ".png", "é" * 120 + "b.png", "\N{MATHEMATICAL DOUBLE-STRUCK CAPITAL A}" * 61 + ".png", "c" * 227 + ".png"]
+
+
+def test_the_longest_names_have_maps(folder, into, network):
+    fill(folder, ["z.png"])
+    for name in LONG:
+        (folder / name).write_bytes((folder / "z.png").read_bytes())
+    found = album.update(folder, network, SIZE)
+    assert [entry.problem for entry in found.entries] == [""] * 6
+    for entry in found.entries:
+        assert Image.open(into / entry.map).size == (80, 60)
+        assert (entry.map == f"{entry.file}_defocus.png") == (entry.file == "z.png")
+        assert entry.map.startswith(entry.file[:20])
+    assert album.update(folder, network, SIZE).taken_over == 6
+    for figure in album.contact_sheets(found.entries, into):
+        plt.close(figure)
+
+
+def test_map_names_are_one_to_one_and_fit():
+    longest = album.LONGEST
+    alike = [f"{'x' * 250}{number}.png" for number in range(3)]
+    forms = [unicodedata.normalize(form, "fiancé Å.png") for form in ("NFC", "NFD")] + ["FIANCÉ å.PNG", "straße.png", "STRASSE.png"]
+    edges = ["b" * (longest - 4) + ".png", "b" * (longest - 3) + ".png", "/".join(["d" * 200] * 3) + "/a.png"]
+    files = alike + forms + edges
+    names = album.map_names(files)
+    places = [unicodedata.normalize("NFC", name).casefold() for name in names.values()]
+    assert len(set(places)) == len(files)
+    assert all(len(os.fsencode(part)) <= 255 - 17 for name in names.values() for part in name.split("/"))
+    assert names[edges[0]] == f"{edges[0]}_defocus.png" and names[edges[1]] != f"{edges[1]}_defocus.png"
+    assert names[edges[2]] == f"{edges[2]}_defocus.png"
+    assert album.map_names(files[::-1]) == names
+    # A mark is of the name alone.
+    assert {album.map_names([name])[name] for name in alike} == {names[name] for name in alike}
+
+
+FORMS = [("NFC", "NFD", "größe.png"), ("NFC", "NFD", "한글.png"), ("NFC", "NFD", "Ångström.png"), ("NFC", "NFC", "\u212bngstr.png")]
+
+
+def test_names_that_differ_by_their_unicode_form_have_a_map_and_a_line_each(folder, into, network):
+    names = set()
+    for first, second, name in FORMS:
+        names |= {unicodedata.normalize(first, name), unicodedata.normalize(second, name), name}
+    for number, name in enumerate(sorted(names)):
+        (folder / name).touch()
+        if sum(path.name == name for path in folder.iterdir()) != 1:
+            pytest.skip("this file system has one place for both forms")
+        fill(folder, [name], bright=8 * number)
+    found = album.update(folder, network, SIZE)
+    assert set(lines(into)) == names and len({entry.map for entry in found.entries}) == len(names)
+    for number, name in enumerate(sorted(names)):
+        white = np.asarray(Image.open(into / lines(into)[name]["map"]))
+        assert (white > 127).mean() == pytest.approx(number / 10, abs=0.04)
+    plain = unicodedata.normalize("NFC", "größe.png")
+    (folder / unicodedata.normalize("NFD", plain)).unlink()
+    found = album.update(folder, network, SIZE)
+    # The one that is left takes the plain name, and its own map is made there.
+    (line,) = [entry for entry in found.entries if entry.file == plain]
+    assert found.taken_over == len(names) - 2 and line.map == f"{plain}_defocus.png"
+    assert (levels(into, plain) > 127).mean() == pytest.approx(sorted(names).index(plain) / 10, abs=0.04)
+
+
+def fails(monkeypatch, end, number):
+    """Writing fails where a file's name ends so."""
+    replace = os.replace
+
+    def failing(source, target):
+        if str(target).endswith(end):
+            raise OSError(number, os.strerror(number))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+
+
+ONE_FILE = [("b.png_defocus.png", errno.EACCES), ("b.png.jpg", errno.EIO), ("b.png_defocus.png", errno.EILSEQ), ("b.png.jpg", errno.ENAMETOOLONG)]
+
+
+@pytest.mark.parametrize("end, number", ONE_FILE)
+def test_a_file_that_cannot_be_written_is_a_line_and_the_run_goes_on(folder, into, network, end, number, monkeypatch):
+    fill(folder, ["a.png", "b.png", "c.png"])
+    with monkeypatch.context() as patch:
+        fails(patch, end, number)
+        album.update(folder, network, SIZE)
+    table = lines(into)
+    assert [bool(line["problem"]) for line in table.values()] == [False, True, False]
+    assert end in table["b.png"]["problem"] and os.strerror(number) in table["b.png"]["problem"]
+    assert not list(into.rglob(".*"))
+    assert album.update(folder, network, SIZE).taken_over == 2 and not lines(into)["b.png"]["problem"]
+
+
+ALL_FILES = [("b.png_defocus.png", errno.ENOSPC), ("b.png.jpg", errno.EDQUOT), ("b.png.jpg", errno.EROFS), ("g", errno.EACCES)]
+
+
+@pytest.mark.parametrize("end, number", ALL_FILES)
+def test_what_concerns_all_photographs_ends_the_run(folder, into, network, end, number, monkeypatch):
+    fill(folder, ["a.png", "b.png", "c.png"])
+    album.update(folder, network, SIZE)
+    for name in ("b.png", "c.png"):
+        os.utime(folder / name, (1, 1))
+    fails(monkeypatch, end, number)
+    if number == errno.EACCES:  # the folder of the maps: its trial fails as well
+        fails(monkeypatch, ".trial", number)
+    with pytest.raises(OSError, match="Cannot write .*Make room"):
+        album.update(folder, network, SIZE)
+    assert list(lines(into)) == ["a.png"] and network.asked == 4
+    assert not list(into.rglob(".*"))
+
+
+def full_memory(where, monkeypatch, error):
+    """The second photograph's computation meets an error."""
+    found, asked = getattr(album, where), []
+
+    def failing(*given, **named):
+        asked.append(1)
+        if len(asked) == 2:
+            raise error
+        return found(*given, **named)
+
+    monkeypatch.setattr(album, where, failing)
+
+
+MEMORY = [
+    ("detect", RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")),
+    ("detect", torch.OutOfMemoryError("CUDA out of memory.")),
+    ("read_reduced", MemoryError()),
+    ("as_levels", MemoryError("Unable to allocate 9 GiB")),
+    ("overlay", MemoryError()),
+]
+
+
+@pytest.mark.parametrize("where, error", MEMORY)
+def test_a_photograph_that_takes_too_much_memory_is_a_line(folder, into, network, where, error, monkeypatch):
+    fill(folder, ["a.png", "b.png", "c.png"])
+    full_memory(where, monkeypatch, error)
+    album.update(folder, network, SIZE)
+    table = lines(into)
+    assert [line["problem"] for line in table.values()][::2] == ["", ""]
+    assert table["b.png"]["problem"].startswith("b.png takes more memory than there is: ")
+
+
+def test_an_error_of_the_program_is_no_line(folder, network, monkeypatch):
+    fill(folder, ["a.png", "b.png"])
+    full_memory("detect", monkeypatch, RuntimeError("sizes of tensors must match"))
+    with pytest.raises(RuntimeError, match="sizes of tensors"):
+        album.update(folder, network, SIZE)
+
+
+@pytest.mark.parametrize("gone", ["b.png", "*.png", "."])
+def test_photographs_that_vanish_while_the_run_works(folder, into, network, gone, monkeypatch):
+    fill(folder, ["a.png", "b.png", "c.png"])
+    found = album.read_reduced
+
+    def reads(path, least):
+        if path.name == "b.png":
+            for each in folder.glob("*.png" if gone == "." else gone):
+                each.unlink()
+            if gone == ".":
+                folder.rmdir()
+        return found(path, least)
+
+    monkeypatch.setattr(album, "read_reduced", reads)
+    if gone == ".":
+        with pytest.raises(FileNotFoundError, match="my photographs is gone: bring it back"):
+            album.update(folder, network, SIZE)
+        assert list(lines(into)) == ["a.png"]
+        return
+    album.update(folder, network, SIZE)
+    lost = ["b.png", "c.png"] if gone == "*.png" else ["b.png"]
+    assert [name for name, line in lines(into).items() if "there is no file" in line["problem"]] == lost
+
+
+def test_a_line_of_a_problem_is_one_line(folder, into, network):
+    names = ["two\nlines.png", "re\rturn.png", "para\u2029graph.png", os.fsdecode(b"\xff.png")]
+    for name in names:
+        (folder / name).touch()
+    for entry in album.update(folder, network, SIZE).entries:
+        assert len(entry.problem.splitlines()) == 1 and "?" in entry.problem
+    assert set(album.read_table(into)) == set(names)
+
+
+def test_a_file_at_a_map_s_place_is_not_replaced(folder, into, network):
+    fill(folder, ["a.png", "b.png", "c.png", "d.png", "e.png"])
+    into.mkdir()
+    fill(into, ["a.png_defocus.png"])  # a picture of somebody's own
+    (into / "b.png_defocus.png").write_text("notes")
+    (into / "c.png_defocus.png").mkdir()
+    (into / "d.png_defocus.png").symlink_to(into / "nowhere")
+    before = (into / "a.png_defocus.png").read_bytes()
+    for _ in range(2):
+        table = {entry.file: entry for entry in album.update(folder, network, SIZE).entries}
+        for name in "abcd":
+            assert f"{name}.png_defocus.png is there already and is no map" in table[f"{name}.png"].problem
+        assert not table["e.png"].problem and network.asked == 1
+    assert (into / "a.png_defocus.png").read_bytes() == before and (into / "b.png_defocus.png").read_text() == "notes"
+    (into / "album.csv").unlink()
+    assert not {entry.file: entry for entry in album.update(folder, network, SIZE).entries}["e.png"].problem
+
+
+def test_a_photograph_may_be_named_like_a_contact_sheet(folder, into, network):
+    names = ["contact_sheet_001.png", "contact_sheet_2.jpg", "contact_sheet_x.png", "album.csv.png"]
+    fill(folder, names)
+    found = album.update(folder, network, SIZE)
+    for _ in range(2):
+        for figure in album.contact_sheets(found.entries, into):
+            plt.close(figure)
+    assert all((into / f"{name}_defocus.png").is_file() for name in names)
 
 
 def test_contact_sheets_show_every_photograph(folder, into, network):
@@ -356,8 +689,8 @@ def test_contact_sheets_show_every_photograph(folder, into, network):
         assert smallest_text(figure) >= text_size(figure.get_figwidth())
         plt.close(figure)
     assert [len(page) for page in texts] == [20, 2]
-    assert texts[0][0] == "0.png\npartly, 75% sharp"
-    assert texts[1] == ["20.png\npartly, 75% sharp", "broken.jpg\nproblem"]
+    assert texts[0][0] == f"0.png\nin focus, {found.entries[0].score:.2f}"
+    assert texts[1] == [texts[0][0].replace("0.png", "20.png"), "broken.jpg\nproblem"]
     assert pictures == [1, 0]
     pages = [into / f"contact_sheet_00{number}.png" for number in (1, 2)]
     assert all(Image.open(page).width > 900 for page in pages)

@@ -14,7 +14,7 @@ from PIL import Image
 
 GRID = 100  # cells that each side of a map is reduced to
 WINDOW = 10  # cells a side: a tenth of the width and of the height
-LEAST = 0.65  # what `tests/verdict_error.py --calibrate` prints for the network in the package
+LEAST = 0.65  # what `tests/verdict_error.py --calibrate` prints for the network in the package and its size
 # Shares of photographs that may be called wrongly: those with a sharp subject, and wholly blurred ones.
 AIMS = 0.05, 0.1
 

@@ -4,15 +4,17 @@ import csv
 import errno
 import os
 import unicodedata
+from pathlib import Path
 
 import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from test_figures import smallest_text
 
-from defusion_lib import album
+from defusion_lib import album, runs
 from defusion_lib.detection import detect
 from defusion_lib.figures import text_size
 from defusion_lib.network import Maps
@@ -708,3 +710,24 @@ def test_a_preview_tints_what_is_blurred(folder, into, network):
     # The tint is orange: blue falls where the map is white, and stays where it is black.
     assert (preview[:, :50, 0] - preview[:, :50, 2]).min() > 100
     assert np.abs(preview[:, 80:, 0] - preview[:, 80:, 2]).max() < 60
+
+
+NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks/13_own_photographs.ipynb"
+
+
+def sources():
+    return [cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
+
+
+def test_the_notebook_calls_in_focus_what_the_library_does():
+    assert runs.read_parameters(sources()[0])["least"] == album.LEAST
+
+
+@pytest.mark.parametrize("name, value", [("tile", 100), ("tile", 321), ("tile", 16), ("least", 1.5), ("size", -1)])
+def test_the_notebook_refuses_parameters_in_its_first_cell(name, value):
+    setting, begin = sources()[:2]
+    namespace = {"In": [setting]}
+    exec(setting, namespace)
+    namespace[name] = value
+    with pytest.raises(ValueError, match=f"Parameter {name} of 13_own_photographs must be .*, not {value}"):
+        exec(begin, namespace)

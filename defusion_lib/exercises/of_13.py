@@ -1,9 +1,9 @@
-"""Exercises of notebook 13: what a large photograph costs, and what a photograph is called."""
+"""Exercises of notebook 13: what a large photograph costs, and how sharp its sharpest place is."""
 
 import numpy as np
 
-from defusion_lib.album import verdict
 from defusion_lib.exercises import near
+from defusion_lib.verdict import score
 
 PIXELS, LAYERS, CHANNELS, BYTES = 24e6, 6, 32, 4
 
@@ -23,19 +23,26 @@ def memory(answer) -> str:
     return near(answer, right, 0.05 * right, " GB")
 
 
-def called(answer) -> str:
-    """A function that calls a map "in focus", "out of focus" or "partly"."""
-    for few in (0.1, 0.25):
-        for blurred in (0.0, 0.05, few, few + 0.01, 0.5, 1 - few - 0.01, 1 - few, 0.99, 1.0):
-            defocus = np.zeros(100, np.float32)
-            defocus[: round(100 * blurred)] = 0.9
-            found, right = answer(defocus.reshape(10, 10), few), verdict(1 - round(100 * blurred) / 100, few)
-            if found not in ("in focus", "out of focus", "partly"):
-                return f'The answer is "in focus", "out of focus" or "partly", not {found!r}.'
-            if found != right:
-                return f"With {blurred:.0%} of the pixels blurred and few = {few:g}, it is {right!r}, not {found!r}."
-    grey = np.full((4, 4), 0.5, np.float32)
-    return "" if answer(grey, 0.1) == "in focus" else "A pixel of exactly one half still counts as sharp."
+def sharpest(answer) -> str:
+    """A function that gives the largest mean of 1 - map in a window of a tenth of each side."""
+    for height, width in ((100, 100), (200, 100), (100, 300)):
+        defocus = np.full((height, width), 0.9, np.float32)
+        defocus[height // 4 : height // 4 + height // 20, : width // 10] = 0.05
+        defocus[-1, -1] = 0  # a speck
+        found, right = answer(defocus), score(defocus)
+        windows = np.lib.stride_tricks.sliding_window_view(defocus, (height // 10, width // 10)).mean(axis=(2, 3))
+        likely = {
+            "That is the mean over the whole map: look for the window where it is largest.": 1 - defocus.mean(),
+            "That is the sharpest pixel: take the mean over a window.": 1 - defocus.min(),
+            "That is the largest mean of the map: 1 is blurred, so sharp is 1 - defocus.": windows.max(),
+            "That is the mean of the least sharp window.": 1 - windows.max(),
+        }
+        for sentence, wrong in likely.items():
+            if not near(found, wrong, 1e-4):
+                return sentence
+        if side := near(found, right, 1e-3):
+            return f"For a map of {height} x {width} pixels: {side}"
+    return ""
 
 
-CHECKS = [memory, called]
+CHECKS = [memory, sharpest]

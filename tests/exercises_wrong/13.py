@@ -1,15 +1,10 @@
 """Wrong answers to notebook 13's exercises, and words of what they must be told."""
 
+import numpy as np
 
-def told(threshold=0.5, swap=False, word="partly"):
-    """A verdict that may cut elsewhere, mistake black for white, or use another word."""
 
-    def answer(defocus, few):
-        blurred = (defocus > threshold).mean()
-        blurred = 1 - blurred if swap else blurred
-        return "in focus" if blurred <= few else "out of focus" if 1 - blurred <= few + 1e-9 else word
-
-    return answer
+def windows(defocus, high, wide):
+    return np.lib.stride_tricks.sliding_window_view(1 - defocus, (high, wide)).mean(axis=(2, 3))
 
 
 WRONG = [
@@ -18,8 +13,11 @@ WRONG = [
     (1, 0.576, "32 channels"),
     (1, 147.456, "Those are bits"),
     (1, 38.4, "too large"),
-    (2, told(swap=True), "it is 'in focus'"),
-    (2, told(word="sharp"), "not 'sharp'"),
-    (2, told(0.49), "still counts as sharp"),
-    (2, lambda defocus, few: "partly", "it is 'in focus'"),
+    (2, lambda defocus: 1 - defocus.mean(), "mean over the whole map"),
+    (2, lambda defocus: 1 - defocus.min(), "sharpest pixel"),
+    (2, lambda defocus: 1 - windows(defocus, defocus.shape[0] // 10, defocus.shape[1] // 10).min(), "1 is blurred"),
+    (2, lambda defocus: windows(defocus, defocus.shape[0] // 10, defocus.shape[1] // 10).min(), "least sharp window"),
+    (2, lambda defocus: windows(defocus, 10, 10).max(), "For a map of 200 x 100 pixels"),
+    (2, lambda defocus: windows(defocus, defocus.shape[1] // 10, defocus.shape[0] // 10).max(), "pixels: "),
+    (2, lambda defocus: windows(defocus, defocus.shape[0] // 5, defocus.shape[1] // 5).max(), "too small"),
 ]

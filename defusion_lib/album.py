@@ -123,7 +123,7 @@ def update(
     }
     taken_over = len(found)
     for part in into.rglob(".*.[0-9]*.part"):
-        part.unlink()  # what a killed run was writing
+        part.unlink(missing_ok=True)  # what a killed run was writing
     entries = _write_table(into, paths, found, least)
     waiting = [file for file in paths if file not in found]
     for file in tqdm(waiting, "maps", len(paths), initial=taken_over, leave=False, disable=not progress):
@@ -171,9 +171,9 @@ def others(folder: str | Path, recursive: bool = False) -> Counter:
 def map_names(files: Sequence[str]) -> dict[str, str]:
     """Name the map of each file, relative to the folder of maps: sub/a.jpg gives sub/a.jpg_defocus.png.
 
-    Of a name that is too long with more behind it the beginning is kept, and so is the whole name of a file that
-    another's differs from only by case or Unicode form, for which some file systems have one place; both with a mark of
-    the file's own before the ending, so that a file's map has the same name in each run.
+    A name that would be too long so is shortened, and gets a hash of the whole name before its ending. So does, without
+    being shortened, a name that differs from an earlier one only by case or Unicode form: some file systems have one
+    place for both.
     """
     names, taken = {}, set()
     for file in sorted(files):
@@ -256,7 +256,7 @@ def _map(line: Entry, path: Path, into: Path, network: DeFusionNet, size: int, p
         return line._replace(
             width=shape[1],
             height=shape[0],
-            score=round(score(levels / np.float32(255)), 4),
+            score=round(score(levels), 4),
             sharp_share=round(np.count_nonzero(levels < 128) / levels.size, 4),
             mean_blur=round(float(levels.mean()) / 255, 4),
             seconds=round(time.perf_counter() - begun, 2),
@@ -316,12 +316,11 @@ def _check_place(path: Path) -> None:
     """Raise _OneProblem where there is a file at a map's place that this module did not write."""
     if not os.path.lexists(path):
         return
-    try:
-        with Image.open(path) as found:
-            if found.info.get("Software") == SOFTWARE:
+    if path.is_file():
+        with path.open("rb") as file:
+            # It stands before the pixels.
+            if f"Software\0{SOFTWARE}".encode() in file.read(200):
                 return
-    except (OSError, ValueError):
-        pass  # a folder, or no picture
     raise _OneProblem(f"{shown(path)} is there already and is no map of this program: move it, and run this again.")
 
 
@@ -372,8 +371,11 @@ def _judged(entry: Entry, least: float) -> Entry:
 def _holds(line: Entry, path: Path, name: str, into: Path, maker: str) -> bool:
     """Whether a line of an earlier run still says what a new run would."""
     made = (into / name).is_file() and _preview_path(into, name).is_file()
+    # Saving a table again may empty cells, or lose the point of numbers.
+    shares = (line.score, line.sharp_share, line.mean_blur)
+    numbers = line.width and line.height and all(share is not None and 0 <= share <= 1 for share in shares)
     same = (line.map, line.source, line.maker) == (name, _source(path), maker)
-    return made and same and not line.problem and line.score is not None
+    return bool(made and numbers and same and line.seconds is not None and not line.problem)
 
 
 def _source(path: Path) -> str:
@@ -386,10 +388,10 @@ def _source(path: Path) -> str:
 
 
 def _pictures(folder: str | Path, recursive: bool) -> list[Path]:
-    """What is named like a picture, without folders and what lies in folders of maps."""
+    """The pictures of a folder, without those in folders of maps."""
     folder = Path(folder)
     paths = list_paths(folder, recursive=True) if recursive else list_paths(folder)
-    return [path for path in paths if not path.is_dir() and not _in_maps(path, folder)]
+    return [path for path in paths if not _in_maps(path, folder)]
 
 
 def _in_maps(path: Path, folder: Path) -> bool:
@@ -422,7 +424,9 @@ def _preview_path(into: Path, name: str) -> Path:
 
 def _entry(line: dict[str, str]) -> Entry:
     # Spreadsheets write numbers with the comma of their country.
-    numbers = {name: kind(cell.replace(",", ".")) if (cell := line.get(name)) else None for name, kind in NUMBERS.items()}
+    numbers = {
+        name: kind(line[name].replace(",", ".")) if line.get(name) else None for name, kind in NUMBERS.items()
+    }
     return Entry(**{name: _text(cell) for name, cell in line.items()} | numbers)
 
 

@@ -64,7 +64,9 @@ def test_sharper_scores_higher():
     assert scores == sorted(scores) and scores[0] == 0 and scores[-1] == 1
 
 
-@pytest.mark.parametrize("found, least, word", [(0.3, 0.3, "in focus"), (0.29, 0.3, "out of focus"), (0.7, verdict.LEAST, "in focus")])
+@pytest.mark.parametrize(
+    "found, least, word", [(0.3, 0.3, "in focus"), (0.29, 0.3, "out of focus"), (1, 1, "in focus")]
+)
 def test_verdict(found, least, word):
     assert verdict.verdict(found, least) == word
 

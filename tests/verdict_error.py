@@ -4,8 +4,9 @@
     python tests/verdict_error.py               # five minutes: outputs/cpu/results/verdict.json
 
 Both need Shi's photographs in data/shi, or in the folder that --root names. Every test photograph has a sharp subject;
-the same photographs, blurred as a whole after they were squashed to what the network sees, have none, and neither have the
-embedded photographs, blurred so. Masks stand for a network without error. Shares have a standard error beside them.
+the same photographs, blurred as a whole after they were squashed to what the network sees, have none, and neither
+have the embedded photographs, blurred so. Masks stand for a network without error. Shares have a standard error
+beside them.
 """
 
 import argparse

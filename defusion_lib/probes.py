@@ -4,7 +4,6 @@ Paper: Section 4.3 shows what the eye picked (Figure 11); here the truth comes f
 Photographs are uint8 RGB (H, W, 3), maps and masks float (H, W) with 1 = blurred, radii are in pixels.
 """
 
-import io
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -16,7 +15,8 @@ from PIL import Image
 from scipy import ndimage, stats
 
 from defusion_lib.data import Photo
-from defusion_lib.data.camera import Camera, blur, render, to_linear, to_srgb
+from defusion_lib.data.camera import Camera, render
+from defusion_lib.data.effects import blurred
 from defusion_lib.data.synthetic import CHALLENGES, make_scene
 
 ALL_SHARP = "all of it"
@@ -99,12 +99,6 @@ def largest_sharp_square(mask: np.ndarray, least: int = 96) -> tuple[slice, slic
     return slice(top, top + side), slice(left, left + side)
 
 
-def blurred(image: np.ndarray, radius: float) -> np.ndarray:
-    """A photograph as a lens shows it that spreads every point over a disc of `radius`, in linear light."""
-    opaque = np.ones((*image.shape[:2], 1), np.float32)
-    return to_srgb(blur(np.dstack([to_linear(image), opaque]), radius)[..., :3])
-
-
 def half_and_half(name: str, image: np.ndarray, radius: float, sharp_left: bool) -> Known:
     """A sharp photograph with one half blurred, as where a sharp thing hides half of a blurred one.
 
@@ -183,21 +177,3 @@ def sign_test(first: Sequence[float], second: Sequence[float]) -> tuple[int, int
     apart = np.subtract(first, second)
     higher, differ = int((apart > 0).sum()), int((apart != 0).sum())
     return higher, differ, float(stats.binomtest(higher, differ).pvalue) if differ else 1.0
-
-
-def noisy(image: np.ndarray, deviation: float, seed: int | Sequence[int]) -> np.ndarray:
-    """A photograph with Gaussian noise, its deviation in levels of 255, the same for the same seed."""
-    noise = np.random.default_rng(seed).normal(0, deviation, image.shape)
-    return np.uint8(np.clip(np.rint(image + noise), 0, 255))
-
-
-def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    """A photograph that was stored as JPEG of a quality from 1 to 95 and opened again."""
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file))
-
-
-def darkened(image: np.ndarray, stops: float) -> np.ndarray:
-    """A photograph exposed `stops` less: each stop halves the light."""
-    return to_srgb(to_linear(image) * np.float32(2.0**-stops))

@@ -24,7 +24,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from defusion_lib import figures, metrics, probes, runs
-from defusion_lib.data import Photo, PhotoSet
+from defusion_lib.data import Photo, PhotoSet, effects
 from defusion_lib.data.augmentation import squash
 from defusion_lib.data.choose import DATA_SETS, choose
 from defusion_lib.data.synthetic import open_synthetic
@@ -95,7 +95,7 @@ def measure(
             of_square[photo.name] = _blurred_share(detect(photo.image[square], network, size))
         seen = squash(Image.fromarray(photo.image), size)
         for radius in DISCS:
-            share = _blurred_share(detect(probes.blurred(seen, radius), network, None))
+            share = _blurred_share(detect(effects.blurred(seen, radius), network, None))
             found[f"{photos.name}/blurred-share-disc-{radius}"][photo.name] = share
 
     sharp = probes.sharp_throughout(names, size)
@@ -109,7 +109,7 @@ def measure(
     ]
     both_ways = defaultdict(lambda: defaultdict(list))
     for index, (name, image, mask) in enumerate(tqdm(halves, desc="half and half", leave=False)):
-        of, noisy = probes.origin(name), probes.noisy(image, HALF_NOISE, [seed, index])
+        of, noisy = probes.origin(name), effects.noisy(image, HALF_NOISE, [seed, index])
         both_ways["half-and-half/mae"][of].append(_mae(detect(image, network, None), mask))
         both_ways[f"half-and-half/mae-noise-{HALF_NOISE}"][of].append(_mae(detect(noisy, network, None), mask))
     for key, errors in both_ways.items():
@@ -124,9 +124,9 @@ def measure(
 
 def _disturbed(image: np.ndarray, seed: Sequence[int]) -> Iterator[tuple[str, np.ndarray]]:
     for level in NOISE:
-        yield f"noise-{level}", probes.noisy(image, level, seed)
+        yield f"noise-{level}", effects.noisy(image, level, seed)
     for quality in QUALITIES:
-        yield f"jpeg-{quality}", probes.jpeg(image, quality)
+        yield f"jpeg-{quality}", effects.jpeg(image, quality)
     height, width = image.shape[:2]
     for kind, scale in SCALES.items():
         shape = max(1, round(scale * width)), max(1, round(scale * height))

@@ -9,6 +9,7 @@ import skimage.data
 from sklearn.datasets import load_sample_image
 
 from defusion_lib import probes
+from defusion_lib.data import effects
 from defusion_lib.data.camera import Camera, Layer, Scene, render, to_linear
 from defusion_lib.data.synthetic import open_synthetic
 
@@ -95,8 +96,8 @@ def test_blurred_is_what_the_camera_sees(rng, radius):
     image = rng.integers(0, 256, (40, 40, 3), np.uint8)
     seen = photographed(image, radius, np.zeros((40, 40))).image
     # Light differs in the last bit of single precision: at most one level of 255.
-    assert np.abs(probes.blurred(image, radius).astype(int) - seen).max() <= 1
-    assert np.array_equal(probes.blurred(image, 0), image)
+    assert np.abs(effects.blurred(image, radius).astype(int) - seen).max() <= 1
+    assert np.array_equal(effects.blurred(image, 0), image)
 
 
 @pytest.mark.parametrize("sharp_left", [True, False])
@@ -183,31 +184,3 @@ def test_sign_test_counts_the_splits():
     assert probes.sign_test(first, second) == (5, 6, pytest.approx(as_uneven))
     assert probes.sign_test(second, first) == (1, 6, pytest.approx(as_uneven))
     assert probes.sign_test(first, first) == (0, 0, 1.0)
-
-
-# --------------------------------------------------------------------------------------------- disturbances
-
-
-def test_noise_has_its_deviation():
-    grey = np.full((100, 100, 3), 128, np.uint8)
-    added = probes.noisy(grey, 10, 0).astype(float) - 128
-    # 30,000 samples: the deviation is off by 10 / sqrt(60,000) = 0.04 at one sigma; rounding adds 0.004.
-    assert abs(added.std() - 10) < 0.2 and abs(added.mean()) < 0.3
-    assert np.array_equal(probes.noisy(grey, 10, 0), probes.noisy(grey, 10, 0))
-    assert not np.array_equal(probes.noisy(grey, 10, 0), probes.noisy(grey, 10, 1))
-    ends = probes.noisy(np.array([[[0, 255, 0]]] * 50, np.uint8), 40, 0)
-    assert (ends[..., 0] < 128).all() and (ends[..., 1] > 127).all()
-
-
-def test_jpeg_loses_more_at_lower_quality():
-    image = probes.embedded("skimage-grass")[:64, :64]
-    lost = [np.abs(probes.jpeg(image, quality).astype(float) - image).mean() for quality in (95, 50, 5)]
-    assert 0 < lost[0] < lost[1] < lost[2] and lost[0] < 3
-
-
-@pytest.mark.parametrize("stops", [1, 3])
-def test_each_stop_halves_the_light(stops):
-    image = np.full((2, 2, 3), 255, np.uint8)
-    srgb = 1.055 * 0.5 ** (stops / 2.4) - 0.055
-    assert np.array_equal(probes.darkened(image, stops), np.full((2, 2, 3), round(255 * srgb)))
-    assert np.array_equal(probes.darkened(image, 0), image)

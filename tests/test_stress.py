@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from defusion_lib import probes, runs, stress
-from defusion_lib.data import Photo, PhotoSet
+from defusion_lib.data import Photo, PhotoSet, effects
 from defusion_lib.data.synthetic import CHALLENGES, open_synthetic
 from defusion_lib.metrics import Evaluation, max_f
 
@@ -73,8 +73,8 @@ def test_plain_photos_are_scored_as_everywhere(photos, found):
 @pytest.mark.parametrize(
     ("kind", "disturb"),
     [
-        *((f"noise-{sigma}", lambda image, i, s=sigma: probes.noisy(image, s, [5, i])) for sigma in (5, 10, 20)),
-        *((f"jpeg-{quality}", lambda image, i, q=quality: probes.jpeg(image, q)) for quality in (90, 70, 50, 30, 20)),
+        *((f"noise-{sigma}", lambda image, i, s=sigma: effects.noisy(image, s, [5, i])) for sigma in (5, 10, 20)),
+        *((f"jpeg-{quality}", lambda image, i, q=quality: effects.jpeg(image, q)) for quality in (90, 70, 50, 30, 20)),
         ("half-size", lambda image, i: resized(image, 75, 60)),
         ("double-size", lambda image, i: resized(image, 300, 240)),
     ],
@@ -109,7 +109,7 @@ def test_no_photo_with_a_wholly_sharp_square_is_counted_as_well(photos, tmp_path
 @pytest.mark.parametrize("radius", [1, 2, 4, 8])
 def test_photos_are_blurred_as_a_whole_at_the_size_that_is_seen(photos, found, radius):
     shares = {
-        photo.name: (grey(probes.blurred(resized(photo.image, SIZE, SIZE), radius)) > 0.5).mean() for photo in photos
+        photo.name: (grey(effects.blurred(resized(photo.image, SIZE, SIZE), radius)) > 0.5).mean() for photo in photos
     }
     assert found[f"made/blurred-share-disc-{radius}"] == pytest.approx(shares, abs=1e-3)
 
@@ -122,7 +122,7 @@ def test_embedded_photos(found):
     for i, (name, image) in enumerate(squares.items()):
         both = [probes.half_and_half(name, image, 3.0, left).photo for left in (True, False)]
         plain[name] = np.mean([np.abs(grey(each.image) - each.mask).mean() for each in both])
-        with_noise = [probes.noisy(each.image, 20, [5, 2 * i + j]) for j, each in enumerate(both)]
+        with_noise = [effects.noisy(each.image, 20, [5, 2 * i + j]) for j, each in enumerate(both)]
         noisy[name] = np.mean([np.abs(grey(image) - each.mask).mean() for image, each in zip(with_noise, both)])
     assert found["half-and-half/mae"] == pytest.approx(plain, abs=1e-5)
     assert found["half-and-half/mae-noise-20"] == pytest.approx(noisy, abs=1e-5)

@@ -16,7 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from defusion_lib import probes
-from defusion_lib.data import PhotoSet
+from defusion_lib.data import PhotoSet, effects
 from defusion_lib.data.augmentation import squash
 from defusion_lib.data.choose import choose
 from defusion_lib.detection import SIZE, detect
@@ -34,7 +34,7 @@ EVERY = 8  # of the training photographs one is used
 def scored(image: np.ndarray, network: DeFusionNet, radius: float = 0) -> float:
     """The score of a photograph as the folder run finds it, blurred as a whole before where `radius` is given."""
     seen = squash(Image.fromarray(image), SIZE)
-    return score(as_levels(detect(probes.blurred(seen, radius) if radius else seen, network, None)))
+    return score(as_levels(detect(effects.blurred(seen, radius) if radius else seen, network, None)))
 
 
 def calibrate(photos: PhotoSet, network: DeFusionNet) -> tuple[list[float], list[float]]:

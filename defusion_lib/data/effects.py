@@ -24,7 +24,7 @@ def noisy(image: np.ndarray, deviation: float, seed, shot: float = 0.0) -> np.nd
     `shot` in [0, 1] is the share of the variance that grows with the level, as the noise of photons does; the
     rest is the same everywhere. `seed` is what `numpy.random.default_rng` takes.
     """
-    noise = np.random.default_rng(seed).standard_normal(image.shape, dtype=np.float32)
+    noise = np.random.default_rng(seed).standard_normal(image.shape)
     level = deviation if shot == 0 else deviation * np.sqrt(1 - shot + shot * np.float32(image) / 128)
     return to_levels(image + level * noise)
 
@@ -49,6 +49,13 @@ def toned(image: np.ndarray, gamma: float, gain: float) -> np.ndarray:
     """Raise a photograph's levels, as shares of white, to the power `gamma` and multiply them by `gain`."""
     table = to_levels(255 * gain * (np.arange(256) / 255) ** gamma)
     return table[image]
+
+
+def darkened(image: np.ndarray, stops: float) -> np.ndarray:
+    """Expose a photograph `stops` less: each stop halves the light."""
+    from defusion_lib.data.camera import to_linear, to_srgb
+
+    return to_srgb(to_linear(image) * np.float32(2.0**-stops))
 
 
 def grey(image: np.ndarray) -> np.ndarray:

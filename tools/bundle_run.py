@@ -329,7 +329,7 @@ class Clock:
         if self.deadline is None or len(history.loss) == self.iterations:
             return
         if now + RESERVE * self.longest > self.deadline:
-            raise OutOfTime(f"{len(history.loss):,} iterations are in the checkpoint.")
+            raise OutOfTime(f"the checkpoint holds iteration {len(history.loss):,} of {self.iterations:,}.")
 
 
 def evaluate(

@@ -26,12 +26,12 @@ from tqdm.auto import tqdm
 from defusion_lib import figures, metrics, probes, runs
 from defusion_lib.data import Photo, PhotoSet, effects
 from defusion_lib.data.augmentation import squash
-from defusion_lib.data.choose import DATA_SETS, choose
+from defusion_lib.data.choose import DATA_SETS, check_unseen, choose
 from defusion_lib.data.synthetic import open_synthetic
 from defusion_lib.detection import SIZE, detect, to_shape
 from defusion_lib.methods.published import Published, open_published
 from defusion_lib.network import DeFusionNet
-from defusion_lib.weights import load_network, resolve, result_name, weights_hash
+from defusion_lib.weights import load_network, read_card, resolve, result_name, weights_hash
 
 NOISE = (5, 10, 20)  # standard deviations in levels of 255; the plain photos have none
 QUALITIES = (90, 70, 50, 30, 20)  # of JPEG
@@ -310,7 +310,9 @@ def _measure_file(options: argparse.Namespace) -> None:
     if options.into.suffix != ".json":
         raise ValueError(f"--into {options.into.name} does not end in .json: give such a name, .npz goes beside it.")
     network = load_network(resolve(options.network))
-    photos = choose(options.dataset, "test", options.root, options.split, seed=options.seed)[: options.count]
+    part = "all" if options.dataset == "folder" else "test"
+    photos = choose(options.dataset, part, options.root, options.split, seed=options.seed)[: options.count]
+    check_unseen(photos, read_card(resolve(options.network)))
     published = open_published(options.maps) if options.maps else {}
     of_maps = {method: _covered(photos, maps) for method, maps in published.items()}
     if options.plain:

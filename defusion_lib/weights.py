@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from defusion_lib.backbone import SCALE, read_safetensors
-from defusion_lib.data.files import some
+from defusion_lib.data import some
 from defusion_lib.network import DeFusionNet
 
 SHIPPED = Path(__file__).with_name("shipped") / "defusionnet_compact.safetensors"

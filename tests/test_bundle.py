@@ -31,7 +31,7 @@ from defusion_lib.runs import origin
 from defusion_lib.weights import load_network, read_card
 
 ROOT = Path(__file__).resolve().parents[1]
-METHOD = "made-up/defusionnet-compact+step1"
+METHOD = "folder-made-up/defusionnet-compact+step1"
 TRAINING = {
     "dataset": "folder",
     "steps": 1,
@@ -56,19 +56,20 @@ bundle, bundle_run = tool("bundle"), tool("bundle_run")
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    """A checkout with the profile `tiny`, four made-up photographs in made-up/ and random weights in vgg16.safetensors."""
+    """A checkout with the profile `tiny`, four made-up photographs for training and for testing, and random weights in vgg16.safetensors."""
     root = tmp_path_factory.mktemp("checkout")
     for name in ("defusion_lib", "notebooks", "tools"):
         (root / name).symlink_to(ROOT / name)
     write_profile(root, "tiny")
-    (root / "made-up/masks").mkdir(parents=True)
     rng = np.random.default_rng(0)
-    for number in range(4):
+    for part, number in itertools.product(("train", "test"), range(4)):
+        folder = root / "made-up" / part
+        (folder / "masks").mkdir(parents=True, exist_ok=True)
         mask = np.zeros((48, 64), np.uint8)
         mask[:, 10 + 10 * number :] = 255
         image = np.where(mask[..., None] > 0, 128, rng.integers(0, 256, (48, 64, 1)).repeat(3, axis=2))
-        Image.fromarray(np.uint8(image)).save(root / f"made-up/{number}.png")
-        Image.fromarray(mask).save(root / f"made-up/masks/{number}.png")
+        Image.fromarray(np.uint8(image)).save(folder / f"{number}.png")
+        Image.fromarray(mask).save(folder / f"masks/{number}.png")
     torch.manual_seed(0)
     save_file({name: each.half() for name, each in VGG16().state_dict().items()}, root / "vgg16.safetensors")
     return root
@@ -154,7 +155,7 @@ def test_results_have_the_keys_and_stamps_of_the_notebooks(finished, stem):
     assert set(notebook["stamp"]) <= set(mine["stamp"])
     assert mine["stamp"]["notebook"] == stem and mine["stamp"]["profile"] == "tiny"
     assert mine["stamp"]["commit"] == origin()["commit"]
-    assert mine["stamp"]["data"][0]["name"] == "made-up" and mine["stamp"]["data"][0]["photographs"] == 4
+    assert mine["stamp"]["data"][0]["name"] == "folder-made-up" and mine["stamp"]["data"][0]["photographs"] == 4
     assert "JPEG of quality 95" in mine["stamp"]["bundle"]["training_photographs"]
     assert "trial" not in mine["stamp"]
 

@@ -1,7 +1,6 @@
 """The stress suite, with a "network" whose map is the photo's own brightness, so that every answer can be computed."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from defusion_lib import probes, runs, stress
 from defusion_lib.data import Photo, PhotoSet, effects
 from defusion_lib.data.synthetic import CHALLENGES, open_synthetic
 from defusion_lib.metrics import Evaluation, max_f
+from defusion_lib.network import Maps
 
 SIZE = 48
 
@@ -24,7 +24,7 @@ class Brightness(torch.nn.Module):
         self.anchor = torch.nn.Parameter(torch.zeros(1))
 
     def forward(self, seen):
-        return SimpleNamespace(final=torch.logit(seen.mean(1, keepdim=True), eps=1e-6))
+        return Maps(torch.logit(seen.mean(1, keepdim=True), eps=1e-6), [])
 
 
 def grey(image):
@@ -242,10 +242,10 @@ def test_terminal_writes_means_and_photos(folder, tmp_path, capsys):
     written = json.loads(into.read_text(encoding="utf-8"))
     assert written["stamp"]["data"]["photographs"] == 3 and len(written["stamp"]["weights_sha256"]) == 64
     values = written["values"]
-    assert values["set-maps2/perfect/mae"] == 0 and values["set-maps2/perfect/auc"] == 1
+    assert values["folder-set-all-maps2/perfect/mae"] == 0 and values["folder-set-all-maps2/perfect/auc"] == 1
     found = stress.read(into.with_suffix(".npz"))
-    assert values["set/defusionnet-compact/mae"] == pytest.approx(np.mean(list(found["set/mae"].values())))
-    assert list(stress.read(tmp_path / "new/found-perfect.npz")["set-maps2/mae"]) == ["a", "b"]
+    assert values["folder-set-all/defusionnet-compact/mae"] == pytest.approx(np.mean(list(found["folder-set-all/mae"].values())))
+    assert list(stress.read(tmp_path / "new/found-perfect.npz")["folder-set-all-maps2/mae"]) == ["a", "b"]
     assert "max-f-focus" in capsys.readouterr().out
 
 
@@ -255,7 +255,7 @@ def test_terminal_says_in_a_sentence_what_is_wrong(folder, tmp_path, capsys):
     (folder / "maps/perfect/a.png").unlink()
     (folder / "maps/perfect/b.png").rename(folder / "maps/perfect/other.png")
     assert call(folder, "--into", str(tmp_path / "found.json"), "--maps", str(folder / "maps")) == 1
-    assert "The maps of perfect are named like none of the 3 photos of set" in capsys.readouterr().err
+    assert "The maps of perfect are named like none of the 3 photos of folder-set-all" in capsys.readouterr().err
     assert stress.main(["absent.safetensors", "--into", str(tmp_path / "found.json")]) == 1
     assert "No network at absent.safetensors" in capsys.readouterr().err
     assert not list(tmp_path.glob("found*"))

@@ -37,7 +37,7 @@ PARTS = ("part1.tar.gz", "part2.tar.gz")
 NOTEBOOKS = ("03_training", "04_evaluation")
 # What run.py imports, directly or not; none of it imports more than torch, NumPy, Pillow, safetensors and tqdm.
 MODULES = ("__init__", "backbone", "detection", "losses", "metrics", "network", "precision", "runs", "training")
-MODULES += ("weights", "data/__init__", "data/augmentation", "data/effects", "data/files")
+MODULES += ("weights", "data/__init__", "data/augmentation", "data/decoding", "data/effects", "data/files")
 NEED_SCIPY = ("sharp-square", "blurred-square", "rendered", "half-blur", "blur")  # steps of the augmentation
 
 

@@ -73,3 +73,9 @@ class InMemory(PhotoSet):
 
 def _with_float_mask(photo: Photo) -> Photo:
     return photo if photo.mask is None else photo._replace(mask=photo.mask.astype(np.float32))
+
+
+def some(names: list[str], count: int = 3) -> str:
+    """Write the first few of many names for a message: "a, b, c and 7 more"."""
+    rest = len(names) - count
+    return ", ".join(names[:count]) + (f" and {rest} more" if rest > 0 else "")

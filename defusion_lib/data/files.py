@@ -12,9 +12,8 @@ from typing import Literal
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import maximum_filter, minimum_filter
 
-from defusion_lib.data import Photo
+from defusion_lib.data import Photo, some
 from defusion_lib.data.decoding import HAS_AVIF, HAS_HEIF, Picture, decode, eight_bits, turned
 
 SUFFIXES = frozenset(
@@ -153,12 +152,6 @@ def pair_masks(images: dict[str, Path], folder: str | Path) -> dict[str, Path]:
     return {stem: masks[_composed(stem)] for stem in images}
 
 
-def some(names: list[str], count: int = 3) -> str:
-    """Write the first few of many names for a message: "a, b, c and 7 more"."""
-    rest = len(names) - count
-    return ", ".join(names[:count]) + (f" and {rest} more" if rest > 0 else "")
-
-
 def _raise(error: OSError) -> None:
     raise error
 
@@ -264,6 +257,9 @@ def _has_labels(levels: np.ndarray, counts: np.ndarray) -> bool:
     """Whether levels lack white, or hold even areas of grey, which no edge leaves behind."""
     if not counts[1:_NEARLY_WHITE].any():
         return False
+    # Imported here: a bundle (tools/bundle.py) reads its masks without SciPy.
+    from scipy.ndimage import maximum_filter, minimum_filter
+
     even = (minimum_filter(levels, 3) == maximum_filter(levels, 3)) & (levels > 0) & (levels < _NEARLY_WHITE)
     few = np.count_nonzero(counts) <= _FEW_LEVELS
     return not counts[_NEARLY_WHITE:].any() or even.mean() > _EVEN_GREY or bool(few and even.any())

@@ -15,9 +15,9 @@ from typing import Literal, get_args
 
 from tqdm.auto import tqdm
 
-from defusion_lib.data import Photo, PhotoSet
+from defusion_lib.data import Photo, PhotoSet, some
 from defusion_lib.data.download import addresses_of, fetch
-from defusion_lib.data.files import read_image, read_mask, read_photo, some
+from defusion_lib.data.files import read_image, read_mask, read_photo
 
 Split = Literal["dutlab100", "last100"]
 Part = Literal["train", "fit", "validation", "test"]

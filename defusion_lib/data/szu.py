@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-from defusion_lib.data import Photo, PhotoSet
-from defusion_lib.data.files import list_images, read_mask, read_photo, some
+from defusion_lib.data import Photo, PhotoSet, some
+from defusion_lib.data.files import list_images, read_mask, read_photo
 
 # The second and third are the layout of the public repository: inside its folder SZU-BD, and beside that folder.
 LAYOUTS = (("images", "masks"), ("img/out-of-focus", "gt"), ("SZU-BD/img/out-of-focus", "SZU-BD/gt"))

@@ -1,6 +1,7 @@
 """VGG-16 as a feature extractor: six taps, and where their weights come from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512
 MEAN = (0.48235, 0.45882, 0.40784)
 STD = 1 / 255
 
+HASH = "sha256"  # in the metadata of a file: that of all else in it (`contents_hash`)
 SCALE = ".scale"  # behind the name of an 8-bit tensor of a file: the float that an integer of each channel stands for
 
 
@@ -108,16 +110,21 @@ def load_backbone(backbone: VGG16, source: str | Path | None) -> str:
 def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     """Read the metadata and tensors of a safetensors file; 8-bit tensors come back as float32, without their scales.
 
-    Raises ValueError where the file is damaged, something else, or its 8-bit tensors and scales do not agree.
+    Raises ValueError where the file is damaged or something else, where it holds numbers that are not finite, and where
+    its contents do not agree with its hash, or its 8-bit tensors with their scales.
     """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except SafetensorError as error:
+    except (SafetensorError, IsADirectoryError, PermissionError) as error:
         raise ValueError(
             f"{path.name} is not a readable safetensors file ({error}): it may be cut short; get it again."
         ) from None
+    if HASH in metadata and metadata[HASH] != contents_hash(tensors, metadata):
+        raise ValueError(
+            f"{path.name} was changed after it was written (its contents have another SHA-256 than it says): get it again."
+        )
     bits, stored = metadata.get("bits", "16"), [name for name in tensors if tensors[name].dtype == torch.int8]
     if bits not in ("8", "16") or (stored and bits == "16"):
         raise ValueError(
@@ -133,4 +140,19 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor
                 f"{tuple(weight.shape[:1])}): get it again."
             )
         tensors[name] = weight.float() * scale.view(-1, *[1] * (weight.dim() - 1))
+    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if broken:
+        raise ValueError(
+            f"{path.name} holds numbers that are not finite ({broken[0]}, {len(broken)} of {len(tensors)} tensors): get it "
+            "again, or weights from before the training diverged."
+        )
     return metadata, tensors
+
+
+def contents_hash(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:
+    """SHA-256 over all tensors and metadata of a safetensors file but the hash itself, which the format lacks."""
+    digest = sha256(repr(sorted(item for item in metadata.items() if item[0] != HASH)).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -13,6 +13,7 @@ outputs can be compared as text; what differs between machines is in the stamp.
 
 import ast
 import base64
+import contextlib
 import difflib
 import io
 import json
@@ -22,11 +23,12 @@ import platform
 import random
 import re
 import subprocess
+import sys
 import tempfile
 import textwrap
 import time
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, make_dataclass
 from datetime import UTC, date, datetime
 from hashlib import sha256
@@ -109,7 +111,7 @@ def check_parameters(
         if name not in defaults:
             near = difflib.get_close_matches(name, defaults, n=1, cutoff=0.5)
             hint = f' Did you mean "{near[0]}"?' if near else ""
-            raise ValueError(f'"{name}" is no parameter{where}.{hint} Valid names: {", ".join(defaults)}.')
+            raise ValueError(f'"{name[:80]}" is no parameter{where}.{hint} Valid names: {", ".join(defaults)}.')
     for name in limits:
         if name not in defaults and name not in _ALWAYS:
             raise ValueError(f'Limits are set for "{name}", which is no parameter{where}.')
@@ -122,7 +124,7 @@ def check_parameters(
     if not isinstance(effective["profile"], str) or not _SLUG.fullmatch(effective["profile"]):
         raise ValueError(
             f"Parameter profile{where} names a folder: use lower-case letters, digits and hyphens, "
-            f"not {effective['profile']!r}."
+            f"not {brief(effective['profile'])}."
         )
     return effective
 
@@ -137,7 +139,7 @@ def _typed(name, default, value):
     """`value` as the type of `default`, lists as tuples."""
     if default is None or value is None:
         if value is not None and not _is_plain(value):
-            raise ValueError(f"Parameter {name} must be text, a number or a list of them, not {value!r}.")
+            raise ValueError(f"Parameter {name} must be text, a number or a list of them, not {brief(value)}.")
         if value is None and default is not None:
             raise ValueError(
                 f"Parameter {name} must be {_kind(default)} (default {default!r}), not None."
@@ -147,17 +149,17 @@ def _typed(name, default, value):
     if isinstance(default, list | tuple):
         if not isinstance(value, list | tuple):
             raise ValueError(
-                f"Parameter {name} must be a list (default {default!r}), not {value!r}."
+                f"Parameter {name} must be a list (default {default!r}), not {brief(value)}."
                 + _hint(name, default, value)
             )
         return tuple(
             _typed(f"{name}, item {i}", default[0] if default else None, v) for i, v in enumerate(value)
         )
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value) if abs(value) <= sys.float_info.max else math.inf
     if type(value) is not type(default):
         raise ValueError(
-            f"Parameter {name} must be {_kind(default)} (default {default!r}), not {value!r}."
+            f"Parameter {name} must be {_kind(default)} (default {default!r}), not {brief(value)}."
             + _hint(name, default, value)
         )
     if isinstance(value, float) and not math.isfinite(value):
@@ -178,7 +180,7 @@ def _hint(name, default, value) -> str:
             return f' YAML reads {words} as {value}: write "{"on" if value else "off"}" in quotes.'
         if isinstance(value, int | float):
             return (
-                f" With papermill, give text that looks like a number with -r instead of -p: -r {name} {value} "
+                f" With papermill, give text that looks like a number with -r instead of -p: -r {name} {brief(value)} "
                 "(YAML: in quotes; there, 0123 is read as 83 and 12:30 as 750)."
             )
         if isinstance(value, date):
@@ -190,13 +192,22 @@ def _hint(name, default, value) -> str:
         if number and isinstance(default, float):
             sign, whole, rest, exponent_sign, exponent = number.groups()
             written = f"{sign}{whole or 0}.{rest or 0}e{exponent_sign or '+'}{exponent}"
-            return f" YAML reads {value} as text: write {written}."
+            return f" YAML reads {value} as text: write {written}." if len(value) < 80 else ""
     return ""
 
 
 def _kind(default) -> str:
     kinds = {bool: "True or False", int: "an integer", float: "a number", str: "text"}
     return kinds.get(type(default), "a list")
+
+
+def brief(value) -> str:
+    """A value as a sentence shows it: what Python writes for it, its middle left out where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        text = hex(value)
+    return text if len(text) <= 200 else f"{text[:100]} ... {text[-50:]}"
 
 
 def _frozen(value):
@@ -209,7 +220,7 @@ def _check_limits(name, value, limit):
             _check_limits(name, item, limit)
     elif isinstance(value, str):
         if value not in limit:
-            raise ValueError(f"Parameter {name} must be one of {', '.join(map(repr, limit))}, not {value!r}.")
+            raise ValueError(f"Parameter {name} must be one of {', '.join(map(repr, limit))}, not {brief(value)}.")
     elif value is not None:
         low, high = limit
         if low is not None and value < low or high is not None and value > high:
@@ -220,7 +231,7 @@ def _check_limits(name, value, limit):
                 if high is None
                 else f"{low} to {high}"
             )
-            raise ValueError(f"Parameter {name} must be {bounds}, not {value}.")
+            raise ValueError(f"Parameter {name} must be {bounds}, not {brief(value)}.")
 
 
 def _given_parameters(namespace: Mapping, stem: str) -> tuple[dict, dict]:
@@ -351,6 +362,18 @@ def write_whole(path: Path, content: bytes) -> None:
         raise OSError(
             f"Cannot write {shown(path)} ({error.strerror}); what was there before is unchanged. {_ELSEWHERE}"
         ) from error
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a file beside `path` to be written, which takes its place where the block ends, and vanishes where it fails."""
+    part = path.with_suffix(".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def check_writable(folder: Path) -> None:

@@ -1,15 +1,15 @@
 """One training loop for every network of the collection: progress, checkpoints, resume."""
 
 import json
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields, replace
-from math import cos, pi
+from math import cos, isfinite, pi
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ from defusion_lib.data import PhotoSet
 from defusion_lib.data.augmentation import ROTATIONS, SCALES, STEPS, Augmented
 from defusion_lib.losses import deep_supervision
 from defusion_lib.precision import PRECISIONS, autocast, place, resolve_precision
-from defusion_lib.runs import data_stamp
+from defusion_lib.runs import data_stamp, replacing
 from defusion_lib.weights import load_network, read_card, save_network, weights_hash
 
 BIAS_FACTOR = (
@@ -189,7 +189,7 @@ def train(
     base_rates = [group["lr"] for group in optimiser.param_groups]
     averaged = average_of(network, recipe)
     history = History()
-    if checkpoint is not None and checkpoint.is_file():
+    if checkpoint is not None and checkpoint.exists():
         history = load_checkpoint(checkpoint, network, optimiser, averaged, made)
     begin = len(history.loss)
     stretch = {"from": begin, "to": begin, "seconds": 0.0, "precision": precision} | (stamp or {})
@@ -303,7 +303,7 @@ def trained(
     """
     photos = photos.in_memory()
     made = identity(network, photos, recipe)
-    if path.is_file():
+    if path.exists():
         differing = _differences(read_card(path), made)
         if differing:
             raise ValueError(
@@ -411,8 +411,6 @@ def save_checkpoint(
     history: History,
 ) -> None:
     """Write all that a run needs to go on; a run killed while writing leaves the previous file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
     state = {
         "made": made,
         "network": network.state_dict(),
@@ -420,8 +418,8 @@ def save_checkpoint(
         "optimiser": optimiser.state_dict(),
         "history": asdict(history),
     }
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+    with replacing(path) as part:
+        torch.save(state, part)
 
 
 def load_checkpoint(
@@ -434,23 +432,40 @@ def load_checkpoint(
     """Bring a run back to its last checkpoint and return its history so far.
 
     `made` is the run's `identity`. Raises ValueError, naming what differs, where the checkpoint has another one, and
-    where the file cannot be read.
+    where the file cannot be read, was changed after it was written, or holds numbers that are not finite.
     """
     try:
+        with ZipFile(path) as archive:
+            if archive.testzip():  # torch compares no checksum
+                raise BadZipFile
         state = torch.load(path, map_location="cpu", weights_only=True)
-        found = state["made"]
+        differing = _differences(state["made"], made)
     except Exception as error:  # torch reports a damaged file in many ways
-        raise ValueError(
-            f"{path.name} is not a readable checkpoint ({type(error).__name__}): delete it to start anew."
-        ) from None
-    differing = _differences(found, made)
+        raise _unreadable(path, error) from None
     if differing:
         raise ValueError(
             f"{path.name} belongs to another run ({differing}): "
             "give back the old parameters to go on with it, or delete it to start anew."
         )
-    network.load_state_dict(state["network"])
-    optimiser.load_state_dict(state["optimiser"])
-    if averaged is not None:
-        averaged.load_state_dict(state["averaged"])
-    return History(**state["history"])
+    try:
+        network.load_state_dict(state["network"])
+        optimiser.load_state_dict(state["optimiser"])
+        if averaged is not None:
+            averaged.load_state_dict(state["averaged"])
+        history = History(**state["history"])
+        weights = [*network.parameters(), *(averaged.parameters() if averaged is not None else [])]
+        begun = 0
+        for stretch in history.stretches:
+            if stretch["from"] != begun or stretch["to"] < begun:
+                raise ValueError
+            begun = stretch["to"]
+        finite = all(map(isfinite, history.loss)) and all(weight.isfinite().all() for weight in weights)
+        if begun != len(history.loss) or not finite:
+            raise ValueError
+    except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
+        raise _unreadable(path, error) from None
+    return history
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path.name} is not a readable checkpoint ({type(error).__name__}): delete it to start anew.")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +9,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from defusion_lib.backbone import SCALE, read_safetensors
+from defusion_lib.backbone import HASH, SCALE, contents_hash, read_safetensors
 from defusion_lib.data import some
 from defusion_lib.network import DeFusionNet
+from defusion_lib.runs import replacing
 
 SHIPPED = Path(__file__).with_name("shipped") / "defusionnet_compact.safetensors"
 
@@ -45,7 +45,7 @@ def result_name(network: DeFusionNet) -> str:
 
 
 def save_network(network: nn.Module, path: Path, card: dict, bits: int = 16) -> None:
-    """Write a network as safetensors, with its kind, switches and card (what made it) inside.
+    """Write a network as safetensors, with its kind, switches, card (what made it) and a hash of all inside.
 
     `bits` is 16 (half precision) or 8: weights of two or more dimensions as integers of 8 bits with a scale for each
     output channel, half the size; biases and small weights stay in half precision. A write that fails leaves the
@@ -72,10 +72,9 @@ def save_network(network: nn.Module, path: Path, card: dict, bits: int = 16) -> 
         "card": json.dumps(card),
         "bits": str(bits),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    save_file(tensors, temporary, metadata=metadata)
-    os.replace(temporary, path)
+    metadata[HASH] = contents_hash(tensors, metadata)
+    with replacing(path) as part:
+        save_file(tensors, part, metadata=metadata)
 
 
 def quantise(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -100,8 +99,8 @@ def load_network(
 
     `kind` is its class, such as that of a compared method. `switches` replace stored ones, such as `output="o3"` for
     a single side of a network trained with all of them. 8-bit weights become float32 here, once. Raises
-    FileNotFoundError where there is no such file and ValueError where it holds no network of that kind, or not all
-    of it.
+    FileNotFoundError where there is no such file and ValueError where it holds no network of that kind, not all of it,
+    or numbers that are not finite, and where it was changed after it was written.
     """
     path = Path(path)
     if not path.is_file():
@@ -116,24 +115,37 @@ def load_network(
         raise ValueError(
             f"{path.name} holds no {kind.__name__} but {found}: use a file that save_network wrote of one."
         )
-    network = kind(**json.loads(metadata["switches"]) | switches)
+    try:
+        network = kind(**json.loads(metadata["switches"]) | switches)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path.name} has switches that no {kind.__name__} can have ({error}): use a file that save_network wrote, and "
+            "switches that exist."
+        ) from None
     if not hasattr(network, "final"):
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("final.")}
     shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    stored = {name: tensor.shape for name, tensor in tensors.items()}
+    stored = {name: tensor.shape for name, tensor in tensors.items() if tensor.is_floating_point()}
     differing = sorted({name for name, _ in shapes.items() ^ stored.items()})
     if differing:
         raise ValueError(
             f"{path.name} does not hold the network that its switches describe ({some(differing)}: missing, of another "
-            "shape, or not expected): get it again."
+            "shape, no floats, or not expected): get it again."
         )
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     return network.to(device).eval()
 
 
 def read_card(path: str | Path = SHIPPED) -> dict:
-    """The card of a stored network: data and split, recipe, seed, results, stamp."""
-    return json.loads(read_safetensors(Path(path))[0]["card"])
+    """The card of a stored network: data and split, recipe, seed, results, stamp.
+
+    Raises ValueError where the file is none that `save_network` wrote.
+    """
+    path = Path(path)
+    try:
+        return json.loads(read_safetensors(path)[0]["card"])
+    except (KeyError, json.JSONDecodeError):
+        raise ValueError(f"{path.name} holds no card of a network: use a file that save_network wrote.") from None
 
 
 def weights_hash(network: nn.Module) -> str:

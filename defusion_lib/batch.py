@@ -11,6 +11,7 @@ import re
 import sys
 import textwrap
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -105,17 +106,26 @@ def read_profile(profile: str, path: Path) -> dict:
     """What a notebook is given in a profile: the profile's name, and what its YAML file says.
 
     A file without any value gives the name alone. Raises ValueError where the file is no list of `name: value`
-    lines, or names another profile.
+    lines, gives a name twice, or names another profile.
     """
     import yaml
 
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        given = yaml.safe_load(text)
+        json.dumps(given, default=str, skipkeys=True)  # fails where a value contains itself
+        document = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:
         raise ValueError(f"{_place(path)} is not valid YAML: {' '.join(str(error).split())}") from None
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
         raise ValueError(f"Cannot read {_place(path)} ({why}): give a YAML file of lines `name: value`.") from None
+    except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
+        # PyYAML checks no value before it makes a date, a number, or a list within lists of it.
+        why = " ".join(str(error).split())
+        raise ValueError(
+            f"{_place(path)} holds a value that YAML cannot read ({why}): write text, dates and long numbers in quotes."
+        ) from None
     given = {} if given is None else given
     if not isinstance(given, dict):
         raise ValueError(f"{_place(path)} must hold lines `name: value`, not {_short(given)}.")
@@ -124,6 +134,9 @@ def read_profile(profile: str, path: Path) -> dict:
             raise ValueError(
                 f"{_place(path)} must hold lines `name: value`, but one of its names is read as {_short(name)}."
             )
+    twice = [name for name, count in Counter(key.value for key, _ in document.value).items() if count > 1] if given else []
+    if twice:
+        raise ValueError(f"{_place(path)} gives {twice[0]} more than once: keep the line that you mean.")
     if given.get("profile", profile) != profile:
         raise ValueError(
             f"{_place(path)} sets profile to {_short(given['profile'])}: leave it out, the folder says it."

@@ -24,7 +24,7 @@ BATCH = $(BIN)/snakemake --cores 1 --quiet all --scheduler greedy --nolock --rer
 	--rerun-triggers mtime --max-checksum-file-size 0 --config profile=$(1) \
 	&& $(BIN)/python -m defusion_lib.batch summary $(1)
 
-.PHONY: help run test test-oldest test-browser verify determinism bench bench-spin store lab explorer cpu cpu-384 cpu-long cpu-last100 paper box bundle clean
+.PHONY: help run test test-oldest test-browser verify determinism bench bench-spin fuzz store lab explorer cpu cpu-384 cpu-long cpu-last100 paper box bundle clean
 
 help:   ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\): .*## /make \1\t/p' Makefile
@@ -55,6 +55,9 @@ verify: $(READY)   ## recompute the quick results, and compare each number and f
 
 determinism: $(READY)   ## measure how far results move with the machine: what tolerances are made of
 	$(BIN)/python tests/determinism.py
+
+fuzz: $(READY)   ## read 300 damaged files: each ends in one sentence or in what it holds (a minute)
+	TQDM_DISABLE=1 $(BIN)/python tests/fuzz.py
 
 store: $(READY)   ## execute the notebooks, and store their outputs and results after a change
 	rm -rf build/store

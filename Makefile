@@ -24,7 +24,7 @@ BATCH = $(BIN)/snakemake --cores 1 --quiet all --scheduler greedy --nolock --rer
 	--rerun-triggers mtime --max-checksum-file-size 0 --config profile=$(1) \
 	&& $(BIN)/python -m defusion_lib.batch summary $(1)
 
-.PHONY: help run test test-oldest test-browser verify determinism bench bench-spin fuzz store lab explorer cpu cpu-384 cpu-long cpu-last100 paper box bundle clean
+.PHONY: help run test test-oldest test-browser verify determinism bench bench-spin fuzz store lab explorer cpu cpu-384 cpu-long cpu-last100 paper bundle clean
 
 help:   ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\): .*## /make \1\t/p' Makefile
@@ -91,9 +91,6 @@ cpu-long: cpu   ## train the network of cpu for another hour and evaluate it, in
 	@$(call BATCH,$@)
 
 cpu-last100: $(READY)   ## train and evaluate on the other split into outputs/cpu-last100/ (an hour)
-	@$(call BATCH,$@)
-
-box: $(READY)   ## train the network in the package further and evaluate it into outputs/box/ (an hour)
 	@$(call BATCH,$@)
 
 paper: $(READY)   ## the paper's recipe and ablations on real photographs with a GPU into outputs/paper/ (hours)

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 PROFILE = config.get("profile", "quick")
-FOLDER = f"{os.environ.get('DEFUSION_OUTPUTS', 'outputs')}/{PROFILE}"
+FOLDER = f"{os.path.expanduser(os.environ.get('DEFUSION_OUTPUTS') or 'outputs')}/{PROFILE}"
 NEEDS = {"04_evaluation": ["03_training"], "08_ablations": ["03_training"]}
 # The ledger of claims is held against the kept results of every profile but the quick one.
 KEPT = sorted(Path("outputs").glob("*/results/*.json"))

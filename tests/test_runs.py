@@ -550,7 +550,6 @@ def test_what_is_new_lies_beside_what_is_found(project, monkeypatch):
 # Calls that a notebook may give a path parameter; `index` looks for the name of a photograph.
 LOCATING = {"locate", "map_file", "choose", "index"}
 PATHS = {"image", "weights", "backbone", "begin_with", "data_root", "shi_root", "maps_root", "folder", "into", "target"}
-OTHERS = {"13_own_photographs"}
 
 
 def unlocated(source, parameters):
@@ -565,9 +564,7 @@ def unlocated(source, parameters):
     return found
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in sorted((ROOT / "notebooks").glob("*.ipynb")) if p.stem not in OTHERS], ids=lambda p: p.stem
-)
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
 def test_every_path_parameter_of_a_notebook_is_located(path):
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]

@@ -117,7 +117,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, IsADirectoryError, PermissionError) as error:
+    except (SafetensorError, OSError) as error:
         raise ValueError(
             f"{path.name} is not a readable safetensors file ({error}): it may be cut short; get it again."
         ) from None

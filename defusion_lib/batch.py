@@ -12,6 +12,7 @@ import sys
 import textwrap
 import time
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -137,11 +138,28 @@ def read_profile(profile: str, path: Path) -> dict:
     twice = [name for name, count in Counter(key.value for key, _ in document.value).items() if count > 1] if given else []
     if twice:
         raise ValueError(f"{_place(path)} gives {twice[0]} more than once: keep the line that you mean.")
+    for number in _numbers(document) if given else ():
+        if ":" in number or re.match("[+-]?0_*[0-7]", number):
+            raise ValueError(
+                f"{_place(path)} holds {number[:60]}, which YAML reads as another number (12:30 as 750, 0123 as 83): "
+                "write the number that you mean, or text in quotes."
+            )
     if given.get("profile", profile) != profile:
         raise ValueError(
             f"{_place(path)} sets profile to {_short(given['profile'])}: leave it out, the folder says it."
         )
     return {"profile": profile} | given
+
+
+def _numbers(node) -> Iterator[str]:
+    """Yield each number below a node of a YAML document, as it is written."""
+    if isinstance(node.value, str):
+        if node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
+            yield node.value
+        return
+    for inner in node.value:
+        for each in inner if isinstance(inner, tuple) else (inner,):
+            yield from _numbers(each)
 
 
 def summary(profile: str) -> str:

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from defusion_lib.data import PhotoSet
 from defusion_lib.data.augmentation import ROTATIONS, SCALES, STEPS, Augmented
+from defusion_lib.data.files import some
 from defusion_lib.losses import deep_supervision
 from defusion_lib.precision import PRECISIONS, autocast, place, resolve_precision
 from defusion_lib.runs import data_stamp, replacing
@@ -249,13 +250,13 @@ def identity(network: nn.Module, photos: PhotoSet, recipe: Recipe) -> dict:
 
 
 def _differences(found: dict, expected: dict) -> str:
-    """Name what differs between two identities, "key=found instead of expected", or an empty text."""
+    """Name what differs between two identities, "key=found instead of expected" for the first six, or an empty text."""
     names = {
         f"{group}.{key}" if group == "data" else key: (found.get(group, {}).get(key), value)
         for group in ("recipe", "switches", "data")
         for key, value in expected[group].items()
     } | {key: (found.get(key), expected[key]) for key in ("recipe_version", "begun_with_sha256")}
-    return ", ".join(f"{key}={old!r} instead of {new!r}" for key, (old, new) in names.items() if old != new)
+    return some([f"{key}={old!r} instead of {new!r}" for key, (old, new) in names.items() if old != new], 6)
 
 
 def applicable(recipe: Recipe, task: Task) -> Recipe:

@@ -420,7 +420,7 @@ def read_parameters(path: Path) -> dict:
 def parameters_hold(path: Path, found: dict, undamaged: dict) -> bool:
     """Whether each value stands in one line of the file as it is, or is the default and has no line."""
     lines = path.read_text(encoding="utf-8-sig").splitlines()
-    words = {"true": True, "false": False, "null": None, "~": None, "": None}
+    words = {"true": True, "false": False, "null": None, "~": None, "": None, "|": ""}
 
     def literal(text: str):
         text = re.sub(r"(^|\s)#.*", "", text).strip()

@@ -16,7 +16,18 @@ from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.network import DeFusionNet
 from defusion_lib.methods import dhde
 from defusion_lib.precision import has_bf16
-from defusion_lib.training import Recipe, applicable, average_of, batches, make_optimiser, train
+from defusion_lib.training import (
+    History,
+    Recipe,
+    applicable,
+    average_of,
+    batches,
+    identity,
+    make_optimiser,
+    save_checkpoint,
+    train,
+    trained,
+)
 from defusion_lib.weights import weights_hash
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -28,6 +39,9 @@ SHORT = Recipe(
     schedule="cosine",
     weight_decay=0.01,
 )
+
+
+BARE = replace(SHORT, score_factor=1.0)
 
 
 def read_made_up(stem):
@@ -137,6 +151,25 @@ def test_damaged_checkpoint_is_named(tmp_path):
         train(fresh(), MADE_UP, SHORT, checkpoint=checkpoint)
 
 
+def test_a_changed_number_of_a_checkpoint_is_refused(tmp_path):
+    checkpoint, network = tmp_path / "run.pt", Bare()
+    save_checkpoint(checkpoint, network, make_optimiser(network, BARE), None, identity(network, MADE_UP, BARE), History())
+    whole = checkpoint.read_bytes()
+    place = whole.index(network.layer.weight.detach().numpy().tobytes())
+    checkpoint.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    with pytest.raises(ValueError, match=r"^run.pt is not a readable checkpoint \(BadZipFile\): delete it"):
+        train(network, MADE_UP, BARE, checkpoint=checkpoint)
+
+
+def test_a_folder_in_place_of_a_file_is_refused_before_the_first_iteration(tmp_path):
+    (tmp_path / "run.pt").mkdir()
+    with pytest.raises(ValueError, match=r"^run.pt is not a readable checkpoint \(IsADirectoryError\)"):
+        train(Bare(), MADE_UP, BARE, checkpoint=tmp_path / "run.pt")
+    with pytest.raises(ValueError, match="^run.pt is not a readable safetensors file"):
+        trained(tmp_path / "run.pt", Bare(), MADE_UP, BARE)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.pt"]
+
+
 def test_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(tmp_path):
     checkpoint = tmp_path / "run.pt"
     recipe = replace(SHORT, optimiser="sgd", learning_rate=1e30, schedule="step")
@@ -161,7 +194,7 @@ def test_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
         training.save_checkpoint(
             checkpoint, fresh(), make_optimiser(fresh(), SHORT), None, {}, training.History()
         )
-    assert checkpoint.read_bytes() == before
+    assert checkpoint.read_bytes() == before and list(tmp_path.iterdir()) == [checkpoint]
 
 
 def test_every_sample_comes_once_a_pass_in_an_order_of_the_seed():

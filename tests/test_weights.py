@@ -79,7 +79,7 @@ def test_failed_write_leaves_the_previous_file(saved, tmp_path, monkeypatch):
     monkeypatch.setattr("defusion_lib.weights.save_file", full)
     with pytest.raises(OSError):
         save_network(network, path, {})
-    assert path.read_bytes() == b"previous"
+    assert path.read_bytes() == b"previous" and list(tmp_path.iterdir()) == [path]
 
 
 def test_missing_damaged_and_foreign_files_are_named(saved, tmp_path):
@@ -112,6 +112,38 @@ def test_file_without_some_tensors_is_refused(saved, tmp_path):
     save_file(tensors, tmp_path / "part.safetensors", metadata=metadata)
     with pytest.raises(ValueError, match=r"part.safetensors does not hold .* \(final.bias, final.weight: missing"):
         load_network(tmp_path / "part.safetensors")
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_changed_number_and_changed_metadata_are_refused(tmp_path, bits):
+    path = tmp_path / "n.safetensors"
+    save_network(Small(), path, {"seed": 0}, bits)
+    whole = path.read_bytes()
+    place = whole.index(b'{\\"seed')
+    for changed in (whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:], whole[:place] + whole[place:].replace(b"0", b"1", 1)):
+        path.write_bytes(changed)
+        for read in (lambda path: load_network(path, kind=Small), read_card):
+            with pytest.raises(ValueError, match="^n.safetensors was changed after it was written .*: get it again"):
+                read(path)
+
+
+def test_files_without_a_hash_need_finite_floats_and_switches_that_exist(tmp_path):
+    path = tmp_path / "n.safetensors"
+    save_network(Small(), path, {})
+    tensors, metadata = load_file(path), metadata_of(path)
+    nan, whole_numbers = (tensors | {"final.bias": each} for each in (torch.tensor([np.nan]), torch.tensor([1])))
+    for damaged, other, sentence in (
+        (nan, {}, r"holds numbers that are not finite \(final.bias, 1 of 4 tensors\)"),
+        (whole_numbers, {}, r"does not hold the network .*final.bias: missing, of another shape, no floats"),
+        (tensors, {"switches": "{"}, "has switches that no Small can have .*: use a file that save_network wrote"),
+        (tensors, {"switches": '{"steps": 3}'}, "has switches that no Small can have .*steps"),
+    ):
+        save_file(damaged, path, metadata | other)
+        with pytest.raises(ValueError, match=f"^n.safetensors {sentence}"):
+            load_network(path, kind=Small)
+    save_file(tensors, path)
+    with pytest.raises(ValueError, match="^n.safetensors holds no card of a network"):
+        read_card(path)
 
 
 def test_weights_that_are_not_finite_are_not_written(tmp_path):

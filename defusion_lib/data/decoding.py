@@ -110,6 +110,8 @@ def _decode(path: Path, file: BinaryIO, least: int | None) -> Picture:
     deep = image.mode[0] != "I" and any(";16" in str(tile[3]) for tile in image.tile)
     with _decoding(path), _PILLOWS_LIMIT.lifted(image.size):
         image.load()
+    if image.format == "PNG":
+        _check_png(path, file)
     full = 65535
     if tags is None:
         orientation = left = _orientation(image)
@@ -374,6 +376,13 @@ def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
     while len(head := file.read(8)) == 8:
         length, kind = struct.unpack(">I4s", head)
         yield kind, file.read(length + 4)
+
+
+def _check_png(path: Path, file: BinaryIO) -> None:
+    """Refuse a PNG whose pixels do not have their checksum: Pillow does not look, and fills its rows with what there is."""
+    for kind, content in itertools.takewhile(lambda chunk: chunk[0] != b"IEND", _png_chunks(file)):
+        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT") and zlib.crc32(kind + content[:-4]) != int.from_bytes(content[-4:]):
+            raise _broken(path, ValueError(f"wrong checksum of {kind.decode()}"))
 
 
 def _png_full(path: Path, file: BinaryIO, image: Image.Image) -> int:

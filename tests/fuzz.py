@@ -773,6 +773,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=SEED, help=f"of the damages: {SEED}, or another 300")
     parser.add_argument("--all", action="store_true", help="print how each case ended")
     options = parser.parse_args(arguments)
+    if unknown := set(options.kinds) - set(KINDS):
+        parser.error(f"no kinds: {', '.join(sorted(unknown))}; choose from {', '.join(KINDS)}")
     torch.set_num_threads(1)
     found = []
     for case, end in ends([case for case in cases(options.seed) if not options.kinds or case.kind in options.kinds]):

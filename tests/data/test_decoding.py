@@ -354,9 +354,9 @@ def test_a_png_damaged_where_its_pixels_are_is_still_refused(tmp_path, colours):
     whole = (tmp_path / "a.png").read_bytes()
     tail = chunk(b"tRNS", b"\0\5", wrong=1) + whole[33:]
     text = chunk(b"zTXt", b"x\0\7")
-    # Stored without compression, so that more bytes are more pixels, and Pillow has all rows before the stream ends.
-    flat = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + bytes(row) for row in colours[..., 0]), 0))
-    longer = whole[:33] + flat[:500] + b"#" * 9 + flat[500:] + chunk(b"IEND", b"")
+    # A row more than the picture has: Pillow stops reading before the end of the stream, where zlib's checksum stands.
+    flat = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + bytes(row) for row in [*colours[..., 0], bytes(64)]), 0))
+    longer = whole[:33] + flat[:40] + bytes([flat[40] ^ 1]) + flat[41:] + chunk(b"IEND", b"")
     for content in (whole[:60] + b"#" * 9 + whole[69:], whole[:33] + tail, whole[:33] + text + tail, longer):
         (tmp_path / "a.png").write_bytes(content)
         with pytest.raises(ValueError, match=r"a\.png cannot be read as a picture \(.+\)"):

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+ROUNDING = 1e-6  # by which resizing in single precision can leave [0, 1]
 BORDER = 5  # pixels on each side of a mask's border that count as near it
 LEVELS = 256
 BETA2 = 0.3  # Eq. 11: precision weighs more than recall
@@ -49,7 +50,8 @@ def quantise(defocus_map: np.ndarray) -> np.ndarray:
 def check_pair(defocus_map: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Map and mask as float64 (H, W), or a ValueError that says what is wrong with them.
 
-    Both must be (H, W) of one size, free of NaN and within [0, 1].
+    Both must be (H, W) of one size, free of NaN and within [0, 1]. A map may miss [0, 1] by the `ROUNDING` of single
+    precision, which is cut off.
     """
     defocus_map, mask = np.asarray(defocus_map, np.float64), np.asarray(mask, np.float64)
     for name, values in (("map", defocus_map), ("mask", mask)):
@@ -62,11 +64,12 @@ def check_pair(defocus_map: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, n
     for name, values in (("map", defocus_map), ("mask", mask)):
         if np.isnan(values).any():
             raise ValueError(f"The {name} has {np.isnan(values).sum()} NaN pixels: all must be in [0, 1].")
-        if values.min() < 0 or values.max() > 1:
+        allowed = ROUNDING if name == "map" else 0
+        if values.min() < -allowed or values.max() > 1 + allowed:
             raise ValueError(
-                f"The {name} reaches from {values.min():g} to {values.max():g}: scale it to [0, 1]."
+                f"The {name} reaches from {values.min():.9g} to {values.max():.9g}: scale it to [0, 1]."
             )
-    return defocus_map, mask
+    return np.clip(defocus_map, 0, 1), mask
 
 
 def check_binary(mask: np.ndarray) -> np.ndarray:

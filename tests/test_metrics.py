@@ -239,6 +239,9 @@ MASK = np.eye(4)
         (GOOD, np.where(MASK, np.nan, 0), "The mask has 4 NaN pixels"),
         (GOOD * 510, MASK, r"The map reaches from 255 to 255: scale it to \[0, 1\]"),
         (GOOD - 1, MASK, "The map reaches from -0.5 to -0.5"),
+        (GOOD * 2 + 1e-5, MASK, "The map reaches from 1.00001 to 1.00001"),
+        (GOOD * 0 - 1e-5, MASK, "The map reaches from -1e-05 to -1e-05"),
+        (GOOD, MASK * 1.0000001, "The mask reaches from 0 to 1.0000001"),
         (GOOD, MASK * 255, "The mask reaches from 0 to 255"),
         (GOOD, np.where(MASK, 0.5, 0), "The mask has 4 pixels other than 0 and 1: binarise it"),
     ],
@@ -330,3 +333,10 @@ def test_border_error_is_that_of_these_pixels_and_skips_uniform_masks():
     uniform.add(mask * 0, mask * 0)
     with pytest.raises(ValueError, match="No mask has both"):
         uniform.border_mae()
+
+
+@pytest.mark.parametrize("low, high", [(0, 1.0000001), (-1e-7, 1), (np.float32(-1e-8), np.nextafter(np.float32(1), 2))])
+def test_rounding_of_single_precision_is_cut_off(low, high):
+    defocus, clean = np.array([[low, high]] * 3), np.array([[0.0, 1.0]] * 3)
+    mask = np.array([[0, 1], [1, 0], [0, 1]], np.float32)
+    assert np.array_equal(metrics.histogram(defocus, mask), metrics.histogram(clean, mask))

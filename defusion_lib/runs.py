@@ -300,7 +300,8 @@ def locate(path: str | Path, *words: str, new: bool = False) -> str | Path:
     JupyterLab, VS Code and nbval run a notebook in its own folder, papermill in the one where it was called. So a
     relative path is looked for in the current folder, and then in the checkout. With `new`, a path that is at
     neither place is one to be written: it lies in the current folder, or in the checkout where the current folder
-    is the checkout's `notebooks`. `~` is the home folder. `words`, such as "shipped", are no paths and come back as
+    is the checkout's `notebooks`. One that begins with `./` or `../` belongs to the current folder alone. `~` is the
+    home folder. `words`, such as "shipped", are no paths and come back as
     they are. Raises FileNotFoundError where nothing is at either place, and ValueError where both hold
     something and it is not the same.
     """
@@ -308,7 +309,10 @@ def locate(path: str | Path, *words: str, new: bool = False) -> str | Path:
         return path
     given = Path(os.path.expanduser(path))
     # A full path stays as it is behind any folder.
-    places = {Path.cwd() / given: "the current folder", project_root() / given: "the project's folder"}
+    places = {Path.cwd() / given: "the current folder"}
+    here = f"{path}/".startswith(("./", "../"))
+    if not here:
+        places[project_root() / given] = "the project's folder"
     # Not Path.exists: it raises where a folder on the way may not be entered.
     found = [place for place in places if os.path.exists(place)]
     if len(found) == 2 and not os.path.samefile(*found):
@@ -319,7 +323,7 @@ def locate(path: str | Path, *words: str, new: bool = False) -> str | Path:
     if found:
         return found[0]
     if new:
-        return _new_root() / given
+        return (Path.cwd() if here else _new_root()) / given
     if given.is_absolute():
         raise FileNotFoundError(f"There is no {shown(path) if Path(path).is_absolute() else path}: check the path.")
     tried = " and ".join(f"{shown(place)} in {name}" for place, name in places.items())

@@ -193,7 +193,8 @@ def train(
     if checkpoint is not None and checkpoint.exists():
         history = load_checkpoint(checkpoint, network, optimiser, averaged, made)
     begin = len(history.loss)
-    stretch = {"from": begin, "to": begin, "seconds": 0.0, "precision": precision} | (stamp or {})
+    layout = {"precision": precision, "channels_last": precision == "bf16"}
+    stretch = {"from": begin, "to": begin, "seconds": 0.0} | layout | (stamp or {})
     if begin < recipe.iterations:
         history.stretches.append(stretch)
     started = time.perf_counter()

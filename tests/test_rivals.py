@@ -14,6 +14,7 @@ from defusion_lib.data.choose import choose
 from defusion_lib.methods import METHODS
 from defusion_lib.paper import TABLE_1
 from defusion_lib.rivals import RIVALS, TRAINED, trained
+from defusion_lib.training import applicable
 from defusion_lib.weights import load_network, read_card, weights_hash
 
 RECIPE = replace(SHORT, stages=((2, 32, 2),), frozen_blocks=5)

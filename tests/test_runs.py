@@ -479,7 +479,7 @@ def test_a_path_in_the_current_folder_is_found(project, kernel, monkeypatch):
     monkeypatch.chdir(here)
     (here / "my.jpg").touch()
     assert runs.locate("my.jpg") == here / "my.jpg"
-    assert os.path.samefile(runs.locate("../elsewhere"), project.parent / "elsewhere") or kernel != "elsewhere"
+    assert os.path.samefile(runs.locate("../"), here.parent)
 
 
 def test_a_path_at_neither_place_names_both(project, monkeypatch):
@@ -507,6 +507,21 @@ def test_two_files_of_one_relative_path_are_not_guessed_between(project, monkeyp
     (project / "notebooks/my.jpg").unlink()
     (project / "notebooks/my.jpg").symlink_to(project / "my.jpg")
     assert runs.locate("my.jpg").read_bytes() == b"one"
+
+
+@pytest.mark.parametrize("text", ["./my.jpg", "../notebooks/my.jpg", "."])
+def test_a_path_that_begins_with_dots_belongs_to_the_current_folder(text, project, monkeypatch):
+    monkeypatch.chdir(project / "notebooks")
+    (project / "my.jpg").touch()
+    (project / "notebooks/my.jpg").touch()
+    assert os.path.samefile(runs.locate(text), text)
+    (project / "notebooks/my.jpg").unlink()
+    if text != ".":
+        with pytest.raises(FileNotFoundError, match="my.jpg in the current folder. Check"):
+            runs.locate(text)
+        assert runs.locate(text, new=True) == Path.cwd() / text
+    (project / ".hidden").touch()
+    assert runs.locate(".hidden") == project / ".hidden"
 
 
 @pytest.mark.parametrize("text", ["~/photos", "~"])

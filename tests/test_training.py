@@ -403,6 +403,7 @@ def test_precision_is_kept_and_moves_the_loss_a_little():
         found[precision] = train(fresh(), MADE_UP, replace(SHORT, precision=precision))
     expected = "bf16" if has_bf16() else "fp32"
     assert [found[name].stretches[0]["precision"] for name in ("fp32", "auto")] == ["fp32", expected]
+    assert found["auto"].stretches[0]["channels_last"] == (expected == "bf16")
     # bfloat16 keeps 8 bits. Later losses differ by up to 7 %, since training carries small differences on.
     np.testing.assert_allclose(found["auto"].loss[:3], found["fp32"].loss[:3], rtol=5e-3)
     assert has_bf16() == (found["auto"].loss != found["fp32"].loss)

@@ -27,7 +27,7 @@ SINGLE = 1e-6
 COUNTED = dict.fromkeys(
     (
         "11_where_it_fails", "figures/blur_response", "figures/disturbances", "figures/texture_and_radius",
-        "13_own_photographs", "figures/contact_sheet",
+        "figures/stress", "13_own_photographs", "figures/contact_sheet",
     ),
     2e-3,
 )  # fmt: skip

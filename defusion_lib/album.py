@@ -98,8 +98,8 @@ def update(
     """Map the photographs in `folder` that are new, changed, unfinished or had a problem.
 
     With `recursive`, those in its subfolders too. The network sees a photograph squashed to `size` pixels a side, or
-    at full resolution where `size` is 0. Into the folder `into` (`beside(folder)` where empty) go, for a photograph
-    FILE, the map FILE_defocus.png, as large as the photograph and white where blurred, a small picture of both in
+    at full resolution where `size` is 0. Into the folder `into` (`beside(folder)` where empty; `~` is the home folder)
+    go, for a photograph FILE, the map FILE_defocus.png, as large as the photograph and white where blurred, a small picture of both in
     `previews`, and a line in album.csv; `map_names` says where names differ. Photographs are only read, and files
     with a map's name are none. A line holds for as long as the file's size and time of change, the network and
     `size` are the same and its pictures are there. What is wrong with one photograph, its file, its map's place or
@@ -108,8 +108,8 @@ def update(
     Raises FileNotFoundError for a folder that is missing, empty or vanishes, ValueError where `into` is `folder` or
     holds another table, and OSError where nothing more can be written; what was finished by then stays.
     """
-    folder = Path(folder)
-    into = Path(into) if into else beside(folder)
+    folder = Path(folder).expanduser()
+    into = Path(into).expanduser() if into else beside(folder)
     if into.resolve() == folder.resolve():
         raise ValueError(f"{shown(into)} holds the photographs: choose another folder for the maps.")
     paths = {path.relative_to(folder).as_posix(): path for path in photographs(folder, recursive)}

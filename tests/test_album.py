@@ -297,6 +297,14 @@ def test_file_names_may_hold_anything(folder, into, network):
         plt.close(figure)
 
 
+def test_the_home_folder_is_expanded(folder, tmp_path, network, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(folder)
+    fill(folder, ["a.png"])
+    album.update(f"~/{folder.relative_to(tmp_path)}", network, 32, into="~/maps", progress=False)
+    assert (tmp_path / "maps/album.csv").is_file() and not Path("~").exists()
+
+
 def test_the_maps_go_where_they_are_told(folder, tmp_path, network):
     fill(folder, ["a.png"])
     album.update(folder, network, SIZE, tmp_path / "far/away")

@@ -136,7 +136,7 @@ class Augmented(Sequence):
     with any, each variant comes `DRAWS` times. Sample i is the same whenever and wherever it is asked for: what
     is random depends on `seed` and i alone, and a step draws the same numbers whatever the others are. Gives
     (photograph (3, size, size), mask (1, size, size)), float32 in [0, 1], 1 = blurred. Raises ValueError for a
-    photograph without a mask.
+    rotation that is no quarter turn, and for a photograph without a mask.
     """
 
     def __init__(
@@ -149,6 +149,8 @@ class Augmented(Sequence):
         seed: int = 0,
         steps: Sequence[str] = (),
     ):
+        if not set(rotations) <= set(ROTATIONS):
+            raise ValueError(f"rotations={tuple(rotations)} cannot be used: expected quarter turns, of {ROTATIONS}.")
         self.photos, self.size, self.seed, self.steps = photos, size, seed, steps
         self.variants = [
             (rotation, scale, flip) for rotation in rotations for scale in scales for flip in flips

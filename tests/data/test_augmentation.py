@@ -98,6 +98,12 @@ def test_photograph_without_a_mask_and_index_out_of_range():
         Augmented(bare, 32)[16]
 
 
+@pytest.mark.parametrize("rotation", [45, 360, -90, 0.5])
+def test_only_quarter_turns_are_made(rotation):
+    with pytest.raises(ValueError, match="cannot be used: expected quarter turns, of"):
+        Augmented(photo_set(), 32, (0, rotation))
+
+
 # Random steps
 
 

@@ -16,9 +16,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
-from defusion_lib.data import PhotoSet
+from defusion_lib.data import PhotoSet, some
 from defusion_lib.data.augmentation import ROTATIONS, SCALES, STEPS, Augmented
-from defusion_lib.data.files import some
 from defusion_lib.losses import deep_supervision
 from defusion_lib.precision import PRECISIONS, autocast, place, resolve_precision
 from defusion_lib.runs import data_stamp, replacing

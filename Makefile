@@ -22,7 +22,7 @@ unexport JUPYTER_PATH MPLBACKEND
 # Only file times tell what is stale: a checkout brings no other record of earlier runs.
 BATCH = $(BIN)/snakemake --cores 1 --quiet all --scheduler greedy --nolock --rerun-incomplete \
 	--rerun-triggers mtime --max-checksum-file-size 0 --config profile=$(1) \
-	&& $(BIN)/python -m defusion_lib.batch summary $(1)
+	&& $(BIN)/python -m tools.execute summary $(1)
 
 .PHONY: help run test test-oldest test-browser verify determinism bench bench-spin fuzz store lab explorer cpu cpu-384 cpu-long cpu-last100 paper bundle clean
 
@@ -35,7 +35,7 @@ run: $(READY)   ## execute every notebook on the embedded data into outputs/quic
 test: $(READY)   ## unit tests, then every committed notebook cell against its stored output
 	rm -rf build/test
 	DEFUSION_OUTPUTS="$(CURDIR)/build/test" $(BIN)/pytest --nbval --nbval-current-env tests notebooks
-	$(BIN)/python tests/verify.py build/test/quick
+	$(BIN)/python -m tools.verify build/test/quick
 
 # The list of pins belongs to newer versions, NumPy 2.0 starts lscpu where a test allows no other program, and
 # the debugger of ipykernel 6.29 warns of Python's frozen modules where a test allows no other words.
@@ -51,26 +51,26 @@ verify: export DEFUSION_OUTPUTS := $(CURDIR)/build/verify
 verify: $(READY)   ## recompute the quick results, and compare each number and figure with the stored ones
 	rm -rf build/verify
 	@$(call BATCH,quick)
-	$(BIN)/python tests/verify.py build/verify/quick
+	$(BIN)/python -m tools.verify build/verify/quick
 
 determinism: $(READY)   ## measure how far results move with the machine: what tolerances are made of
-	$(BIN)/python tests/determinism.py
+	$(BIN)/python -m tools.determinism
 
 fuzz: $(READY)   ## read 300 damaged files: each ends in one sentence or in what it holds (a minute)
-	TQDM_DISABLE=1 $(BIN)/python tests/fuzz.py
+	TQDM_DISABLE=1 $(BIN)/python -m tools.fuzz
 
 store: $(READY)   ## execute the notebooks, and store their outputs and results after a change
 	rm -rf build/store
 	DEFUSION_OUTPUTS="$(CURDIR)/build/store" $(BIN)/jupyter nbconvert --to notebook --execute \
 		--ExecutePreprocessor.record_timing=False --output-dir build/store/notebooks notebooks/*.ipynb
 	cp build/store/notebooks/*.ipynb notebooks/
-	$(BIN)/python tests/verify.py build/store/quick --store
+	$(BIN)/python -m tools.verify build/store/quick --store
 
 bench: $(READY)   ## time the compared methods, and each against its plain loop version (minutes)
-	$(BIN)/python tests/bench.py
+	$(BIN)/python -m tools.bench
 
 bench-spin: $(READY)   ## time a training step and make run on free cores and beside busy loops (half an hour, nothing else running)
-	$(BIN)/python tests/bench_spin.py
+	$(BIN)/python -m tools.bench_spin
 
 # An upload is one message, for which tornado allows 10 MiB; the explorer reads its new limit from DEFUSION_UPLOAD.
 UPLOAD := tornado_settings='{"websocket_max_message_size": 68000000}'
@@ -97,7 +97,7 @@ paper: $(READY)   ## the paper's recipe and ablations on real photographs with a
 	@$(call BATCH,paper)
 
 bundle: $(READY)   ## pack a training for a GPU machine without network: PROFILE=paper DATA=data/shi BACKBONE=file
-	$(BIN)/python tools/bundle.py "$(or $(PROFILE),paper)" --data "$(DATA)" --backbone "$(BACKBONE)"
+	$(BIN)/python -m tools.bundle "$(or $(PROFILE),paper)" --data "$(DATA)" --backbone "$(BACKBONE)"
 
 clean:   ## remove the environment and what the quick profile and the tests made
 	rm -rf .venv build .snakemake outputs/quick

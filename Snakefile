@@ -67,5 +67,5 @@ rule notebook:
         python=sys.executable,
         place=lambda wildcards: f"{NOTEBOOKS.index(wildcards.stem) + 1}/{len(NOTEBOOKS)}",
     shell:
-        "{params.python:q} -m defusion_lib.batch execute {input.notebook:q} {PROFILE}"
+        "{params.python:q} -m tools.execute execute {input.notebook:q} {PROFILE}"
         " --place {params.place} && date > {output:q}"

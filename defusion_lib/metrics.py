@@ -241,7 +241,7 @@ class Evaluation:
 
     @property
     def counts(self) -> np.ndarray:
-        """The histograms of all images, int64 (N, 2, 256), for `defusion_lib.protocols`."""
+        """The histograms of all images, int64 (N, 2, 256), for `defusion_lib.evaluation.protocols`."""
         if not self._counts:
             raise ValueError("No image has been added yet: call add(map, mask) first.")
         return np.stack(self._counts)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from defusion_lib.backbone import STRIDE, TAP_CHANNELS, VGG16, initialise
+from defusion_lib.backbone import STRIDE, TAP_CHANNELS, TAPS, VGG16, initialise
 
 CHANNELS = 32  # of every layer's feature map F_i (unstated in the paper; RADF's width)
 FUSED = 16  # of FSHF and FSEF (unstated; RADF's width in its first round)
@@ -39,6 +39,18 @@ class Maps(NamedTuple):
 
     final: torch.Tensor
     sides: list[torch.Tensor]
+
+    def intermediate(self) -> dict[str, torch.Tensor]:
+        """Return every map that one run of a network gives, as logits (N, 1, H, W).
+
+        "fused" is the final map (Eq. 8), "o1" ... "o6" the side outputs of the last step, and "after1", "after2", ... the
+        mean of the six side outputs of each step: only the last step has a learnt fusion.
+        """
+        layers = len(TAPS)
+        found = {"fused": self.final} | dict(zip(OUTPUTS[1:], self.sides[-layers:]))
+        for step in range(len(self.sides) // layers):
+            found[f"after{step + 1}"] = torch.stack(self.sides[step * layers : (step + 1) * layers]).mean(0)
+        return found
 
 
 class CAM(nn.Module):

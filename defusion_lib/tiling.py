@@ -14,10 +14,10 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from defusion_lib.attention import GROUP_TAPS, Place, fusions, intervene, replaced
 from defusion_lib.backbone import STRIDE, TAPS
+from defusion_lib.cam_hooks import GROUP_TAPS, Place, fusions, intervene, replaced
 from defusion_lib.data.augmentation import to_tensor
-from defusion_lib.detection import as_rgb
+from defusion_lib.inference import as_rgb
 from defusion_lib.network import DeFusionNet, Step, upsample
 
 TILE = 1024  # pixels a side of what is mapped at once

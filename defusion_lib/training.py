@@ -19,8 +19,8 @@ from tqdm.auto import tqdm
 from defusion_lib.data import PhotoSet, some
 from defusion_lib.data.augmentation import ROTATIONS, SCALES, STEPS, Augmented
 from defusion_lib.losses import deep_supervision
+from defusion_lib.paths import replacing
 from defusion_lib.precision import PRECISIONS, autocast, place, resolve_precision
-from defusion_lib.runs import data_stamp, replacing
 from defusion_lib.weights import load_network, read_card, save_network, weights_hash
 
 BIAS_FACTOR = (
@@ -243,7 +243,7 @@ def identity(network: nn.Module, photos: PhotoSet, recipe: Recipe) -> dict:
         "recipe": asdict(recipe),
         "recipe_version": RECIPE_VERSION,
         "switches": network.switches,
-        "data": data_stamp(photos) | {"pixels_sha256": photos.in_memory().sha256},
+        "data": photos.provenance() | {"pixels_sha256": photos.in_memory().sha256},
         "begun_with_sha256": weights_hash(network),
     }
     return json.loads(json.dumps(made))  # as a card keeps it, with lists

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from defusion_lib.backbone import TAP_CHANNELS, TAPS, VGG16, load_backbone
+from defusion_lib.backbone import TAP_CHANNELS, TAPS, VGG16
 from defusion_lib.network import DeFusionNet
-from defusion_lib.weights import load_network, save_network, weights_hash
+from defusion_lib.weights import load_backbone, load_network, save_network, weights_hash
 
 
 def test_taps_have_the_channels_and_scales_of_the_paper():
@@ -34,7 +34,9 @@ def test_deep_taps_against_loops():
 
 def test_same_features_as_torchvision():
     """Same parameter names, same numbers as torchvision's own VGG-16 (pool5 before our average)."""
-    from defusion_lib.torchvision_door import torchvision
+    from defusion_lib.weights import import_torchvision
+
+    torchvision = import_torchvision()
 
     torch.manual_seed(0)
     ours = VGG16().eval()

@@ -137,7 +137,7 @@ def test_the_library_imports_what_is_listed():
 
 
 def test_tests_import_what_is_listed():
-    helpers = {path.stem for path in (ROOT / "tests").rglob("*.py")} | {"defusion_lib", "plain"}
+    helpers = {path.stem for path in (ROOT / "tests").rglob("*.py")} | {"defusion_lib", "plain", "tools"}
     assert unlisted(sources_of("tests"), DEPENDENCIES + DEVELOPMENT + BROWSER, own=helpers) == []
 
 

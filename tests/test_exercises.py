@@ -92,5 +92,5 @@ def test_a_wrong_answer_is_told_what_is_wrong_with_it(notebook, number, answer, 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_exercise_has_two_wrong_answers(path):
-    tried = [number for notebook, number, *_ in WRONG if notebook == path.stem[:2]]
+    tried = [number for notebook, number, *_ in WRONG if notebook == path.stem]
     assert all(tried.count(number) >= 2 for number, *_ in exercises_of(path))

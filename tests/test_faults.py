@@ -8,7 +8,7 @@ from PIL import Image, PngImagePlugin
 
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.data.augmentation import Augmented
-from defusion_lib.data.choose import choose
+from defusion_lib.data.datasets import choose
 from defusion_lib.data.files import read_image, read_mask, read_reduced
 from defusion_lib.network import DeFusionNet
 from defusion_lib.training import Recipe, train
@@ -106,7 +106,7 @@ def test_f7_rotations_act_or_are_refused(rotations):
 
 
 def test_f8_a_folder_of_the_checkout_is_found_from_its_notebooks(here, monkeypatch):
-    monkeypatch.setattr("defusion_lib.runs.project_root", lambda: here)
+    monkeypatch.setattr("defusion_lib.paths.project_root", lambda: here)
     for folder in ("notebooks", "data/shi/images", "data/shi/masks"):
         (here / folder).mkdir(parents=True)
     monkeypatch.chdir(here / "notebooks")

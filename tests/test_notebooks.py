@@ -19,7 +19,8 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from tiny import tiny_notebook, write_notebook
 
-from defusion_lib import batch, runs
+from defusion_lib.runs import parameters
+from tools import execute
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -133,13 +134,13 @@ def has_one_parameters_cell(notebook):
     cells = [cell for cell in code_cells(notebook) if tagged(cell, "parameters")]
     if len(cells) != 1 or cells[0] is not code_cells(notebook)[0]:
         return [f"{len(cells)} cells tagged parameters, wanted: the first code cell and no other"]
-    if cells[0].source.partition("\n")[0] != runs.MARKER:
+    if cells[0].source.partition("\n")[0] != parameters.MARKER:
         return [
-            f"the parameters cell begins with {cells[0].source.partition(chr(10))[0]!r}, not {runs.MARKER!r}"
+            f"the parameters cell begins with {cells[0].source.partition(chr(10))[0]!r}, not {parameters.MARKER!r}"
         ]
     try:
-        defaults = runs.read_parameters(cells[0].source)
-        runs.check_parameters(defaults, {}, stated_limits(notebook))
+        defaults = parameters.read_parameters(cells[0].source)
+        parameters.check_parameters(defaults, {}, stated_limits(notebook))
     except ValueError as error:
         return [str(error)]
     if defaults["profile"] != "quick" or list(defaults)[1:2] != ["seed"]:
@@ -151,7 +152,7 @@ def explains_every_parameter(notebook):
     source = parameters_cell(notebook).source
     beside, alone = set(), set()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT and token.string != runs.MARKER:
+        if token.type == tokenize.COMMENT and token.string != parameters.MARKER:
             (alone if token.line.lstrip().startswith("#") else beside).add(token.start[0])
     return [
         f"parameter {statement.targets[0].id} has no comment beside or above it"
@@ -170,7 +171,7 @@ def reads_every_parameter(notebook):
                     read.add(node.id)
                 elif isinstance(node, ast.Attribute):
                     read.add(node.attr)
-    unread = set(runs.read_parameters(parameters_cell(notebook).source)) - read - {"profile", "seed"}
+    unread = set(parameters.read_parameters(parameters_cell(notebook).source)) - read - {"profile", "seed"}
     return [f"no cell reads parameter {name}" for name in sorted(unread)]
 
 
@@ -287,9 +288,9 @@ def profile_problems(path, notebooks):
     document = nbformat.read(notebook, as_version=4)
     problems = [f"absolute path {m[0]!r}" for m in ABSOLUTE.finditer(path.read_text(encoding="utf-8"))]
     try:
-        given = batch.read_profile(path.parent.name, path)
-        defaults = runs.read_parameters(parameters_cell(document).source)
-        runs.check_parameters(defaults, given, stated_limits(document), where=path.name)
+        given = execute.read_profile(path.parent.name, path)
+        defaults = parameters.read_parameters(parameters_cell(document).source)
+        parameters.check_parameters(defaults, given, stated_limits(document), where=path.name)
     except ValueError as error:
         problems.append(str(error))
     return problems

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from defusion_lib.detection import detect
+from defusion_lib.inference import detect
 from defusion_lib.network import DeFusionNet
 from defusion_lib.precision import autocast, has_bf16, place, resolve_precision
 

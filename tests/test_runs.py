@@ -19,12 +19,14 @@ import torch
 import yaml
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from test_figures import smallest_text
+from test_plots import smallest_text
 from tiny import PARAMETERS, write_notebook
 
-from defusion_lib import runs
+from defusion_lib import paths, runs
+from defusion_lib.apps import saved_map
 from defusion_lib.data import PhotoSet
-from defusion_lib.figures import text_size
+from defusion_lib.plots import text_size
+from defusion_lib.runs import parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -165,18 +167,18 @@ def test_a_bad_parameter_stops_the_run_with_one_sentence(line, sentence):
 def test_what_yaml_or_papermill_made_of_a_value_is_said(line, sentence):
     defaults = {"profile": "quick", "heads": "compact", "rate": 0.1, "size": 64, "words": ["a"]}
     with pytest.raises(ValueError, match=sentence) as caught:
-        runs.check_parameters(defaults, yaml.safe_load(line), where="x")
+        parameters.check_parameters(defaults, yaml.safe_load(line), where="x")
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("line", ["rate: 1.0e-8", "rate: 1.5e+3", "rate: -2.0e+2", 'heads: "off"', 'heads: "12:30"'])
 def test_what_the_hints_tell_to_write_is_read(line):
-    runs.check_parameters({"profile": "quick", "heads": "compact", "rate": 0.1}, yaml.safe_load(line))
+    parameters.check_parameters({"profile": "quick", "heads": "compact", "rate": 0.1}, yaml.safe_load(line))
 
 
 def test_a_date_is_refused_where_any_value_serves():
     with pytest.raises(ValueError, match="image must be text, a number or a list of them"):
-        runs.check_parameters({"profile": "quick", "image": None}, {"image": datetime.date(2024, 5, 1)})
+        parameters.check_parameters({"profile": "quick", "image": None}, {"image": datetime.date(2024, 5, 1)})
 
 
 def test_limits_accept_their_ends():
@@ -254,12 +256,12 @@ def test_no_parameters_cell():
 )
 def test_a_parameters_cell_of_another_form_is_refused(line, sentence):
     with pytest.raises(ValueError, match=sentence):
-        runs.read_parameters(CELL + line)
+        parameters.read_parameters(CELL + line)
 
 
 def test_profile_comes_first():
     with pytest.raises(ValueError, match="first parameter"):
-        runs.read_parameters("seed = 0\nprofile = 'quick'")
+        parameters.read_parameters("seed = 0\nprofile = 'quick'")
 
 
 def test_seed_fixes_every_generator():
@@ -439,16 +441,16 @@ def test_path_stays_in_the_runs_folder(run, outputs):
 def test_outputs_lie_in_the_checkout_unless_told_otherwise(monkeypatch, tmp_path):
     monkeypatch.delenv("DEFUSION_OUTPUTS")
     monkeypatch.chdir(tmp_path)
-    assert runs.outputs_root() == runs.project_root() / "outputs"
-    assert (runs.project_root() / "defusion_lib/runs.py").is_file()
+    assert paths.outputs_root() == paths.project_root() / "outputs"
+    assert (paths.project_root() / "defusion_lib/paths.py").is_file()
 
 
 def test_shown_paths_are_relative(monkeypatch, tmp_path, outputs):
     monkeypatch.chdir(tmp_path)
-    assert runs.shown(outputs / "quick/a.json") == "outputs/quick/a.json"
-    assert runs.shown(runs.project_root() / "params/cpu/x.yaml") == "params/cpu/x.yaml"
-    assert runs.shown("photos/my.jpg") == "photos/my.jpg"
-    assert runs.shown(tmp_path.parent / "elsewhere/my.jpg") == "…/my.jpg"
+    assert paths.shown(outputs / "quick/a.json") == "outputs/quick/a.json"
+    assert paths.shown(paths.project_root() / "params/cpu/x.yaml") == "params/cpu/x.yaml"
+    assert paths.shown("photos/my.jpg") == "photos/my.jpg"
+    assert paths.shown(tmp_path.parent / "elsewhere/my.jpg") == "…/my.jpg"
 
 
 # ---------------------------------------------------------------------------------------------------- places
@@ -460,7 +462,7 @@ def project(tmp_path, monkeypatch):
     root = tmp_path / "project"
     (root / "notebooks").mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()
-    monkeypatch.setattr("defusion_lib.runs.project_root", lambda: root)
+    monkeypatch.setattr("defusion_lib.paths.project_root", lambda: root)
     return root
 
 
@@ -470,7 +472,7 @@ def test_a_path_in_the_checkout_is_found_from_everywhere(project, kernel, monkey
         (project / path).parent.mkdir(parents=True, exist_ok=True)
         (project / path).touch()
         monkeypatch.chdir(project.parent / kernel)
-        assert runs.locate(path) == project / path == runs.locate(Path(path))
+        assert paths.locate(path) == project / path == paths.locate(Path(path))
 
 
 @pytest.mark.parametrize("kernel", ["project/notebooks", "elsewhere"])
@@ -478,8 +480,8 @@ def test_a_path_in_the_current_folder_is_found(project, kernel, monkeypatch):
     here = project.parent / kernel
     monkeypatch.chdir(here)
     (here / "my.jpg").touch()
-    assert runs.locate("my.jpg") == here / "my.jpg"
-    assert os.path.samefile(runs.locate("../"), here.parent)
+    assert paths.locate("my.jpg") == here / "my.jpg"
+    assert os.path.samefile(paths.locate("../"), here.parent)
 
 
 def test_a_path_at_neither_place_names_both(project, monkeypatch):
@@ -488,12 +490,12 @@ def test_a_path_at_neither_place_names_both(project, monkeypatch):
         FileNotFoundError,
         match="^There is no data/shi: looked for notebooks/data/shi in the current folder and data/shi in the project's ",
     ) as caught:
-        runs.locate("data/shi")
+        paths.locate("data/shi")
     assert str(project) not in str(caught.value)
     with pytest.raises(FileNotFoundError, match="There is no …/absent.jpg: check"):
-        runs.locate("/nowhere/absent.jpg")
+        paths.locate("/nowhere/absent.jpg")
     with pytest.raises(FileNotFoundError, match="There is no ~/absent.jpg: check"):
-        runs.locate("~/absent.jpg")
+        paths.locate("~/absent.jpg")
 
 
 def test_two_files_of_one_relative_path_are_not_guessed_between(project, monkeypatch):
@@ -502,11 +504,11 @@ def test_two_files_of_one_relative_path_are_not_guessed_between(project, monkeyp
     (project / "notebooks/my.jpg").write_bytes(b"other")
     for new in (False, True):
         with pytest.raises(ValueError, match="my.jpg is both in the current folder and in the project's folder: write"):
-            runs.locate("my.jpg", new=new)
-    assert runs.locate(str(project / "my.jpg")) == project / "my.jpg"
+            paths.locate("my.jpg", new=new)
+    assert paths.locate(str(project / "my.jpg")) == project / "my.jpg"
     (project / "notebooks/my.jpg").unlink()
     (project / "notebooks/my.jpg").symlink_to(project / "my.jpg")
-    assert runs.locate("my.jpg").read_bytes() == b"one"
+    assert paths.locate("my.jpg").read_bytes() == b"one"
 
 
 @pytest.mark.parametrize("text", ["./my.jpg", "../notebooks/my.jpg", "."])
@@ -514,14 +516,14 @@ def test_a_path_that_begins_with_dots_belongs_to_the_current_folder(text, projec
     monkeypatch.chdir(project / "notebooks")
     (project / "my.jpg").touch()
     (project / "notebooks/my.jpg").touch()
-    assert os.path.samefile(runs.locate(text), text)
+    assert os.path.samefile(paths.locate(text), text)
     (project / "notebooks/my.jpg").unlink()
     if text != ".":
         with pytest.raises(FileNotFoundError, match="my.jpg in the current folder. Check"):
-            runs.locate(text)
-        assert runs.locate(text, new=True) == Path.cwd() / text
+            paths.locate(text)
+        assert paths.locate(text, new=True) == Path.cwd() / text
     (project / ".hidden").touch()
-    assert runs.locate(".hidden") == project / ".hidden"
+    assert paths.locate(".hidden") == project / ".hidden"
 
 
 @pytest.mark.parametrize("text", ["~/photos", "~"])
@@ -530,36 +532,36 @@ def test_the_home_folder_is_expanded(text, project, monkeypatch):
     (home / "photos").mkdir(parents=True)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(project)
-    assert runs.locate(text) == home / text.removeprefix("~").strip("/")
-    assert runs.locate("~/new", new=True) == home / "new"
+    assert paths.locate(text) == home / text.removeprefix("~").strip("/")
+    assert paths.locate("~/new", new=True) == home / "new"
     monkeypatch.setenv("DEFUSION_OUTPUTS", "~/out")
-    assert runs.outputs_root() == home / "out" and not (project / "~").exists()
+    assert paths.outputs_root() == home / "out" and not (project / "~").exists()
 
 
 def test_an_unknown_home_folder_is_not_found(project, monkeypatch):
     monkeypatch.chdir(project)
     with pytest.raises(FileNotFoundError, match="There is no ~nobody-here/x.jpg"):
-        runs.locate("~nobody-here/x.jpg")
+        paths.locate("~nobody-here/x.jpg")
 
 
 def test_words_are_no_paths(project, monkeypatch):
     monkeypatch.chdir(project)
     (project / "shipped").touch()
-    assert runs.locate("shipped", "imagenet", "shipped") == "shipped"
-    assert runs.locate("shipped") == project / "shipped"
+    assert paths.locate("shipped", "imagenet", "shipped") == "shipped"
+    assert paths.locate("shipped") == project / "shipped"
     with pytest.raises(FileNotFoundError, match="There is no imagenet"):
-        runs.locate("imagenet", "shipped")
+        paths.locate("imagenet", "shipped")
 
 
 def test_what_is_new_lies_beside_what_is_found(project, monkeypatch):
     places = {"project": project, "project/notebooks": project, "elsewhere": project.parent / "elsewhere"}
     for kernel, root in places.items():
         monkeypatch.chdir(project.parent / kernel)
-        assert runs.locate("maps/new", new=True) == root / "maps/new"
+        assert paths.locate("maps/new", new=True) == root / "maps/new"
         monkeypatch.setenv("DEFUSION_OUTPUTS", "out")
-        assert runs.outputs_root() == root / "out"
+        assert paths.outputs_root() == root / "out"
     (project / "maps/new").mkdir(parents=True)
-    assert runs.locate("maps/new", new=True) == project / "maps/new"
+    assert paths.locate("maps/new", new=True) == project / "maps/new"
 
 
 # Calls that a notebook may give a path parameter; `index` looks for the name of a photograph.
@@ -583,9 +585,9 @@ def unlocated(source, parameters):
 def test_every_path_parameter_of_a_notebook_is_located(path):
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    parameters = PATHS & set(runs.read_parameters(code[0]))
+    paths = PATHS & set(parameters.read_parameters(code[0]))
     source = "\n".join(cell for cell in code if "check(" not in cell)
-    assert unlocated(source, parameters) == []
+    assert unlocated(source, paths) == []
 
 
 @pytest.mark.parametrize(
@@ -628,7 +630,7 @@ def test_looking_whether_results_can_be_written_leaves_nothing(outputs):
 
 def test_a_long_name_is_written_whole(tmp_path):
     path = tmp_path / ("я" * 125 + ".png")  # 254 bytes of 255
-    runs.write_whole(path, b"x")
+    paths.write_whole(path, b"x")
     assert path.read_bytes() == b"x" and list(tmp_path.iterdir()) == [path]
 
 
@@ -636,20 +638,20 @@ LEVELS = np.full((4, 6), 7, np.uint8)
 
 
 def test_a_map_lies_beside_its_photograph_and_may_be_made_again(tmp_path):
-    path = runs.map_file(tmp_path / "my.jpg")
+    path = saved_map.map_file(tmp_path / "my.jpg")
     assert path == tmp_path / "my_defocus.png" and not list(tmp_path.iterdir())
     for value in (1, 2):
-        runs.write_map(path, LEVELS * value, "my.jpg")
-        assert runs.map_file(tmp_path / "my.jpg") == path
+        saved_map.write_map(path, LEVELS * value, "my.jpg")
+        assert saved_map.map_file(tmp_path / "my.jpg") == path
         np.testing.assert_array_equal(Image.open(path), LEVELS * value)
     assert str(tmp_path).encode() not in path.read_bytes()
 
 
 @pytest.mark.parametrize("name", ["日本.jpg", "a\nb.jpg", os.fsdecode(b"\xff.jpg"), "ü" * 119 + ".jpg"])
 def test_a_map_knows_every_name(tmp_path, name):
-    path = runs.map_file(tmp_path / name)
-    runs.write_map(path, LEVELS, name)
-    assert runs.map_file(tmp_path / name) == path
+    path = saved_map.map_file(tmp_path / name)
+    saved_map.write_map(path, LEVELS, name)
+    assert saved_map.map_file(tmp_path / name) == path
 
 
 def users_own(path):
@@ -668,11 +670,11 @@ def of_another_program(path):
 
 
 def of_the_same_name(path):
-    runs.write_map(path, LEVELS, "my.png")
+    saved_map.write_map(path, LEVELS, "my.png")
 
 
 def cut(path):
-    runs.write_map(path, LEVELS, "my.jpg")
+    saved_map.write_map(path, LEVELS, "my.jpg")
     path.write_bytes(path.read_bytes()[:20])
 
 
@@ -686,40 +688,40 @@ def test_a_file_that_is_no_map_of_this_photograph_is_never_replaced(tmp_path, ma
     make(path)
     for target in ("", str(path)):
         with pytest.raises(FileExistsError, match="my_defocus.png is there already and is no map of my.jpg") as caught:
-            runs.map_file(tmp_path / "my.jpg", target)
+            saved_map.map_file(tmp_path / "my.jpg", target)
         assert str(tmp_path) not in str(caught.value)
-    assert runs.map_file(tmp_path / "my.jpg", str(tmp_path / "other.png")) == tmp_path / "other.png"
+    assert saved_map.map_file(tmp_path / "my.jpg", str(tmp_path / "other.png")) == tmp_path / "other.png"
 
 
 def test_a_map_never_replaces_its_photograph(tmp_path):
     users_own(tmp_path / "my.png")
     with pytest.raises(FileExistsError, match="is there already"):
-        runs.map_file(tmp_path / "my.png", str(tmp_path / "my.png"))
+        saved_map.map_file(tmp_path / "my.png", str(tmp_path / "my.png"))
 
 
 @pytest.mark.parametrize("target", ["map.jpg", "maps", "map.png.gz"])
 def test_a_map_is_a_png(tmp_path, target):
     with pytest.raises(ValueError, match="The map is written as PNG: choose a file whose name ends in .png, not '"):
-        runs.map_file(tmp_path / "my.jpg", str(tmp_path / target))
+        saved_map.map_file(tmp_path / "my.jpg", str(tmp_path / target))
 
 
 def test_a_map_that_cannot_be_written_is_refused_before_it_is_made(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"Cannot write …/map.png \(Not a directory\).*parameter target"):
-        runs.map_file(tmp_path / "my.jpg", str(tmp_path / "file/map.png"))
+        saved_map.map_file(tmp_path / "my.jpg", str(tmp_path / "file/map.png"))
     with pytest.raises(OSError, match=r"Cannot write .*_defocus.png \(File name too long\)"):
-        runs.map_file(tmp_path / ("ü" * 122 + ".jpg"))
+        saved_map.map_file(tmp_path / ("ü" * 122 + ".jpg"))
 
     def read_only(dir):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
     with pytest.raises(OSError, match=r"Cannot write in … ?\S* \(Read-only file system\).*parameter target"):
-        runs.map_file(tmp_path / "my.jpg")
+        saved_map.map_file(tmp_path / "my.jpg")
     monkeypatch.undo()
 
 
 def test_a_target_may_lie_in_a_folder_that_is_not_there_yet(tmp_path):
-    path = runs.map_file(tmp_path / "my.jpg", str(tmp_path / "a/b/map.PNG"))
-    runs.write_map(path, LEVELS, "my.jpg")
+    path = saved_map.map_file(tmp_path / "my.jpg", str(tmp_path / "a/b/map.PNG"))
+    saved_map.write_map(path, LEVELS, "my.jpg")
     assert path == tmp_path / "a/b/map.PNG" and path.is_file()

@@ -8,7 +8,7 @@ import pytest
 from sklearn.datasets import load_sample_image
 
 from defusion_lib.data.shi import split_stems
-from defusion_lib.detection import detect
+from defusion_lib.inference import detect
 from defusion_lib.weights import SHIPPED, load_network, read_card, result_name, save_network, weights_hash
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from defusion_lib import attention, tiling
+from defusion_lib import cam_hooks, tiling
 from defusion_lib.backbone import BLOCKS, VGG16
-from defusion_lib.detection import detect
+from defusion_lib.experiments import attention
+from defusion_lib.inference import detect
 from defusion_lib.network import HEADS, DeFusionNet, Head
 
 # Single precision, values up to one: the same sums in tiles of another shape.
@@ -94,8 +95,8 @@ def test_whole_weights_are_those_of_the_whole_photograph(network):
 
 def test_tiles_hold_the_weights_that_are_given(network):
     image = photo(*WIDE)
-    weights = {place: np.full(96, 0.3, np.float32) for place in attention.fusions(network)}
-    with attention.intervene(network, attention.replaced(weights)):
+    weights = {place: np.full(96, 0.3, np.float32) for place in cam_hooks.fusions(network)}
+    with cam_hooks.intervene(network, cam_hooks.replaced(weights)):
         whole = detect(image, network, None)
     tiled = tiling.detect_tiles(image, network, 128, weights)
     np.testing.assert_allclose(tiled, whole, atol=ROUNDING)
@@ -139,7 +140,7 @@ def test_each_tile_sees_as_far_as_it_reaches(network, monkeypatch):
     seen = []
     forward = network.backbone.forward
     monkeypatch.setattr(network.backbone, "forward", lambda part: seen.append(part.shape) or forward(part))
-    weights = {place: np.ones(96, np.float32) for place in attention.fusions(network)}
+    weights = {place: np.ones(96, np.float32) for place in cam_hooks.fusions(network)}
     tiling.detect_tiles(photo(32, 1024), network, 128, weights)
     first, last = tiling.reach(network, 384, 511)
     assert len(seen) == 8

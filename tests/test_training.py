@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from defusion_lib.baselines.deep import dhde
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.network import DeFusionNet
-from defusion_lib.methods import dhde
 from defusion_lib.precision import has_bf16
 from defusion_lib.training import (
     History,

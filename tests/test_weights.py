@@ -10,9 +10,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from defusion_lib.backbone import HASH
 from defusion_lib.network import DeFusionNet
 from defusion_lib.weights import (
+    HASH,
     SHIPPED,
     SMALL,
     load_network,

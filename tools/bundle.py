@@ -20,13 +20,15 @@ from PIL import Image
 from safetensors.torch import save
 from tqdm.auto import tqdm
 
-from defusion_lib.backbone import VGG16, load_backbone
-from defusion_lib.batch import read_profile
+from defusion_lib.backbone import VGG16
 from defusion_lib.data import PhotoSet
 from defusion_lib.data.augmentation import squash
-from defusion_lib.data.choose import choose
-from defusion_lib.runs import check_parameters, origin, project_root, read_parameters, shown, write_whole
-from defusion_lib.weights import resolve
+from defusion_lib.data.datasets import choose
+from defusion_lib.paths import project_root, shown, write_whole
+from defusion_lib.runs.parameters import check_parameters, read_parameters
+from defusion_lib.runs.provenance import origin
+from defusion_lib.weights import load_backbone, resolve
+from tools.execute import read_profile
 
 LIMIT = 30_000_000  # bytes of a part
 BACKBONE = "vgg16.safetensors"
@@ -36,8 +38,9 @@ TEST_JPEG = {"quality": 98, "subsampling": "4:4:4", "progressive": True}  # mean
 PARTS = ("part1.tar.gz", "part2.tar.gz")
 NOTEBOOKS = ("03_training", "04_evaluation")
 # What run.py imports, directly or not; none of it imports more than torch, NumPy, Pillow, safetensors and tqdm.
-MODULES = ("__init__", "backbone", "detection", "losses", "metrics", "network", "precision", "runs", "training")
-MODULES += ("weights", "data/__init__", "data/augmentation", "data/decoding", "data/effects", "data/files")
+MODULES = ("__init__", "backbone", "inference", "losses", "metrics", "network", "paths", "precision", "training", "weights")
+MODULES += ("runs/__init__", "runs/parameters", "runs/provenance", "runs/run")
+MODULES += ("data/__init__", "data/augmentation", "data/decoding", "data/effects", "data/files")
 NEED_SCIPY = ("sharp-square", "blurred-square", "rendered", "half-blur", "blur")  # steps of the augmentation
 
 

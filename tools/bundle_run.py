@@ -159,7 +159,8 @@ def trial(bundle: dict, options: argparse.Namespace) -> dict:
 
 def make_run(bundle: dict, stem: str, given: dict):
     """Begin a run as the notebook does, stamped with the commit that the bundle was packed from."""
-    from defusion_lib import runs
+    from defusion_lib import paths, runs
+    from defusion_lib.runs import parameters
 
     class Run(runs.Run):
         @property
@@ -172,10 +173,10 @@ def make_run(bundle: dict, stem: str, given: dict):
 
             content = io.BytesIO()
             np.savez_compressed(content, stamp=json.dumps(self.stamp), **arrays)
-            runs.write_whole(self.path(f"figures/{name}.npz"), content.getvalue())
+            paths.write_whole(self.path(f"figures/{name}.npz"), content.getvalue())
 
     defaults = bundle["parameters"][stem]["defaults"]
-    run = Run(stem, defaults, runs.check_parameters(defaults, given[stem], where=stem))
+    run = Run(stem, defaults, parameters.check_parameters(defaults, given[stem], where=stem))
     run.note(**bundle["notes"])
     return run
 
@@ -197,7 +198,7 @@ def photographs(bundle: dict, part: str, count: int | None):
 
 def is_trained(weights: Path, run) -> bool:
     """Tell whether `weights` is this run's trained network; raises ValueError where it is another run's."""
-    from defusion_lib.runs import shown
+    from defusion_lib.paths import shown
     from defusion_lib.weights import read_card
 
     if not weights.is_file():
@@ -274,8 +275,8 @@ def first_network(bundle: dict, run):
     """Make the network that notebook 03 begins with, from the seed and the bundle's backbone."""
     import torch
 
-    from defusion_lib.backbone import load_backbone
     from defusion_lib.network import DeFusionNet
+    from defusion_lib.weights import load_backbone
 
     given = run.parameters
     torch.manual_seed(given.seed)  # as at the start of a notebook, however often this is called
@@ -343,7 +344,7 @@ def evaluate(
     import numpy as np
     from tqdm.auto import tqdm
 
-    from defusion_lib.detection import detect, to_shape
+    from defusion_lib.inference import detect, to_shape
     from defusion_lib.metrics import Evaluation
     from defusion_lib.weights import load_network, result_name, weights_hash
 

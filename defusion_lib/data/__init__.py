@@ -41,6 +41,11 @@ class PhotoSet(Sequence):
             return PhotoSet(self.name, self.stems[index], self.read)
         return self.read(self.stems[index])
 
+    def provenance(self) -> dict:
+        """Return what a stamp says of the set: its name, its number of photographs, and a hash of their names."""
+        digest = sha256("\n".join(self.stems).encode()).hexdigest()
+        return {"name": self.name, "photographs": len(self), "stems_sha256": digest}
+
     def in_memory(self) -> "PhotoSet":
         """Return the same set with every photograph decoded, once and for all.
 

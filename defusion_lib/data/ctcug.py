@@ -5,13 +5,11 @@ separate masks no layout is documented, and the one here is a choice. No copy co
 written: the reader was tested on made-up folders.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from defusion_lib.data import Photo, PhotoSet
-from defusion_lib.data.download import fetch_archive
 from defusion_lib.data.files import list_images, pair_masks, read_photo
 
 COUNT = 150
@@ -61,17 +59,6 @@ def open_photographs(root: str | Path, grey: bool, count: int) -> PhotoSet:
         return Photo(stem, photos[0].image, mask.astype(np.float32))
 
     return PhotoSet("ctcug", list(images), read)
-
-
-def fetch_ctcug(root: str | Path, addresses: Sequence[str] | None = None, sha256: str | None = None) -> Path:
-    """Download an archive of CTCUG (zip or tar) and unpack it into `root`.
-
-    No address is known to work, so the addresses and the archive's SHA-256 are yours to give, here or in
-    the environment (DEFUSION_CTCUG_ADDRESSES, separated by spaces, and DEFUSION_CTCUG_SHA256). Raises what
-    `download.fetch_archive` raises; without addresses the FileNotFoundError says where the set is to be
-    had.
-    """
-    return fetch_archive("ctcug", addresses, sha256, Path(root), WHERE)
 
 
 def _folders(root: Path) -> tuple[Path, Path]:

@@ -4,12 +4,10 @@ The folder names are those that published code for this set reads from. No copy 
 written: the reader was tested on made-up folders of that layout.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from defusion_lib.data import Photo, PhotoSet
-from defusion_lib.data.download import fetch_archive
 from defusion_lib.data.files import list_images, pair_masks, read_mask, read_photo
 
 Part = Literal["train", "test"]
@@ -61,17 +59,6 @@ def open_part(root: str | Path, part: Part, count: int) -> PhotoSet:
         return read_photo(stem, images[stem], masks[stem], white="focus")
 
     return PhotoSet("dut", list(images), read)
-
-
-def fetch_dut(root: str | Path, addresses: Sequence[str] | None = None, sha256: str | None = None) -> Path:
-    """Download an archive of DUT (zip or tar) and unpack it into `root`.
-
-    No address is known to work, so the addresses and the archive's SHA-256 are yours to give, here or in
-    the environment (DEFUSION_DUT_ADDRESSES, separated by spaces, and DEFUSION_DUT_SHA256). Raises what
-    `download.fetch_archive` raises; without addresses the FileNotFoundError says where the set is to be
-    had.
-    """
-    return fetch_archive("dut", addresses, sha256, Path(root), WHERE)
 
 
 def _folders(root: Path, part: Part) -> tuple[Path, Path]:

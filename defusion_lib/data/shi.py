@@ -13,10 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal, get_args
 
-from tqdm.auto import tqdm
-
 from defusion_lib.data import Photo, PhotoSet, some
-from defusion_lib.data.download import addresses_of, fetch
 from defusion_lib.data.files import read_image, read_mask, read_photo
 
 Split = Literal["dutlab100", "last100"]
@@ -156,29 +153,6 @@ def write_manifest(root: str | Path, path: str | Path) -> dict:
     unfinished.write_text(text, encoding="ascii")
     os.replace(unfinished, path)
     return read_manifest(path)
-
-
-def fetch_shi(root: str | Path, addresses: Sequence[str] | None = None) -> Path:
-    """Download the 704 photographs and masks one by one from a mirror, each checked against the manifest.
-
-    An address is the folder of a mirror with images and masks below it; several are tried in turn for each
-    file. No such address is known, so they are yours to give, here or in the environment
-    (DEFUSION_SHI_ADDRESSES, separated by spaces). Files that are there and right are not downloaded again.
-    Raises FileNotFoundError without addresses (it says where the set is to be had), and what
-    `download.fetch` raises.
-    """
-    return fetch_listed(root, addresses_of("shi", addresses, WHERE), read_manifest())
-
-
-def fetch_listed(root: str | Path, addresses: Sequence[str], manifest: dict) -> Path:
-    """Download what a manifest lists into root/images and root/masks; raises what `download.fetch` raises."""
-    wanted = []
-    for stem, entry in manifest["photographs"].items():
-        wanted.append((f"images/{stem}.jpg", entry["image_sha256"]))
-        wanted.append((f"masks/{stem}.png", entry["mask_sha256"]))
-    for name, sha256 in tqdm(wanted, desc="Shi", unit="file"):
-        fetch(name, [f"{address.rstrip('/')}/{name}" for address in addresses], sha256, root, progress=False)
-    return Path(root)
 
 
 def _folders(root: Path) -> tuple[Path, Path]:

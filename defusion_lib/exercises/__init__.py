@@ -1,6 +1,6 @@
 """Exercises at the end of the notebooks, and what an answer is checked for.
 
-Each notebook's exercises have a module here, named `of_` and the notebook's number, with a list `CHECKS`: a function for
+Each notebook's exercises have a module here, named like the notebook without its number, with a list `CHECKS`: a function for
 each exercise that takes the answer and returns what is wrong with it, a sentence, or "" where it is right. The
 notebook holds the question, a cell for the answer that ends with `check`, and a solution that is folded away.
 """
@@ -21,7 +21,7 @@ def verdict(stem: str, number: int, answer) -> str:
     An answer that is `None` was not given; one that raises says what it raised, since it may be any function.
     """
     try:
-        checks = importlib.import_module(f"{__name__}.of_{stem[:2]}").CHECKS
+        checks = importlib.import_module(f"{__name__}.{stem[3:]}").CHECKS
     except ModuleNotFoundError:
         checks = []
     if not 1 <= number <= len(checks):

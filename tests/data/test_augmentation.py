@@ -5,7 +5,17 @@ import pytest
 import torch
 
 from defusion_lib.data import Photo, PhotoSet
-from defusion_lib.data.augmentation import DRAWS, EFFECTS, LEAST_SQUARE, STEPS, VIEWS, Augmented, Step, squash, to_tensor
+from defusion_lib.data.augmentation import (
+    DRAWS,
+    EFFECTS,
+    LEAST_SQUARE,
+    STEPS,
+    VIEWS,
+    Augmented,
+    Step,
+    squash,
+    to_tensor,
+)
 
 
 def photo_set(count=2, height=40, width=60):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from defusion_lib.data.ctcug import fetch_ctcug, open_ctcug, open_photographs
+from defusion_lib.data.ctcug import open_ctcug, open_photographs
 
 # Column k of a photograph is called blurred by k of the five.
 VOTES = np.arange(6)
@@ -66,9 +66,6 @@ def test_incomplete_copies_are_refused(tmp_path):
         open_photographs(tmp_path, grey=False, count=2)
 
 
-def test_a_missing_folder_and_a_missing_address_say_where_to_get_it(tmp_path, monkeypatch):
+def test_a_missing_folder_says_where_to_get_the_set(tmp_path):
     with pytest.raises(FileNotFoundError, match="does not hold CTCUG: ask for CTCUG"):
         open_ctcug(tmp_path)
-    monkeypatch.delenv("DEFUSION_CTCUG_ADDRESSES", raising=False)
-    with pytest.raises(FileNotFoundError, match=r"set DEFUSION_CTCUG_ADDRESSES.*ask for CTCUG"):
-        fetch_ctcug(tmp_path)

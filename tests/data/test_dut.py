@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from defusion_lib.data.dut import fetch_dut, open_dut, open_part
+from defusion_lib.data.dut import open_dut, open_part
 
 
 def make(images, masks, count, white_columns=3):
@@ -50,10 +50,3 @@ def test_inverted_masks_are_refused(tmp_path):
     make(tmp_path / "test/images", tmp_path / "test/masks", count=3, white_columns=7)
     with pytest.raises(ValueError, match=r"inverted: white covers 0\.70 of the set, expected about 0\.31"):
         open_part(tmp_path, "test", count=3)
-
-
-def test_without_an_address_one_sentence_says_where_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.delenv("DEFUSION_DUT_ADDRESSES", raising=False)
-    with pytest.raises(FileNotFoundError, match=r"set DEFUSION_DUT_ADDRESSES.*ask for DUT.*DUT500GT-Testing"):
-        fetch_dut(tmp_path / "dut")
-    assert not (tmp_path / "dut").exists()

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from defusion_lib import probes
-from defusion_lib.data import effects
+from defusion_lib.data import bundled, effects
 
 
 def test_noise_has_its_deviation():
@@ -19,7 +18,7 @@ def test_noise_has_its_deviation():
 
 
 def test_jpeg_loses_more_at_lower_quality():
-    image = probes.embedded("skimage-grass")[:64, :64]
+    image = bundled.embedded("skimage-grass")[:64, :64]
     lost = [np.abs(effects.jpeg(image, quality).astype(float) - image).mean() for quality in (95, 50, 5)]
     assert 0 < lost[0] < lost[1] < lost[2] and lost[0] < 3
 

@@ -7,7 +7,7 @@ import pytest
 from conftest import development_data
 from PIL import Image
 
-from defusion_lib.data.choose import choose
+from defusion_lib.data.datasets import choose
 from defusion_lib.data.shi import read_manifest
 from defusion_lib.data.szu import LAYOUTS, open_photographs, open_szu
 

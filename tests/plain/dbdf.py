@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from defusion_lib.methods.dbdf import BINS, ROUNDING, ROUNDS, SCALES, SIDE, STEP
+from defusion_lib.baselines.classical.dbdf import BINS, ROUNDING, ROUNDS, SCALES, SIDE, STEP
 
 
 def features(grey, filters):
-    """Stands for defusion_lib.methods.dbdf.features: (H, W) -> (3, 3 + filters, h, w)."""
+    """Stands for defusion_lib.baselines.classical.dbdf.features: (H, W) -> (3, 3 + filters, h, w)."""
     height, width = grey.shape
     rows, columns = -(-height // STEP), -(-width // STEP)
     reach = max(SCALES) // 2 + SIDE // 2
@@ -95,7 +95,7 @@ def answer(image, one):
 
 
 def posterior(values, centres, evidence):
-    """What `defusion_lib.methods.dbdf.posterior` says, of the four features of one window."""
+    """What `defusion_lib.baselines.classical.dbdf.posterior` says, of the four features of one window."""
     ratios = 1
     for value, where, logarithm in zip(values, centres, evidence, strict=True):
         if value <= where[0]:

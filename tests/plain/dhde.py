@@ -4,7 +4,7 @@ import numpy as np
 
 
 def features(patch):
-    """Stands for `defusion_lib.methods.dhde.features`, of one patch in [0, 1]: (120,)."""
+    """Stands for `defusion_lib.baselines.deep.dhde.features`, of one patch in [0, 1]: (120,)."""
     large = len(patch) == 27
     bins = 25 if large else 13
     result = []
@@ -58,7 +58,7 @@ def singular(patch, bins):
 
 
 def joint_filter(sigma, probability, guide):
-    """Stands for `defusion_lib.methods.dhde.joint_filter`, with a range weight: guide (H, W, 3) in [0, 1]."""
+    """Stands for `defusion_lib.baselines.deep.dhde.joint_filter`, with a range weight: guide (H, W, 3) in [0, 1]."""
     result = np.zeros(sigma.shape)
     for y, x in np.argwhere(sigma > 0):
         above = below = 0

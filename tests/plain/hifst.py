@@ -8,7 +8,7 @@ LAYERS = 117
 
 
 def sharpness(magnitude):
-    """Stands for `defusion_lib.methods.hifst.sharpness`: magnitudes (H, W) in, (H, W) in [0, 1] out."""
+    """Stands for `defusion_lib.baselines.classical.hifst.sharpness`: magnitudes (H, W) in, (H, W) in [0, 1] out."""
     height, width = magnitude.shape
     padded = np.pad(magnitude, 31)
     layers = np.empty((height, width, LAYERS))

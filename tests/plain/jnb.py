@@ -4,7 +4,7 @@ import numpy as np
 
 
 def patches_of(grey, stride=4):
-    """Stands for `defusion_lib.methods.jnb.patches_of`: 8 x 8 pixels, mirrored at the borders."""
+    """Stands for `defusion_lib.baselines.classical.jnb.patches_of`: 8 x 8 pixels, mirrored at the borders."""
     height, width = grey.shape
     patches = []
     for top in range(0, height, stride):
@@ -24,7 +24,7 @@ def mirrored(position, size):
 
 
 def code_lengths(patches, dictionary, error=2.5 / 255, longest=40, new=1e-6):
-    """Stands for `defusion_lib.methods.jnb.code_lengths`: orthogonal matching pursuit by its definition."""
+    """Stands for `defusion_lib.baselines.classical.jnb.code_lengths`: orthogonal matching pursuit by its definition."""
     lengths = []
     for patch in patches:
         chosen, residual = [], patch

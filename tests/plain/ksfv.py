@@ -4,13 +4,13 @@ import functools
 
 import numpy as np
 
-from defusion_lib.methods.ksfv import ROUNDING, STEP, WINDOW, kernels
+from defusion_lib.baselines.classical.ksfv import ROUNDING, STEP, WINDOW, kernels
 
 SIDE = 5
 
 
 def features(grey):
-    """Stands for defusion_lib.methods.ksfv.features: (H, W) -> (kernels, ceil(H / STEP), ceil(W / STEP))."""
+    """Stands for defusion_lib.baselines.classical.ksfv.features: (H, W) -> (kernels, ceil(H / STEP), ceil(W / STEP))."""
     height, width = grey.shape
     rows, columns = -(-height // STEP), -(-width // STEP)
     reach = WINDOW // 2 + SIDE // 2

@@ -7,7 +7,7 @@ import numpy as np
 
 
 def codes(levels):
-    """Stands for `defusion_lib.methods.lbp.codes`: one pixel, one neighbour at a time."""
+    """Stands for `defusion_lib.baselines.classical.lbp.codes`: one pixel, one neighbour at a time."""
     height, width = levels.shape
 
     def at(row, column):
@@ -30,7 +30,7 @@ def codes(levels):
 
 
 def sharpness(image):
-    """Stands for `defusion_lib.methods.lbp.sharpness`: counts every window anew."""
+    """Stands for `defusion_lib.baselines.classical.lbp.sharpness`: counts every window anew."""
     height, width = image.shape[:2]
     levels = np.zeros((height, width), int)
     for row, column in np.ndindex(height, width):
@@ -53,7 +53,7 @@ core = sharpness
 
 
 def laplacian(image, epsilon=1e-7, windows=None):
-    """Stands for `defusion_lib.methods.matting.laplacian`: Levin's Eq. 12 into a dense matrix."""
+    """Stands for `defusion_lib.baselines.matting.laplacian`: Levin's Eq. 12 into a dense matrix."""
     height, width, channels = image.shape
     matrix = np.zeros((height * width, height * width))
     for row, column in product(range(1, height - 1), range(1, width - 1)):
@@ -72,7 +72,7 @@ def laplacian(image, epsilon=1e-7, windows=None):
 
 
 def solve(image, known, values, epsilon=1e-7):
-    """Stands for `defusion_lib.methods.matting.solve`: the whole system, dense."""
+    """Stands for `defusion_lib.baselines.matting.solve`: the whole system, dense."""
     height, width = known.shape
     windows = np.zeros((max(0, height - 2), max(0, width - 2)), bool)
     for row, column in np.ndindex(windows.shape):
@@ -84,7 +84,7 @@ def solve(image, known, values, epsilon=1e-7):
 
 
 def halve(image):
-    """Stands for `defusion_lib.methods.matting.halve`: 5x5 binomial weights around every second pixel."""
+    """Stands for `defusion_lib.baselines.matting.halve`: 5x5 binomial weights around every second pixel."""
     height, width = image.shape[:2]
     weights = [1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16]
     small = np.zeros(((height + 1) // 2, (width + 1) // 2, *image.shape[2:]))
@@ -97,7 +97,7 @@ def halve(image):
 
 
 def enlarge(alpha, small, image, epsilon=1e-7):
-    """Stands for `defusion_lib.methods.matting.enlarge`: a ridge regression in every window."""
+    """Stands for `defusion_lib.baselines.matting.enlarge`: a ridge regression in every window."""
     height, width, channels = small.shape
     padded, padded_alpha = np.pad(small, ((1, 1), (1, 1), (0, 0)), mode="edge"), np.pad(alpha, 1, mode="edge")
     fits = np.zeros((height, width, channels + 1))
@@ -121,7 +121,7 @@ def enlarge(alpha, small, image, epsilon=1e-7):
 
 
 def three_layers(evidence, alpha=0.5, iterations=100):
-    """Stands for `defusion_lib.methods.inference.three_layers`: messages as pairs, one at a time."""
+    """Stands for `defusion_lib.baselines.belief_propagation.three_layers`: messages as pairs, one at a time."""
     nodes = list(np.ndindex(evidence.shape))
     own = {p: (exp(-abs(evidence[p])), exp(-abs(1 - evidence[p]))) for p in nodes}
     beside = {}
@@ -150,7 +150,7 @@ def three_layers(evidence, alpha=0.5, iterations=100):
 
 
 def detect(image):
-    """Stands for `defusion_lib.methods.lbp.detect` on images of at least 12 pixels a side."""
+    """Stands for `defusion_lib.baselines.classical.lbp.detect` on images of at least 12 pixels a side."""
     layers = []
     for score in sharpness(image):
         known, values = ((score > 0.3) | (score < 0.01)).astype(float), (score > 0.3).astype(float)

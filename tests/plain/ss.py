@@ -5,7 +5,7 @@ from scipy.ndimage import gaussian_filter
 
 
 def spectrum_residuals(grey, size=64, stride=8, again=1.0, faint=1e-3):
-    """Stands for `defusion_lib.methods.ss.spectrum_residuals`: two spectra for every window."""
+    """Stands for `defusion_lib.baselines.classical.ss.spectrum_residuals`: two spectra for every window."""
     weight = np.outer(np.hanning(size + 2)[1:-1], np.hanning(size + 2)[1:-1])
     height, width = grey.shape
     blurred = gaussian_filter(grey, again)
@@ -42,7 +42,7 @@ def mirrored(position, size):
 
 
 def update(blur, labels, marks, rounds=3, kept=0.5):
-    """Stands for `defusion_lib.methods.ss.update`: every region asks every other."""
+    """Stands for `defusion_lib.baselines.classical.ss.update`: every region asks every other."""
     count = labels.max() + 1
     regions = [[mark[labels == label].mean() for mark in marks] for label in range(count)]
     score = [blur[labels == label].mean() for label in range(count)]

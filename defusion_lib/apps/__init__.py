@@ -1,0 +1,1 @@
+"""Applications: folders of photos, the explorer, maps beside a photo."""

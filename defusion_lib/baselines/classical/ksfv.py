@@ -1,0 +1,140 @@
+"""KSFV: how strongly a window answers to each blur kernel of a pool, and a support vector machine.
+
+Pang, Zhu, Li and Li, "Classifying Discriminative Features for Blur Detection" (IEEE Transactions on
+Cybernetics 2016). For a kernel, the feature of a window is made of products: the variance of the kernel after
+a filter times the variance of the window's gradients after the same filter. A support vector machine tells
+from the features of a pool of kernels (motion, defocus, both) whether the window is blurred.
+
+Only the paper's idea was at hand, so all else is our reading. The filters are those of the two-dimensional
+cosine transform of 5x5 pixels without the constant. A kernel's products are summed over the filters: kept
+apart, the kernel's part would be a mere scale that no classifier sees. So each feature says how well the
+spectrum of the gradients fits the one of a kernel; the logarithm turns contrast into a common offset. The
+machine is linear, its decisions are smoothed over neighbouring windows, and a logistic curve makes them 0..1.
+"""
+
+import numpy as np
+from scipy.fft import dct
+from scipy.ndimage import correlate1d, gaussian_filter, uniform_filter
+from scipy.signal import fftconvolve
+from scipy.special import expit
+from sklearn.svm import LinearSVC
+from tqdm.auto import tqdm
+
+from defusion_lib.baselines.fitted import learnt
+from defusion_lib.baselines.wrapper import detector
+from defusion_lib.data import PhotoSet
+from defusion_lib.inference import to_shape
+
+WINDOW = 21  # pixels: side of a window
+STEP = 3  # pixels between the centres of neighbouring windows
+SMOOTHING = 2  # windows: standard deviation of the smoothing of decisions
+WAVES = dct(np.eye(5), norm="ortho", axis=0)  # one wave of the cosine transform a row
+SUPPORT = 31  # pixels: side of the field that kernels are drawn on
+LENGTHS = (5, 11, 17)  # pixels of motion, in each of four directions
+RADII = (1, 2, 3, 4.5, 6)  # pixels of defocus
+ROUNDING = 1 / 12  # variance that rounding to whole grey levels adds to each pixel
+LEARNT_FROM = 150  # photographs, the last ones of the set
+SAMPLES = 200  # windows of each class and photograph
+
+
+@detector
+def detect(image, progress):
+    """KSFV's defocus map of a photograph: the smoothed decisions of the support vector machine, as 0..1."""
+    decision = decide(features(grey_levels(image), progress), learnt("ksfv"))
+    # No window lies outside; the nearest one stands for those.
+    smooth = expit(gaussian_filter(decision, SMOOTHING, mode="nearest"))
+    height, width = image.shape[:2]
+    rows, columns = smooth.shape
+    return to_shape(smooth, (rows * STEP, columns * STEP))[:height, :width]
+
+
+def grey_levels(image: np.ndarray) -> np.ndarray:
+    """Luma of a photograph in grey levels 0..255, float64: (H, W, 3) uint8 -> (H, W)."""
+    return image @ np.array([0.299, 0.587, 0.114])
+
+
+def decide(found: np.ndarray, machine: dict[str, np.ndarray]) -> np.ndarray:
+    """What the linear machine says of features (kernels, h, w): (h, w), above 0 = blurred."""
+    return np.tensordot(machine["weights"], found, 1) + machine["offset"]
+
+
+def kernels() -> np.ndarray:
+    """The pool of blur kernels, each of sum 1: (kernels, SUPPORT, SUPPORT)."""
+    y, x = np.mgrid[:SUPPORT, :SUPPORT] - SUPPORT // 2
+    disks = [np.clip(radius + 0.5 - np.hypot(y, x), 0, 1) for radius in RADII]
+    motions = {}
+    for length in LENGTHS:
+        for degrees in (0, 45, 90, 135):
+            cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+            # Distance along and across the path, whose ends and sides fade over one pixel.
+            along, across = np.abs(x * cos - y * sin), np.abs(x * sin + y * cos)
+            motions[length, degrees] = np.clip((length + 1) / 2 - along, 0, 1) * np.clip(1 - across, 0, 1)
+    both = [fftconvolve(motions[LENGTHS[1], degrees], disks[1], "same") for degrees in (0, 45, 90, 135)]
+    pool = np.stack([*disks, *motions.values(), *both])
+    return pool / pool.sum((1, 2), keepdims=True)
+
+
+def kernel_variances() -> np.ndarray:
+    """The variance of each kernel after each filter: (kernels, 24)."""
+    answers = [_filtered(kernel, u, v) for kernel in kernels() for u, v in _filters()]
+    return np.var(answers, (1, 2)).reshape(-1, len(_filters()))
+
+
+def features(grey: np.ndarray, progress: bool = False) -> np.ndarray:
+    """The kernel-specific features of all windows, logarithmic.
+
+    grey: (H, W) grey levels. Returns (kernels, ceil(H / STEP), ceil(W / STEP)), of windows centred in cells
+    of STEP x STEP pixels.
+    """
+    size = [-(-n // STEP) for n in grey.shape]
+    # Windows and filters reach over the border; the image is mirrored there.
+    reach = WINDOW // 2 + len(WAVES) // 2
+    spare = [n * STEP - old for n, old in zip(size, grey.shape, strict=True)]
+    grey = np.pad(grey, [(reach, reach + more) for more in spare], "symmetric")
+    gradients = np.diff(grey, axis=1, append=grey[:, -1:]), np.diff(grey, axis=0, append=grey[-1:])
+    centres = tuple(slice(reach + STEP // 2, reach + n * STEP, STEP) for n in size)
+    variances = np.empty((len(_filters()), *size))
+    for i, (u, v) in enumerate(tqdm(_filters(), desc="ksfv", disable=not progress, leave=False)):
+        answers = [_filtered(gradient, u, v) for gradient in gradients]
+        square = sum(uniform_filter(answer**2, WINDOW)[centres] for answer in answers)
+        variances[i] = square - sum(uniform_filter(answer, WINDOW)[centres] ** 2 for answer in answers)
+    # Differences of two rounded levels, along two directions.
+    return np.log(np.tensordot(kernel_variances(), np.maximum(variances, 0) + 4 * ROUNDING, 1))
+
+
+def _filters() -> list[tuple[int, int]]:
+    return [(u, v) for u in range(len(WAVES)) for v in range(len(WAVES)) if u or v]
+
+
+def _filtered(values: np.ndarray, u: int, v: int) -> np.ndarray:
+    """Values (H, W) after wave u down and wave v across, 0 beyond the border."""
+    return correlate1d(correlate1d(values, WAVES[u], 0, mode="constant"), WAVES[v], 1, mode="constant")
+
+
+def learn(photos: PhotoSet, seed: int = 0, progress: bool = True) -> dict[str, np.ndarray]:
+    """Train the support vector machine on windows of the last `LEARNT_FROM` of the photographs.
+
+    Returns `weights` (kernels,) and `offset` () of the decision, and `photographs`, the names. Equally many
+    windows of either class are drawn from a photograph that has both, with `seed`.
+    """
+    photos = photos[-LEARNT_FROM:]
+    rng = np.random.default_rng(seed)
+    samples, labels = [], []
+    for photo in tqdm(photos, desc="ksfv: features", disable=not progress, leave=False):
+        found = features(grey_levels(photo.image))
+        mask = photo.mask[STEP // 2 :: STEP, STEP // 2 :: STEP] > 0.5
+        for label in (0, 1):
+            rows, columns = np.nonzero(mask == label)
+            if len(rows):
+                chosen = rng.integers(len(rows), size=SAMPLES)
+                samples.append(found[:, rows[chosen], columns[chosen]].T)
+                labels.append(np.full(SAMPLES, label))
+    samples, labels = np.concatenate(samples), np.concatenate(labels)
+    mean, spread = samples.mean(0), samples.std(0) + 1e-9
+    machine = LinearSVC(dual=False, tol=1e-6, max_iter=10_000).fit((samples - mean) / spread, labels)
+    weights = machine.coef_[0] / spread
+    return {
+        "weights": weights,
+        "offset": machine.intercept_[0] - weights @ mean,
+        "photographs": np.array(photos.stems),
+    }

@@ -1,0 +1,1 @@
+"""Scores beyond Eq. 11-12: protocols, statistics, published maps, tables."""

@@ -1,0 +1,95 @@
+"""Exercises of notebook 07: differences that are real, orders that agree, and a detector of one's own."""
+
+import numpy as np
+from PIL import Image
+from scipy import stats
+
+from defusion_lib.data import bundled
+from defusion_lib.data.augmentation import squash
+from defusion_lib.evaluation import statistics
+from defusion_lib.experiments import controlled_images
+
+DRAWS = 20_000  # of ours: many, so that the noise that is left is that of the answer's own draws
+WITHIN = 0.05  # of its width, how near an interval must be; the ends of a 90 % interval are 0.08 away
+NAMES = ("skimage-brick", "skimage-grass", "skimage-gravel")
+SIDE, RADIUS, BAR = 96, 3.0, 0.95
+ORDERS = ((2, 0, 1, 3, 4), (3, 4, 2, 0, 1), (4, 3, 2, 1, 0), (0, 1, 2, 3, 4))
+
+
+def bootstrap(answer) -> str:
+    """The 95 % interval of a mean difference over the same photographs."""
+    rng = np.random.default_rng(7)
+    hardness = rng.normal(0.8, 0.1, 60)
+    first, second = hardness + rng.normal(0.02, 0.03, 60), hardness + rng.normal(0, 0.03, 60)
+    found = np.asarray(answer(first.copy(), second.copy()), float)
+    if found.shape != (2,):
+        return f"Two numbers are wanted, the lower and the upper end: yours has the shape {found.shape}."
+    drawn, others = rng.integers(0, 60, (2, DRAWS, 60))
+    together = first[drawn].mean(1) - second[drawn].mean(1)
+    apart = first[drawn].mean(1) - second[others].mean(1)
+    if _near(found, together):
+        return ""
+    likely = {
+        "Both methods must be seen on the same draws: yours keeps what makes a photograph hard.": apart,
+        "That is the second minus the first.": -together,
+        "That is where single photographs are: take the mean of each draw first.": first - second,
+    }
+    for sentence, differences in likely.items():
+        if _near(found, differences):
+            return sentence
+    if _near(found, together, (0.05, 0.95)):
+        return "Only 90 % of the draws lie in your interval: 2.5 % must be left out on each side."
+    low, high = np.quantile(together, (0.025, 0.975))
+    return f"{found[0]:.3f} to {found[1]:.3f} is not it: about {high - low:.3f} wide it must be."
+
+
+def _near(found: np.ndarray, differences: np.ndarray, ends: tuple[float, float] = (0.025, 0.975)) -> bool:
+    """Whether an interval is the one between two quantiles of some differences."""
+    wanted = np.quantile(differences, ends)
+    return bool(np.abs(found - wanted).max() <= WITHIN * np.ptp(wanted))
+
+
+def tau(answer) -> str:
+    """Kendall's tau of scores without ties."""
+    scores = np.array([0.60, 0.80, 0.83, 0.86, 0.95])
+    for order in ORDERS:
+        theirs = scores[list(order)]
+        found, right = answer(list(scores), list(theirs)), stats.kendalltau(scores, theirs).statistic
+        if abs(found - right) <= 1e-9:
+            continue
+        likely = {
+            "That is the share of pairs that agree: tau is 1 for all and -1 for none.": (right + 1) / 2,
+            "You subtract the wrong way: pairs in the same order count +1, others -1.": -right,
+            "That is the number of pairs: divide by how many there are.": 10 * right,
+            "Every pair was counted twice.": 2 * right,
+            "That is Pearson's correlation: tau asks only for the order.": np.corrcoef(scores, theirs)[0, 1],
+            "That is Spearman's correlation: tau counts pairs.": stats.spearmanr(scores, theirs).statistic,
+        }
+        named = [sentence for sentence, wrong in likely.items() if abs(found - wrong) <= 1e-9]
+        shown = ", ".join(f"{score:g}" for score in theirs)
+        return [*named, f"For 0.6, 0.8, 0.83, 0.86, 0.95 and {shown} tau is {right:g}, not {found:g}."][0]
+    return ""
+
+
+def detector(answer) -> str:
+    """A detector that ranks the pixels of half-and-half pictures, each both ways round."""
+    shares = []
+    for name in NAMES:
+        image = squash(Image.fromarray(bundled.embedded(name)), SIDE)
+        for sharp_left in (True, False):
+            photo = controlled_images.half_and_half(name, image, RADIUS, sharp_left).photo
+            found = np.asarray(answer(photo.image), float)
+            if found.shape != photo.mask.shape:
+                return f"A photograph of {photo.mask.shape} gave a map of {found.shape}: one number a pixel."
+            if not (found >= 0).all() or not (found <= 1).all():
+                return f"Your map reaches from {found.min():g} to {found.max():g}: scale it to [0, 1]."
+            shares.append(statistics.pairs(found, photo.mask == 1))
+    auc = float(np.mean(shares))
+    if 1 - auc > 0.6:
+        return f"Your map is the wrong way round, its AUC is {auc:.2f}: 1 = blurred."
+    if auc < BAR:
+        return f"Its AUC is {auc:.2f}, not {BAR}: a pixel alone says little, so average around it."
+    return ""
+
+
+CHECKS = [bootstrap, tau, detector]

@@ -1,0 +1,1 @@
+"""What the study notebooks share: ablations, deep baselines, attention, efficiency, stress tests."""

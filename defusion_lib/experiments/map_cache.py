@@ -1,0 +1,141 @@
+"""Maps of whole data sets, kept as pictures, so that a rerun computes only what is missing.
+
+A map is kept as a grey PNG, white = blurred, in the 256 levels that `defusion_lib.metrics` counts; a text in
+the picture names what it was made from and how long that took. A picture that is broken, or made from another
+photograph or another method, is made again.
+"""
+
+import ast
+import hashlib
+import inspect
+import io
+import json
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+from tqdm.auto import tqdm
+
+from defusion_lib.baselines.fitted import learnt, path_of
+from defusion_lib.data import Photo, PhotoSet
+from defusion_lib.metrics import quantise
+from defusion_lib.paths import write_whole
+
+PACKAGE = __name__.partition(".")[0]
+PACKAGE_FOLDER = Path(__file__).parents[1]
+TEXT = "defusion"  # the name of the picture's text
+# Learnt arrays count as they are in their file; how a file is read does not change a map.
+PASSED_OVER = f"{PACKAGE}.baselines.fitted"
+
+
+class Map(NamedTuple):
+    """A defocus map float32 (H, W) of levels n/255, 1 = blurred, and the seconds its method took for it."""
+
+    defocus: np.ndarray
+    seconds: float
+
+
+def fingerprint(detect: Callable, *settings) -> str:
+    """Name a method's present state: equal as long as its code, its learnt arrays and `settings` are.
+
+    The code is that of the method's file and of all files of this library that it imports, less comments,
+    docstrings and layout; of a function from elsewhere it is the function itself. `settings` are numbers and
+    texts that its maps depend on besides, such as the hash of a network's weights.
+    """
+    function = inspect.unwrap(detect)
+    if function.__module__.partition(".")[0] == PACKAGE:
+        sources = dict(sorted(_imported(function.__module__).items()))
+    else:
+        sources = {function.__name__: inspect.getsource(function)}
+    digest = hashlib.sha256(repr(settings).encode())
+    for name, source in sources.items():
+        digest.update(f"\n{name}: {_code(source)}".encode())
+        method = name.removeprefix(f"{PACKAGE}.baselines.classical.")
+        # Not the file's bytes: its stamp says when it was made, and that changes no map.
+        for key, array in learnt(method).items() if path_of(method).is_file() else ():
+            digest.update(f"{key} {array.dtype} {array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()
+
+
+def detected(
+    photos: PhotoSet, detect: Callable, folder: Path, state: str, desc: str = ""
+) -> Iterator[tuple[Photo, Map]]:
+    """Each photograph with its map: read from `folder` where it is there, else made by `detect(image)` and kept.
+
+    `state` is the method's `fingerprint`. The maps have gone through their 256 levels in either case. Shows a
+    progress bar named `desc`. Raises OSError where a map cannot be written, and what `detect` raises.
+    """
+    for photo in tqdm(photos, desc=desc):
+        path = folder / f"{photo.name}.png"
+        key = _key(photo.image, state)
+        found = _read(path, key, photo.image.shape[:2])
+        if found is None:
+            begun = time.perf_counter()
+            levels = quantise(detect(photo.image))
+            seconds = time.perf_counter() - begun
+            write_whole(path, _picture(levels, key, seconds))
+            found = Map(_as_map(levels), seconds)
+        yield photo, found
+
+
+def _key(image: np.ndarray, state: str) -> str:
+    return hashlib.sha256(f"{state} {image.shape} ".encode() + image.tobytes()).hexdigest()
+
+
+def _as_map(levels: np.ndarray) -> np.ndarray:
+    return levels.astype(np.float32) / 255
+
+
+def _picture(levels: np.ndarray, key: str, seconds: float) -> bytes:
+    text = PngImagePlugin.PngInfo()
+    text.add_text(TEXT, json.dumps({"key": key, "seconds": seconds}))
+    content = io.BytesIO()
+    Image.fromarray(levels).save(content, "png", pnginfo=text)
+    return content.getvalue()
+
+
+def _read(path: Path, key: str, shape: tuple[int, int]) -> Map | None:
+    """The map in a picture, or None where there is none that was made from this key."""
+    try:
+        with Image.open(path) as picture:
+            made = json.loads(picture.text[TEXT])
+            levels = np.asarray(picture)
+        if made["key"] == key and levels.shape == shape and levels.dtype == np.uint8:
+            return Map(_as_map(levels), made["seconds"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SyntaxError):
+        pass  # absent, cut off, or somebody else's picture: each is a map to be made
+    return None
+
+
+def _imported(name: str) -> dict[str, str]:
+    """The sources of a module of this library and of all that it imports from this library: {name: source}."""
+    sources, waiting = {}, [name]
+    while waiting:
+        name = waiting.pop()
+        path = PACKAGE_FOLDER.joinpath(*name.split(".")[1:])
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if name in sources or name == PASSED_OVER or not path.is_file():
+            continue  # what is imported from a module is asked for as if it were one
+        sources[name] = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(sources[name])):
+            if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{PACKAGE}."):
+                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return sources
+
+
+def _code(source: str) -> str:
+    """A source without comments, docstrings and layout."""
+    try:
+        tree = ast.parse(textwrap.dedent(source))
+    except SyntaxError:
+        return source  # a lambda's lines begin and end in the middle of something
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
+                del body[0]
+    return ast.dump(tree)

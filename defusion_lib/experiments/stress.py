@@ -1,0 +1,359 @@
+"""Measure a network on test photos with noise, JPEG and other sizes, and on pictures of which the blur is known.
+
+    python -m defusion_lib.experiments.stress NETWORK --dataset shi --root data/shi --into stress.json
+
+writes the means with their standard errors over the photos to stress.json, and what was found of each photo to
+stress.npz, so that two networks can be compared photo by photo: `differences(read(one), read(other))`.
+
+Photos are uint8 RGB (H, W, 3), maps and masks float (H, W) with 1 = blurred, radii are in pixels.
+"""
+
+import argparse
+import io
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+from tqdm.auto import tqdm
+
+from defusion_lib import metrics, paths, plots
+from defusion_lib.data import Photo, PhotoSet, bundled, effects
+from defusion_lib.data.augmentation import squash
+from defusion_lib.data.datasets import DATA_SETS, check_unseen, choose
+from defusion_lib.data.synthetic import open_synthetic
+from defusion_lib.evaluation.published_maps import Published, open_published
+from defusion_lib.experiments import controlled_images
+from defusion_lib.inference import SIZE, detect, to_shape
+from defusion_lib.network import DeFusionNet
+from defusion_lib.runs import provenance
+from defusion_lib.weights import load_network, read_card, resolve, result_name, weights_hash
+
+NOISE = (5, 10, 20)  # standard deviations in levels of 255; the plain photos have none
+QUALITIES = (90, 70, 50, 30, 20)  # of JPEG
+SCALES = {"half-size": 0.5, "double-size": 2}  # of the photo before the network sees it
+DISCS = (1, 2, 4, 8)  # radii of uniform blur, in pixels of what the network sees
+HALF_RADIUS = 3.0  # of the blur in one half of the half-and-half pictures
+HALF_NOISE = 20  # the noise on them
+SCENES = 48
+DRAWS = 2000  # resamplings of the photos for the standard error of a max F
+CLASSES = {"max-f-blur": "blur", "max-f-focus": "focus"}
+
+# {"dataset/metric": {photo: its number}}; under "dataset/counts" its histogram, int64 (2, 256), see metrics.histogram.
+Found = dict[str, dict[str, float | np.ndarray]]
+
+
+def score(photos: PhotoSet, detector: Callable[[Photo], np.ndarray]) -> Found:
+    """Score one map of each photo: MAE, AUC and the histogram that max F is computed from.
+
+    `detector` gives a photo's map (H, W) at the photo's size. A photo whose mask has one class only has no AUC. Shows a
+    progress bar. Raises ValueError for a photo without a mask and for a map that `metrics.histogram` refuses.
+    """
+    found = defaultdict(dict)
+    for photo in tqdm(photos, desc=photos.name, leave=False):
+        _add_plain(found, photos.name, photo, detector(photo))
+    return dict(found)
+
+
+def measure(
+    network: DeFusionNet,
+    photos: PhotoSet,
+    size: int = SIZE,
+    seed: int = 0,
+    names: Sequence[str] = tuple(bundled.EMBEDDED),
+    scenes: int = SCENES,
+    half_radius: float = HALF_RADIUS,
+) -> Found:
+    """Run the stress suite: the test photos plain and disturbed, and pictures with a known answer.
+
+    The network sees everything at `size` x `size` pixels. `names` are those of `probes.EMBEDDED` to use, `scenes` is
+    the number of rendered scenes, `half_radius` the blur of one half of the half-and-half pictures, `seed` that of
+    noise and scenes (their test part, see `choose`). Keys are
+
+    - of the photos: mae, auc, counts; mae-noise-5 and so on, mae-jpeg-90, mae-half-size, mae-double-size;
+      blurred-share-sharp-square of the largest wholly sharp square, where a photo has one;
+      blurred-share-disc-1 and so on of the photo blurred as a whole;
+    - sharp/blurred-share of the embedded photos that are sharp throughout, half-and-half/mae and mae-noise-20 of the
+      pictures made of them, both ways round taken together;
+    - rendered/mae and rendered/mae-same-class and so on by challenge.
+
+    A blurred share is the share of pixels with a map above 0.5. Shows progress bars. Raises ValueError for a photo
+    without a mask.
+    """
+    found = defaultdict(dict)
+    for index, photo in enumerate(tqdm(photos, desc=f"{photos.name}, disturbed", leave=False)):
+        _add_plain(found, photos.name, photo, detect(photo.image, network, size))
+        for kind, image in _disturbed(photo.image, [seed, index]):
+            defocus = to_shape(detect(image, network, size), photo.mask.shape)
+            found[f"{photos.name}/mae-{kind}"][photo.name] = _mae(defocus, photo.mask)
+        of_square = found[f"{photos.name}/blurred-share-sharp-square"]  # stays empty where no photo has one
+        if (square := controlled_images.largest_sharp_square(photo.mask)) is not None:
+            of_square[photo.name] = _blurred_share(detect(photo.image[square], network, size))
+        seen = squash(Image.fromarray(photo.image), size)
+        for radius in DISCS:
+            share = _blurred_share(detect(effects.blurred(seen, radius), network, None))
+            found[f"{photos.name}/blurred-share-disc-{radius}"][photo.name] = share
+
+    sharp = bundled.sharp_throughout(names, size)
+    squares = {name: squash(Image.fromarray(bundled.embedded(name)), size) for name in sharp}
+    for name, image in tqdm(squares.items(), desc="sharp throughout", leave=False):
+        found["sharp/blurred-share"][name] = _blurred_share(detect(image, network, None))
+    halves = [
+        controlled_images.half_and_half(name, image, half_radius, sharp_left).photo
+        for name, image in squares.items()
+        for sharp_left in (True, False)
+    ]
+    both_ways = defaultdict(lambda: defaultdict(list))
+    for index, (name, image, mask) in enumerate(tqdm(halves, desc="half and half", leave=False)):
+        of, noisy = controlled_images.origin(name), effects.noisy(image, HALF_NOISE, [seed, index])
+        both_ways["half-and-half/mae"][of].append(_mae(detect(image, network, None), mask))
+        both_ways[f"half-and-half/mae-noise-{HALF_NOISE}"][of].append(_mae(detect(noisy, network, None), mask))
+    for key, errors in both_ways.items():
+        # What shows the same thing counts once, or the standard error would be too small.
+        found[key] = {of: float(np.mean(pair)) for of, pair in errors.items()}
+    rendered = open_synthetic(scenes, (size, size), 2 * seed + 1)
+    for name, image, mask in tqdm(rendered, desc="rendered", leave=False):
+        error = _mae(detect(image, network, None), mask)
+        found["rendered/mae"][name] = found[f"rendered/mae-{name.rpartition('-')[0]}"][name] = error
+    return dict(found)
+
+
+def _disturbed(image: np.ndarray, seed: Sequence[int]) -> Iterator[tuple[str, np.ndarray]]:
+    for level in NOISE:
+        yield f"noise-{level}", effects.noisy(image, level, seed)
+    for quality in QUALITIES:
+        yield f"jpeg-{quality}", effects.jpeg(image, quality)
+    height, width = image.shape[:2]
+    for kind, scale in SCALES.items():
+        shape = max(1, round(scale * width)), max(1, round(scale * height))
+        yield kind, np.asarray(Image.fromarray(image).resize(shape, Image.Resampling.BILINEAR))
+
+
+def _add_plain(found: Found, dataset: str, photo: Photo, defocus: np.ndarray) -> None:
+    if photo.mask is None:
+        raise ValueError(f"{photo.name} of {dataset} has no mask, and every photo needs one here: add its mask.")
+    counts = metrics.histogram(defocus, photo.mask)
+    found[f"{dataset}/mae"][photo.name] = _mae(defocus, photo.mask)
+    found[f"{dataset}/counts"][photo.name] = counts
+    if (counts.sum(-1) > 0).all():
+        found[f"{dataset}/auc"][photo.name] = metrics.auc(counts[None])
+
+
+def _mae(defocus: np.ndarray, mask: np.ndarray) -> float:
+    return float(np.abs(defocus.astype(np.float64) - mask).mean())
+
+
+def _blurred_share(defocus: np.ndarray) -> float:
+    return float((defocus > 0.5).mean())
+
+
+# --------------------------------------------------------------------------------------------------- numbers
+
+
+def results(found: Found, method: str) -> dict[str, float]:
+    """Compute the means under result keys "dataset/method/metric", each with its standard error under "...-se".
+
+    max F is that of `Evaluation`, and its standard error is from a bootstrap over the photos. Photos that have a wholly
+    sharp square are counted under "sharp-squares". With one photo there is no standard error, with none no mean.
+    """
+    values = {}
+    for key, (mean, error, count) in _means(found).items():
+        dataset, _, metric = key.partition("/")
+        name = f"{dataset}/{method}/{metric}"
+        if count > 0:
+            values[name] = mean
+        if count > 1:
+            values[f"{name}-se"] = error
+        if metric == "blurred-share-sharp-square":
+            values[f"{dataset}/{method}/sharp-squares"] = count
+    return values
+
+
+def table(found: Found) -> pd.DataFrame:
+    """Show what was found: a row for each data set and metric, with mean, standard error and number of photos."""
+    rows = {tuple(key.split("/")): row for key, row in _means(found).items()}
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "standard error", "photos"])
+    frame.index = pd.MultiIndex.from_tuples(rows, names=["pictures", "metric"])
+    return frame
+
+
+def differences(first: Found, second: Found) -> pd.DataFrame:
+    """Compare two networks on the same photos: first minus second of each metric, with its paired standard error.
+
+    Raises ValueError where the two did not see the same photos.
+    """
+    rows = {}
+    for key in first:
+        if list(first[key]) != list(second.get(key, ())):
+            raise ValueError(
+                f"{key} was measured on other photos ({len(first[key])} and {len(second.get(key, ()))}): "
+                "measure both networks with the same data set, count, size and seed."
+            )
+        ours, theirs = (_values(each[key]) for each in (first, second))
+        if key.endswith("/counts"):
+            for metric, positive in CLASSES.items():
+                apart = _max_f_draws(ours, positive) - _max_f_draws(theirs, positive)
+                mean = metrics.max_f(ours, positive) - metrics.max_f(theirs, positive)
+                rows[key.replace("counts", metric)] = mean, apart.std(ddof=1)
+        else:
+            rows[key] = _mean(ours - theirs), _standard_error(ours - theirs)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "standard error"])
+
+
+def _means(found: Found) -> dict[str, tuple[float, float, int]]:
+    """{"dataset/metric": (mean, standard error, photos)}, max F in the place of counts."""
+    rows = {}
+    for key, of_photo in found.items():
+        values = _values(of_photo)
+        if key.endswith("/counts"):
+            both = len(metrics.two_class(values))
+            for metric, positive in CLASSES.items():
+                error = float(_max_f_draws(values, positive).std(ddof=1))
+                rows[key.replace("counts", metric)] = metrics.max_f(values, positive), error, both
+        else:
+            rows[key] = _mean(values), _standard_error(values), len(values)
+    return rows
+
+
+def _values(of_photo: Mapping[str, float | np.ndarray]) -> np.ndarray:
+    return np.array(list(of_photo.values()))
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else np.nan
+
+
+def _standard_error(values: np.ndarray) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan
+
+
+def _max_f_draws(counts: np.ndarray, positive: str) -> np.ndarray:
+    """The max F of `DRAWS` bootstrap samples of the photos (N, 2, 256), the same samples for the same N."""
+    counts = metrics.oriented(metrics.two_class(counts), positive)
+    precision, recall = metrics.precision_recall(counts, metrics.above(counts))
+    drawn = np.random.default_rng(0).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), DRAWS)
+    weights = drawn / len(counts)
+    return metrics.f_measure(weights @ precision, weights @ recall).max(-1)
+
+
+# --------------------------------------------------------------------------------------------------- figure
+
+
+def figure(found: Found) -> Figure:
+    """Draw the means with their standard errors: errors on the left, shares called blurred on the right."""
+    frame = table(found)
+    details = [metric.removeprefix("mae").removeprefix("blurred-share").lstrip("-") for _, metric in frame.index]
+    labels = [f"{dataset}, {detail}" if detail else dataset for (dataset, _), detail in zip(frame.index, details)]
+    of = {
+        "MAE": [i for i, (_, metric) in enumerate(frame.index) if metric.startswith("mae")],
+        "share called blurred": [i for i, (_, metric) in enumerate(frame.index) if metric.startswith("blurred")],
+    }
+    height = 0.8 + 0.28 * max(map(len, of.values()))
+    drawn, axes = plt.subplots(1, 2, figsize=(11, height), layout="constrained")
+    for axis, (title, chosen), colour in zip(axes, of.items(), plots.COLOURS):
+        rows = frame.iloc[chosen]
+        errors = rows["standard error"].fillna(0)
+        axis.barh([labels[i] for i in chosen], rows["mean"].fillna(0), xerr=errors, color=colour)
+        axis.set(xlabel=title, xlim=(0, None))
+        axis.invert_yaxis()
+    return drawn
+
+
+# ---------------------------------------------------------------------------------------------------- files
+
+
+def save(found: Found, path: Path) -> None:
+    """Write what was found of each photo as .npz, for `read`; an old file stays until the new one is complete."""
+    arrays = {}
+    for key, of_photo in found.items():
+        arrays[key] = _values(of_photo)
+        arrays[f"{key}/names"] = np.array(list(of_photo), str)
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    paths.write_whole(Path(path), content.getvalue())
+
+
+def read(path: str | Path) -> Found:
+    """Read what `save` wrote."""
+    with np.load(path) as arrays:
+        keys = [key for key in arrays.files if not key.endswith("/names")]
+        return {key: dict(zip(arrays[f"{key}/names"].tolist(), arrays[key])) for key in keys}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure a network file from a terminal."""
+    parser = argparse.ArgumentParser(prog="python -m defusion_lib.experiments.stress", description=__doc__.splitlines()[0])
+    parser.add_argument("network", help='a network file, or "shipped"')
+    parser.add_argument("--dataset", choices=DATA_SETS, default="shi")
+    parser.add_argument("--root", default="", help="the data set's folder; data/<dataset> without it")
+    parser.add_argument("--split", default="dutlab100", help="of Shi's set")
+    parser.add_argument("--count", type=int, help="only the first so many photos")
+    parser.add_argument("--size", type=int, default=SIZE, help="pixels a side of what the network sees")
+    parser.add_argument("--seed", type=int, default=0, help="of rendered scenes and noise")
+    parser.add_argument("--plain", action="store_true", help="only MAE, max F and AUC of the photos as they are")
+    parser.add_argument("--maps", help="a folder of published maps, one folder a method, to score on the same photos")
+    parser.add_argument("--into", type=Path, required=True, help="the result file, .json; photos go beside it as .npz")
+    options = parser.parse_args(arguments)
+    try:
+        _measure_file(options)
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _measure_file(options: argparse.Namespace) -> None:
+    if options.into.suffix != ".json":
+        raise ValueError(f"--into {options.into.name} does not end in .json: give such a name, .npz goes beside it.")
+    network = load_network(resolve(options.network))
+    part = "all" if options.dataset == "folder" else "test"
+    photos = choose(options.dataset, part, options.root, options.split, seed=options.seed)[: options.count]
+    check_unseen(photos, read_card(resolve(options.network)))
+    published = open_published(options.maps) if options.maps else {}
+    of_maps = {method: _covered(photos, maps) for method, maps in published.items()}
+    if options.plain:
+        found = score(photos, lambda photo: detect(photo.image, network, options.size))
+    else:
+        found = measure(network, photos, options.size, options.seed)
+    save(found, options.into.with_suffix(".npz"))
+    values = results(found, result_name(network))
+    for method, covered in of_maps.items():
+        theirs = score(covered, published[method].read)
+        save(theirs, options.into.with_name(f"{options.into.stem}-{method}.npz"))
+        values |= results(theirs, method)
+    stamp = {
+        "weights_sha256": weights_hash(network),
+        "data": photos.provenance(),
+        "size": options.size,
+        "seed": options.seed,
+        **provenance.origin(),
+    }
+    content = json.dumps({"stamp": stamp, "values": values}, indent=1)
+    paths.write_whole(options.into, (content + "\n").encode())
+    print(table(found).to_string(float_format="{:.4f}".format))
+
+
+def _covered(photos: PhotoSet, maps: Published) -> PhotoSet:
+    """The photos that a method published maps of, as "szu-maps87" where these are 87 and not all of them.
+
+    Raises ValueError where there is none.
+    """
+    known = set(maps.stems)
+    stems = [stem for stem in photos.stems if stem in known]
+    if not stems:
+        raise ValueError(
+            f"The maps of {maps.method} are named like none of the {len(photos)} photos of {photos.name}: "
+            "name each map like its photo."
+        )
+    name = photos.name if len(stems) == len(photos) else f"{photos.name}-maps{len(stems)}"
+    return PhotoSet(name, stems, photos.read)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

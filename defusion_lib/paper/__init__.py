@@ -1,0 +1,1 @@
+"""The paper's numbers, its claims, and their status."""

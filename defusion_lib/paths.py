@@ -1,0 +1,128 @@
+"""Find files and folders, display their paths, and write files whole."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+_ELSEWHERE = (
+    "Make room, change the folder's permissions, or choose another folder (for outputs/: DEFUSION_OUTPUTS; for the map "
+    "of a photograph: the parameter target)."
+)
+
+
+def project_root() -> Path:
+    """The checkout that the library runs from, or the current folder where it was installed without one."""
+    root = Path(__file__).resolve().parents[1]
+    return root if (root / "pyproject.toml").is_file() else Path.cwd()
+
+
+def outputs_root() -> Path:
+    """The folder that holds a folder for each profile: DEFUSION_OUTPUTS, or `outputs` in the checkout.
+
+    `~` in it is the home folder, and a relative one lies where `locate` puts what is new.
+    """
+    given = os.path.expanduser(os.environ.get("DEFUSION_OUTPUTS") or project_root() / "outputs")
+    return (_new_root() / given).absolute()
+
+
+def locate(path: str | Path, *words: str, new: bool = False) -> str | Path:
+    """Find what a notebook's parameter names, whichever folder the notebook runs in.
+
+    JupyterLab, VS Code and nbval run a notebook in its own folder, papermill in the one where it was called. So a
+    relative path is looked for in the current folder, and then in the checkout. With `new`, a path that is at
+    neither place is one to be written: it lies in the current folder, or in the checkout where the current folder
+    is the checkout's `notebooks`. One that begins with `./` or `../` belongs to the current folder alone. `~` is the
+    home folder. `words`, such as "shipped", are no paths and come back as
+    they are. Raises FileNotFoundError where nothing is at either place, and ValueError where both hold
+    something and it is not the same.
+    """
+    if path in words:
+        return path
+    given = Path(os.path.expanduser(path))
+    # A full path stays as it is behind any folder.
+    places = {Path.cwd() / given: "the current folder"}
+    here = f"{path}/".startswith(("./", "../"))
+    if not here:
+        places[project_root() / given] = "the project's folder"
+    # Not Path.exists: it raises where a folder on the way may not be entered.
+    found = [place for place in places if os.path.exists(place)]
+    if len(found) == 2 and not os.path.samefile(*found):
+        raise ValueError(
+            f"{path} is both in the current folder and in the project's folder: write the full path of the one "
+            "that you mean."
+        )
+    if found:
+        return found[0]
+    if new:
+        return (Path.cwd() if here else _new_root()) / given
+    if given.is_absolute():
+        raise FileNotFoundError(f"There is no {shown(path) if Path(path).is_absolute() else path}: check the path.")
+    tried = " and ".join(f"{shown(place)} in {name}" for place, name in places.items())
+    raise FileNotFoundError(f"There is no {path}: looked for {tried}. Check the path, or write the full one.")
+
+
+def _new_root() -> Path:
+    """The folder that relative paths of what does not exist yet begin from."""
+    return project_root() if Path.cwd() == project_root() / "notebooks" else Path.cwd()
+
+
+def shown(path: str | Path) -> str:
+    """A path as it may be printed and stored: relative to the outputs, the checkout or the current folder.
+
+    Of a path outside these only the last part is shown, behind an ellipsis.
+    """
+    path = Path(path).absolute()
+    for root, name in ((outputs_root(), "outputs"), (project_root(), ""), (Path.cwd(), "")):
+        if path.is_relative_to(root):
+            return (name / path.relative_to(root)).as_posix()
+    return f"…/{path.name}"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: an old file stays as it is until the new one is complete.
+
+    Raises OSError with one sentence where that is not possible.
+    """
+    # Not the whole name: with more behind it, a long one would be too long.
+    part = path.with_name(f".{path.name[:40]}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content)
+        os.replace(part, path)
+    except OSError as error:
+        try:
+            part.unlink(missing_ok=True)
+        except OSError:
+            pass  # the folder itself cannot be written; the first error says so
+        raise OSError(
+            f"Cannot write {shown(path)} ({error.strerror}); what was there before is unchanged. {_ELSEWHERE}"
+        ) from error
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a file beside `path` to be written, which takes its place where the block ends, and vanishes where it fails."""
+    part = path.with_suffix(".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Try to write in a folder, or in the one where it would be made, and leave nothing there.
+
+    Raises OSError with one sentence where that is not possible.
+    """
+    nearest = folder.absolute()
+    while not os.path.lexists(nearest):
+        nearest = nearest.parent
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise OSError(f"Cannot write in {shown(folder)} ({error.strerror}). {_ELSEWHERE}") from error

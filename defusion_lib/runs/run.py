@@ -1,0 +1,232 @@
+"""Run a notebook: settings, results, figures."""
+
+import base64
+import io
+import json
+import math
+import os
+import random
+import re
+import textwrap
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, make_dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from defusion_lib.paths import check_writable, outputs_root, shown, write_whole
+from defusion_lib.runs.parameters import _SLUG, _frozen, _given_parameters, check_parameters
+from defusion_lib.runs.provenance import origin, portable
+
+# Two threads wherever a run is repeated: sums split over another number of threads differ in the last digit,
+# and training carries that to the third digit within a few hundred steps.
+THREADS = 2
+MOST_THREADS = 1024
+_KEY = re.compile(r"[a-z0-9][a-z0-9_.-]*/[a-z0-9][a-z0-9+-]*/[a-z0-9][a-z0-9-]*(@seed\d+)?(-std)?")
+
+
+def start(stem: str, namespace: Mapping, limits: Mapping | None = None) -> "Run":
+    """Begin a notebook's run: check its parameters, set seeds, threads and device, and print the parameters.
+
+    `stem` is the notebook's file name without ending, `namespace` its `globals()`, `limits` as in
+    `check_parameters`. Python, NumPy and torch are seeded with the parameter `seed`; torch uses 2 threads (or
+    DEFUSION_THREADS) and deterministic algorithms, on CUDA as far as cuDNN has them. Raises ValueError where
+    a parameter is unknown, of another type than its default, or outside its limits, and where DEFUSION_THREADS is
+    no number of threads; OSError where the folder for the results cannot be written in.
+    """
+    if not _SLUG.fullmatch(stem):
+        raise ValueError(f"{stem!r} is no notebook's name: use its file name without .ipynb.")
+    defaults, given = _given_parameters(namespace, stem)
+    effective = check_parameters(defaults, given, limits, where=stem)
+    if "seed" not in effective:
+        raise ValueError(f"{stem} has no parameter seed: put `seed = 0` into its parameters cell.")
+    check_writable(outputs_root() / effective["profile"])
+    run = Run(stem, {name: _frozen(value) for name, value in defaults.items()}, effective)
+    print(run)
+    return run
+
+
+class Run:
+    """One run of a notebook: its checked parameters, its device, and where and how its results are written.
+
+    `parameters` is a frozen dataclass of all effective parameters; `device` the torch device ("cuda" where
+    there is one); `folder` is `outputs/<profile>`. Made by `start`.
+    """
+
+    def __init__(self, stem: str, defaults: dict, effective: dict):
+        self.stem = stem
+        self.parameters = make_dataclass("Parameters", effective, frozen=True)(**effective)
+        self.folder = outputs_root() / effective["profile"]
+        self.device = _settle(effective["seed"])
+        self._defaults = defaults
+        self._notes = {}
+        self._written = []
+        self._begun = time.monotonic()
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+
+    def __str__(self):
+        effective = portable(asdict(self.parameters))
+        listed = ", ".join(f"{name} {value!r}".replace(" ", "\0") for name, value in effective.items())
+        lines = textwrap.wrap(f"{self.stem}: {listed}", 100, subsequent_indent="  ", break_long_words=False)
+        lines += [
+            f"  changed: {name} from {default!r} to {effective[name]!r}"
+            for name, default in portable(self._defaults).items()
+            if default != effective[name]
+        ]
+        return "\n".join(lines).replace("\0", " ")
+
+    @property
+    def stamp(self) -> dict:
+        """Where results come from, up to now: parameters, data, code, versions, machine, start, seconds."""
+        effective = portable(asdict(self.parameters))
+        defaults = portable(self._defaults)
+        return {
+            "notebook": self.stem,
+            "profile": self.parameters.profile,
+            "seed": self.parameters.seed,
+            "parameters": effective,
+            "defaults": defaults,
+            "overridden": [name for name in effective if effective[name] != defaults[name]],
+            **self._notes,
+            **origin(self.device.type == "cuda"),
+            "started": self._started,
+            "seconds": round(time.monotonic() - self._begun, 1),
+        }
+
+    def note(self, **facts) -> None:
+        """Add facts to the stamp of what is written from now on, such as `backbone="imagenet"`."""
+        self._notes |= portable(facts)
+
+    def path(self, relative: str) -> Path:
+        """The place of a file of this run under `outputs/<profile>/`; its folder is made."""
+        path = self.folder / relative
+        if Path(relative).is_absolute() or ".." in Path(relative).parts:
+            raise ValueError(
+                f"{relative!r} is not inside the run's folder: give a relative path without '..'."
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def results(self, values: Mapping, data=None) -> None:
+        """Write `results/<stem>.json`: the stamp, and numbers under keys dataset/method/metric.
+
+        `data` is the photographs that the values were measured on (a `PhotoSet`, a name, or a list of these)
+        and goes into the stamp. The file replaces an older one. Raises ValueError where a key has another
+        form or a value is not a finite number.
+        """
+        if data is not None:
+            self.note(data=[{"name": each} if isinstance(each, str) else each.provenance() for each in (data if isinstance(data, list) else [data])])
+        checked = {}
+        for key, value in values.items():
+            if not _KEY.fullmatch(key):
+                raise ValueError(
+                    f"Result key {key!r} must be dataset/method/metric in lower case, words joined by "
+                    "hyphens."
+                )
+            number = value.item() if hasattr(value, "item") else value
+            if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+                raise ValueError(f"Result {key} must be a finite number, not {number!r}.")
+            checked[key] = number
+        path = self.folder / "results" / f"{self.stem}.json"
+        content = json.dumps({"stamp": self.stamp, "values": checked}, indent=1, ensure_ascii=False)
+        write_whole(path, (content + "\n").encode())
+        self._count(f"{len(checked)} values in {shown(path)}", path)
+
+    def figure(self, figure, name: str, caption: str, **arrays) -> None:
+        """Show a figure, and write it as `figures/<name>.png` with the arrays behind it as `figures/<name>.npz`.
+
+        `caption` says in a sentence or two what there is to see: it stands below the picture, and is its
+        alternative text for whoever cannot see it. Text that is too small for a projector is enlarged
+        (`figures.make_legible`). The stamp is in the .npz as JSON text under "stamp". The figure is closed.
+        Raises ValueError where no array is given or one holds objects, or where the caption is no sentence.
+        """
+        # Imported here, so that reading results (tools/execute.py) does not wait seconds for them.
+        import matplotlib.pyplot as plt
+        from IPython.display import Markdown, display
+
+        from defusion_lib.plots import make_legible
+
+        if not _SLUG.fullmatch(name):
+            raise ValueError(
+                f"{name!r} cannot name a figure: use lower-case letters, digits, hyphens, underscores."
+            )
+        if not caption.endswith(".") or len(caption) < 30:
+            raise ValueError(
+                f"Figure {name} has the caption {caption!r}: say in a sentence what there is to see."
+            )
+        if not arrays:
+            raise ValueError(f"Figure {name} needs the arrays that it shows, as name=array.")
+        arrays = {key: np.asarray(value) for key, value in arrays.items()}
+        for key, array in arrays.items():
+            if array.dtype == object or key == "stamp":
+                raise ValueError(
+                    f"Array {key!r} of figure {name} must be of numbers or text, under another name."
+                )
+        folder = self.folder / "figures"
+        picture, data = io.BytesIO(), io.BytesIO()
+        make_legible(figure)
+        figure.savefig(picture, format="png", bbox_inches="tight")
+        np.savez_compressed(data, stamp=json.dumps(self.stamp), **arrays)
+        write_whole(folder / f"{name}.npz", data.getvalue())
+        write_whole(folder / f"{name}.png", picture.getvalue())
+        plt.close(figure)
+        # The words also stand below: JupyterLab and most exported pages leave out a picture's alternative text.
+        display(_Picture(picture.getvalue(), caption), Markdown(f"*Picture:* {caption}"))
+        self._count(shown(folder / f"{name}.png"), folder / f"{name}.png")
+
+    def finish(self) -> None:
+        """Say in one line what was written and where; a run without results leaves its stamp alone."""
+        results = self.folder / "results" / f"{self.stem}.json"
+        if results not in [path for _, path in self._written]:
+            self.results({})
+        print(f"{self.stem} wrote " + ", ".join(text for text, _ in self._written))
+
+    def _count(self, text, path):
+        self._written = [entry for entry in self._written if entry[1] != path] + [(text, path)]
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A PNG that a cell shows with an alternative text."""
+
+    png: bytes
+    alt: str
+
+    def __repr__(self):
+        return self.alt
+
+    def _repr_mimebundle_(self, **_):
+        bundle = {"image/png": base64.b64encode(self.png).decode(), "text/plain": self.alt}
+        return bundle, {"image/png": {"alt": self.alt}}
+
+
+def _threads() -> int:
+    given = os.environ.get("DEFUSION_THREADS") or str(THREADS)
+    if not re.fullmatch("[0-9]{1,4}", given) or not 1 <= int(given) <= MOST_THREADS:
+        raise ValueError(
+            f"DEFUSION_THREADS is {given!r}: expected a whole number from 1 to {MOST_THREADS}; leave it out for "
+            f"{THREADS} threads."
+        )
+    return int(given)
+
+
+def _settle(seed: int):
+    """Seed everything, fix the threads, and choose the device."""
+    # Imported here, so that reading results (tools/execute.py) does not wait seconds for torch.
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.set_num_threads(_threads())
+    cuda = torch.cuda.is_available()
+    # On CUDA this would replace the backward pass of bilinear up-sampling, which DeFusionNet does dozens of
+    # times a step, by a scatter that takes many times as long.
+    torch.use_deterministic_algorithms(not cuda)
+    # Filling every fresh tensor with NaN finds bugs in kernels, not here, and costs a pass over memory.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    return torch.device("cuda" if cuda else "cpu")

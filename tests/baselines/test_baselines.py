@@ -1,0 +1,76 @@
+"""What the compared methods that are no networks have in common; each one's own tests are in its own file."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+from sklearn.datasets import load_sample_image
+
+from defusion_lib.baselines import METHODS
+
+temple = load_sample_image("china.jpg")
+SHAPES = [(1, 1), (16, 16), (1, 40), (40, 1), (1, 400), (400, 1), (3, 5), (13, 70), (33, 70), (7, 300), (90, 61)]
+BLANK = {"jnb": 1, "ss": 1, "hifst": 1}  # the least that their maps say of what shows nothing
+# How much the map rises where a photograph is blurred; LBP calls the sharp roof blurred in places, too.
+RISES = {"jnb": 0.6, "dbdf": 0.7, "ss": 0.5, "ksfv": 0.4, "hifst": 0.2}
+# How much higher it is there than where the photograph is sharp.
+HIGHER = {"jnb": 0.65, "dbdf": 0.75, "ss": 0.7, "lbp": 0.8, "ksfv": 0.4, "hifst": 0.3}
+HALVES = pytest.mark.parametrize("half", [np.s_[:, :100], np.s_[:, 100:]], ids=["left", "right"])
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", METHODS)
+def test_any_photograph_has_a_map(name, shape):
+    photograph = temple[: shape[0], : shape[1]]
+    noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    for image in (photograph, photograph[..., 0], noise, np.zeros(shape, np.uint8)):
+        found = METHODS[name](image)
+        assert found.dtype == np.float32 and found.shape == shape
+        assert np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", METHODS)
+def test_what_shows_nothing_is_blurred(name, shape):
+    assert METHODS[name](np.full((*shape, 3), 128, np.uint8)).min() >= BLANK.get(name, 0.7)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_second_look_finds_the_same(name, capsys):
+    image = temple[100:211, 200:361]
+    before = image.copy()
+    first = METHODS[name](image)
+    assert capsys.readouterr().err == ""
+    np.testing.assert_array_equal(METHODS[name](image, progress=True), first)
+    assert name in capsys.readouterr().err
+    np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_grey_is_seen_as_three_equal_channels(name):
+    grey = temple[100:228, 200:328, 1]
+    np.testing.assert_array_equal(METHODS[name](grey), METHODS[name](np.repeat(grey[..., None], 3, axis=2)))
+
+
+def half_blurred(half):
+    """A sharp roof, the same with one half blurred, and where that is."""
+    sharp = temple[180:340, 100:300]
+    image, blurred = sharp.copy(), np.zeros(sharp.shape[:2], bool)
+    image[half] = gaussian_filter(sharp, (3, 3, 0))[half]
+    blurred[half] = True
+    return sharp, image, blurred
+
+
+@HALVES
+@pytest.mark.parametrize("name", RISES)
+def test_blurring_a_half_raises_the_map_there(name, half):
+    sharp, image, blurred = half_blurred(half)
+    before, after = METHODS[name](sharp), METHODS[name](image)
+    assert after[blurred].mean() > before[blurred].mean() + RISES[name]
+
+
+@HALVES
+@pytest.mark.parametrize("name", METHODS)
+def test_the_blurred_half_is_marked(name, half):
+    _, image, blurred = half_blurred(half)
+    found = METHODS[name](image)
+    assert found[blurred].mean() > found[~blurred].mean() + HIGHER[name]

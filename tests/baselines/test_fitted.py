@@ -1,0 +1,144 @@
+"""What methods learnt, as files: kept whole, read without pickle, and refused in one sentence."""
+
+import json
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from defusion_lib.baselines import fitted as module
+from defusion_lib.baselines.fitted import learnt, path_of, read_stamp, save
+from defusion_lib.data.synthetic import open_synthetic
+from tools.fit_baseline import main, train
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "FOLDER", tmp_path)
+    learnt.cache_clear()
+    yield tmp_path
+    learnt.cache_clear()
+
+
+@pytest.fixture
+def method(monkeypatch):
+    """A method that learns the mean photograph's value and the seed."""
+    tiny = ModuleType("defusion_lib.baselines.classical.tiny")
+    tiny.learn = lambda photos, seed, progress: {
+        "mean": np.float32([photo.image.mean() for photo in photos]),
+        "seed": np.array(seed),
+    }
+    monkeypatch.setitem(sys.modules, tiny.__name__, tiny)
+    return tiny
+
+
+def test_what_was_learnt_is_read_again_with_its_stamp(method, folder):
+    photos = open_synthetic(2, (48, 48), seed=3)
+    assert train("tiny", photos, seed=5, progress=False) == folder / "tiny.npz"
+    found = learnt("tiny")
+    assert set(found) == {"mean", "seed"}
+    np.testing.assert_array_equal(found["mean"], np.float32([photo.image.mean() for photo in photos]))
+    stamp = read_stamp("tiny")
+    assert (stamp["method"], stamp["seed"]) == ("tiny", 5)
+    assert stamp["data"][0]["photographs"] == 2
+    assert {"commit", "versions", "device", "threads", "started", "seconds"} <= set(stamp)
+    assert stamp["versions"]["scikit-learn"]
+
+
+def test_learning_again_replaces_what_is_remembered(method):
+    for seed in (1, 2):
+        train("tiny", open_synthetic(1, (48, 48), seed=0), seed, progress=False)
+        assert learnt("tiny")["seed"] == seed
+
+
+def test_arrays_are_read_once_and_cannot_be_changed():
+    save("tiny", {"a": np.zeros(3)}, {})
+    found = learnt("tiny")
+    path_of("tiny").unlink()
+    assert learnt("tiny") is found
+    with pytest.raises(ValueError, match="read-only"):
+        found["a"][0] = 1
+
+
+def test_no_file():
+    with pytest.raises(FileNotFoundError, match="needs tiny.npz.*tools.fit_baseline tiny, or reinstall"):
+        learnt("tiny")
+
+
+def spoilt_files():
+    """Contents of a file of learnt arrays that are none."""
+    import io
+
+    def npz(**arrays):
+        content = io.BytesIO()
+        np.savez_compressed(content, **arrays)
+        return content.getvalue()
+
+    whole = npz(a=np.arange(1000) ** 3 % 7919, stamp="{}")
+    damaged = bytearray(whole)
+    damaged[len(whole) // 3] ^= 0xFF
+    single = io.BytesIO()
+    np.save(single, np.zeros(3))
+    return {
+        "empty": b"",
+        "text": b"no arrays",
+        "cut off": whole[: len(whole) // 2],
+        "damaged": bytes(damaged),
+        "no stamp": npz(a=np.zeros(3)),
+        "stamp of another kind": npz(a=np.zeros(3), stamp="no JSON"),
+        "objects": npz(a=np.array([{}], dtype=object), stamp="{}"),
+        "one array": single.getvalue(),
+    }
+
+
+@pytest.mark.parametrize("kind", spoilt_files())
+def test_broken_file(kind):
+    path_of("tiny").write_bytes(spoilt_files()[kind])
+    with pytest.raises(ValueError, match="tiny.npz is no complete file of learnt arrays: make it again"):
+        learnt("tiny")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "sentence"),
+    [
+        ({}, "learnt no array"),
+        ({"a": np.array([{}], dtype=object)}, "'a' of tiny must be of numbers"),
+        ({"stamp": np.zeros(3)}, "'stamp' of tiny must be"),
+        ({"a": np.random.default_rng(0).random(140_000)}, "more than 1,000,000: store fewer"),
+    ],
+)
+def test_arrays_that_are_refused_leave_the_old_file(arrays, sentence):
+    save("tiny", {"a": np.ones(1)}, {})
+    before = path_of("tiny").read_bytes()
+    with pytest.raises(ValueError, match=sentence):
+        save("tiny", arrays, {})
+    assert path_of("tiny").read_bytes() == before
+    assert len(list(path_of("tiny").parent.iterdir())) == 1
+
+
+def test_methods_that_cannot_learn(method):
+    photos = open_synthetic(1, (48, 48), seed=0)
+    with pytest.raises(ValueError, match="There is no method 'nonsense'"):
+        train("nonsense", photos)
+    del method.learn
+    with pytest.raises(ValueError, match="'tiny' learns nothing from photographs"):
+        train("tiny", photos)
+
+
+def test_the_command_ends_in_one_sentence(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["tiny", "--data", str(tmp_path / "nowhere")])
+    assert ended.value.code == 1
+    assert "dblurdetect" in capsys.readouterr().err
+
+
+def test_the_command_learns_from_the_training_photographs(method, shi_root, capsys):
+    seen = []
+    method.learn = lambda photos, seed, progress: seen.append(photos) or {"seed": np.array(seed)}
+    main(["tiny", "--data", str(shi_root), "--seed", "4"])
+    (photos,) = seen
+    assert (photos.name, len(photos)) == ("shi-dutlab100", 604)
+    assert learnt("tiny")["seed"] == 4
+    assert "learnt from 604 photographs" in capsys.readouterr().out
+    assert json.dumps(read_stamp("tiny"))

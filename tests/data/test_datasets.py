@@ -1,0 +1,116 @@
+"""Sets of photographs by their names."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from defusion_lib.data.datasets import check_unseen, choose
+
+
+def test_synthetic_parts_share_no_scene():
+    train, test = choose("synthetic", "train", count=4), choose("synthetic", "test", count=4)
+    assert train.stems == test.stems and train.name == "synthetic"
+    for one, other in zip(train, test):
+        assert not np.array_equal(one.image, other.image)
+
+
+def test_seeds_never_meet():
+    images = [
+        choose("synthetic", part, count=1, seed=seed)[0].image
+        for seed in (0, 1)
+        for part in ("train", "test")
+    ]
+    for i, one in enumerate(images):
+        assert not any(np.array_equal(one, other) for other in images[i + 1 :])
+
+
+def test_rendered_photographs_are_kept():
+    photos = choose("synthetic", "train", count=1)
+    assert photos[0] is photos[0]
+
+
+def own_folder(folder, *names):
+    (folder / "masks").mkdir(parents=True)
+    for level, name in enumerate(names):
+        Image.fromarray(np.full((8, 9, 3), level, np.uint8)).save(folder / f"{name}.png")
+        Image.fromarray(np.full((8, 9), 255, np.uint8)).save(folder / "masks" / f"{name}.png")
+    return folder
+
+
+def test_parts_of_a_folder_share_no_photograph(tmp_path):
+    own_folder(tmp_path / "mine", "a", "b", "c", "d")
+    train, test, everything = (choose("folder", part, tmp_path / "mine") for part in ("train", "test", "all"))
+    assert train.stems and test.stems and not set(train.stems) & set(test.stems)
+    assert sorted(train.stems + test.stems) == everything.stems
+    # Neither another seed nor another number moves a photograph into the other part.
+    assert choose("folder", "test", tmp_path / "mine", count=2, seed=7).stems == test.stems
+
+
+def test_masks_of_a_folder_are_white_as_said(tmp_path):
+    folder = own_folder(tmp_path / "mine", "a", "b")
+    shares = {white: choose("folder", "all", folder, white=white)[0].mask.mean() for white in ("", "blurred", "focus")}
+    assert shares == {"": 1, "blurred": 1, "focus": 0}
+
+
+def test_all_of_a_folder_is_no_test_of_what_learnt_from_it(tmp_path):
+    folder = own_folder(tmp_path / "mine", "a", "b")
+    train, test, everything = (choose("folder", part, folder) for part in ("train", "test", "all"))
+    card = {"data": [train.provenance()]}
+    check_unseen(test, card)
+    for other in ({}, {"data": [{"name": "shi-dutlab100"}]}):
+        check_unseen(everything, other)
+    with pytest.raises(ValueError, match="trained on photographs of folder-mine, so all of them are no test"):
+        check_unseen(everything, card)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "part", "given", "sentence"),
+    [
+        ("synthetic", "val", {}, "dataset='synthetic' has no part 'val': choose one of train, test"),
+        ("folder", "", {}, "dataset='folder' has no part '': choose one of train, test, all"),
+        ("shi", "all", {}, "dataset='shi' has no part 'all': choose one of train, fit, validation, test"),
+        ("synthetic", "all", {}, "dataset='synthetic' has no part 'all'"),
+        ("ctcug", "train", {}, "dataset='ctcug' has no part 'train': choose one of test"),
+        ("dut", "test", {"white": "focus"}, "dataset='dut' has masks of one known polarity: leave .*masks_white"),
+        ("shi", "test", {"white": "blurred"}, "dataset='shi' has masks of one known polarity"),
+        ("synthetic", "test", {"white": "focus"}, "dataset='synthetic' has masks of one known polarity"),
+        ("folder", "test", {"white": "sharp"}, "white='sharp' is not a mask polarity"),
+        ("folder", "test", {"split": "last100"}, "dataset='folder' has no split 'last100'"),
+        ("dut", "test", {"split": "last100"}, "dataset='dut' has no split"),
+        ("synthetic", "test", {"root": "data/mine"}, "dataset='synthetic' is rendered and has no folder"),
+    ],
+)
+def test_what_a_data_set_has_no_use_for_is_refused(dataset, part, given, sentence):
+    with pytest.raises(ValueError, match=sentence) as caught:
+        choose(dataset, part, **given)
+    assert "\n" not in str(caught.value)
+
+
+def test_parts_of_shi_by_split(shi_root):
+    assert choose("shi", "test", shi_root).name == "shi-dutlab100"
+    assert len(choose("shi", "train", shi_root, split="last100")) == 604
+
+
+@pytest.mark.parametrize(
+    ("dataset", "help"),
+    [("shi", "authors' page"), ("dut", "Zhao et al."), ("ctcug", "authors of DeFusionNET"), ("folder", "folder masks")],
+)
+def test_a_missing_folder_is_named_with_both_places_and_what_belongs_there(dataset, help, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("defusion_lib.paths.project_root", lambda: tmp_path / "project")
+    with pytest.raises(FileNotFoundError, match=f"data/{dataset} in the current folder and .*project's folder.*{help}"):
+        choose(dataset, "test")
+
+
+def test_a_folder_is_found_in_the_checkout_from_elsewhere(tmp_path, monkeypatch):
+    own_folder(tmp_path / "project/data/folder", "a", "b")
+    (tmp_path / "project/notebooks").mkdir()
+    monkeypatch.setattr("defusion_lib.paths.project_root", lambda: tmp_path / "project")
+    for folder in ("project", "project/notebooks", "."):
+        monkeypatch.chdir(tmp_path / folder)
+        assert choose("folder", "all").stems == choose("folder", "all", "data/folder").stems == ["a", "b"]
+
+
+def test_unknown_set_names_the_valid_ones():
+    with pytest.raises(ValueError, match="dataset='cuhk' does not exist: choose one of synthetic, shi, dut"):
+        choose("cuhk", "test")

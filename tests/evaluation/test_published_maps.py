@@ -1,0 +1,91 @@
+"""Maps that others published: read the right way round, and what is stored of our agreement with them."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from defusion_lib import metrics
+from defusion_lib.baselines import METHODS
+from defusion_lib.data import Photo
+from defusion_lib.evaluation.published_maps import CROPS, crop_correlation, open_published, photographs
+from defusion_lib.evaluation.statistics import correlation
+
+ROOT = Path(__file__).resolve().parents[2]
+STORED = ROOT / "outputs/cpu/results/07_comparison.json"
+# Published files are white where blurred, but for these.
+WHITE_SHARP = ["hifst"]
+
+
+def make(folder, levels, stem="a"):
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(levels).save(folder / f"{stem}.png")
+
+
+def test_maps_are_read_at_the_photographs_size_and_1_is_blurred(tmp_path):
+    levels = np.repeat(np.uint8([[0, 255]]), 4, axis=0).repeat(10, axis=1)
+    for method in ("one", "other"):
+        make(tmp_path / method, levels)
+    found = open_published(tmp_path, white_sharp=["other"])
+    assert list(found) == ["one", "other"] and found["one"].stems == ["a"]
+    photo = Photo("a", np.zeros((8, 40, 3), np.uint8), None)
+    one, other = (found[method].read(photo) for method in found)
+    assert one.shape == (8, 40) and one.dtype == np.float32
+    assert (one[:, :15] == 0).all() and (one[:, -15:] == 1).all()
+    np.testing.assert_allclose(other, 1 - one, atol=1e-6)
+
+
+def test_no_maps(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no folder"):
+        open_published(tmp_path)
+    (tmp_path / "hifst").mkdir()
+    with pytest.raises(FileNotFoundError, match="holds no picture"):
+        open_published(tmp_path)
+
+
+def test_correlation_is_numpys():
+    rng = np.random.default_rng(0)
+    ours, theirs = rng.random((2, 30, 40), np.float32)
+    theirs += ours
+    assert correlation(ours, theirs) == pytest.approx(np.corrcoef(ours.ravel(), theirs.ravel())[0, 1], abs=1e-9)
+    assert correlation(ours, 1 - ours) == pytest.approx(-1)
+    assert correlation(ours, np.ones_like(ours)) == 0
+
+
+@pytest.fixture(scope="module")
+def published(reference_maps):
+    return open_published(reference_maps, WHITE_SHARP)
+
+
+@pytest.fixture(scope="module")
+def photographs_of(shi_root):
+    return cache(lambda maps: photographs(maps, shi_root))
+
+
+def test_the_photographs_of_published_maps(published, photographs_of):
+    photos = photographs_of(published["hifst"])
+    assert photos.name == "shi-maps61" and len(photos) == 61
+    assert set(CROPS) <= set.intersection(*(set(maps.stems) for maps in published.values()))
+
+
+def test_a_map_of_no_photograph(tmp_path, shi_root):
+    make(tmp_path / "hifst", np.zeros((8, 8), np.uint8), stem="holiday")
+    with pytest.raises(ValueError, match="hold holiday, which is none of Shi's photographs"):
+        photographs(open_published(tmp_path)["hifst"], shi_root)
+
+
+def test_published_maps_are_the_right_way_round(published, photographs_of):
+    for method, maps in published.items():
+        photo = photographs_of(maps).read("out_of_focus0001")
+        assert metrics.auc(metrics.histogram(maps.read(photo), photo.mask)[None]) > 0.7, method
+
+
+@pytest.mark.parametrize("method", ["jnb", "dbdf", "lbp", "hifst"])
+def test_stored_agreement_on_crops_is_what_the_methods_do(method, published, photographs_of):
+    values = json.loads(STORED.read_text())["values"]
+    found = crop_correlation(METHODS[method], published[method], photographs_of(published[method]))
+    # Kernels of another processor move a pixel here and there across a threshold.
+    assert found == pytest.approx(values[f"shi-crops/{method}/correlation"], abs=0.005)

@@ -1,0 +1,39 @@
+"""Table 1 as text, and which of our measures stands beside which of the paper's."""
+
+import numpy as np
+import pytest
+
+from defusion_lib.evaluation.tables import lines
+from defusion_lib.metrics import Evaluation
+from defusion_lib.paper.tables import D_DFFNET, IN_FOCUS, TABLE_1, beside
+
+
+def test_lines_are_a_table():
+    rows = {"jnb": {"mae": 0.12345, "max-f-blur": 1.0}, "dbdf": {"mae": 0.5, "max-f-blur": 0.25}}
+    assert lines("two", rows, 6).splitlines() == [
+        "two        mae  max-f-blur",
+        "jnb      0.123       1.000",
+        "dbdf     0.500       0.250",
+    ]
+
+
+def test_beside_names_measures_that_an_evaluation_has():
+    evaluation = Evaluation()
+    evaluation.add(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32))
+    measures = set(evaluation.values())
+    for dataset, column, method in TABLE_1:
+        assert beside(dataset, method)[column] in measures
+
+
+def test_only_rows_of_shi_have_the_other_positive_class():
+    focus = {(d, m) for d, c, m in TABLE_1 if "focus" in beside(d, m)[c]}
+    assert focus == {("shi", method) for method in IN_FOCUS}
+
+
+@pytest.mark.parametrize("dataset", D_DFFNET)
+def test_newer_methods_are_quoted_better_than_the_classics(dataset):
+    """What is read off a table by hand is easily shifted by a row: the order of methods is known."""
+    quoted = D_DFFNET[dataset]
+    assert all(0 < mae < 0.4 and 0.6 < f < 1 for mae, f in quoted.values())
+    assert min(quoted, key=lambda name: quoted[name].mae) == "D-DFFNet 2023"
+    assert max(quoted[name].mae for name in ("lbp", "hifst", "dbdf")) == quoted["dbdf"].mae

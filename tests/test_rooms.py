@@ -1,0 +1,97 @@
+"""The rooms of the library: arrows between them point one way."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARY = "defusion_lib"
+# From the lowest room to the highest; modules of one line may import one another.
+ROOMS = (
+    ("paths",),
+    ("data", "backbone", "precision"),
+    ("network", "losses", "metrics"),
+    ("weights", "cam_hooks", "plots"),
+    ("inference", "tiling", "training"),
+    ("evaluation", "baselines", "runs"),
+    ("experiments", "paper"),
+    ("apps",),
+    ("exercises",),
+)
+LEVELS = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
+# The paper's Sections 3 and 4 in code: what computes, and reads no file.
+PURE = ("network", "backbone", "losses", "metrics")
+
+
+def modules(root=ROOT):
+    """Every module of the library with its source: {dotted name below the library: source}."""
+    found = {}
+    for path in sorted((root / LIBRARY).rglob("*.py")):
+        parts = path.relative_to(root / LIBRARY).with_suffix("").parts
+        found[".".join(parts).removesuffix(".__init__")] = path.read_text(encoding="utf-8")
+    return found
+
+
+def imports(source, known):
+    """The modules of the library that a source imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        found |= {name.removeprefix(f"{LIBRARY}.") for name in names if name.startswith(f"{LIBRARY}.")} & known
+    return found
+
+
+def wrong_arrows(sources):
+    """Each import of a room in a higher one, "importer -> imported"."""
+    known, found = set(sources), []
+    for name, source in sources.items():
+        if name == "__init__":
+            continue  # the public face: names of every room, loaded when they are used
+        for other in sorted(imports(source, known)):
+            if LEVELS[name.partition(".")[0]] < LEVELS[other.partition(".")[0]]:
+                found.append(f"{name} -> {other}")
+    return found
+
+
+def test_every_module_is_in_a_room():
+    assert {name.partition(".")[0] for name in modules()} - {"__init__"} == set(LEVELS)
+
+
+def test_no_room_imports_a_higher_one():
+    assert wrong_arrows(modules()) == []
+
+
+def test_a_wrong_arrow_is_found():
+    sources = modules()
+    sources["network"] += "\n\ndef late():\n    from defusion_lib.training import train\n"
+    sources["data.shi"] += "\nfrom defusion_lib import runs\n"
+    assert wrong_arrows(sources) == ["data.shi -> runs", "network -> training"]
+
+
+def test_no_circles():
+    sources = {name: source for name, source in modules().items() if name != "__init__"}
+    known = set(sources)
+    graph = {name: imports(source, known) - {name, name.rpartition(".")[0]} for name, source in sources.items()}
+    assert len(list(TopologicalSorter(graph).static_order())) == len(sources)
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_the_papers_own_modules_read_no_file(name):
+    names = {
+        part
+        for node in ast.walk(ast.parse(modules()[name]))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for part in [getattr(node, "module", None), *(alias.name for alias in node.names)]
+    }
+    assert not names & {"pathlib", "os", "io", "json", "safetensors", "PIL", f"{LIBRARY}.paths"}
+
+
+def test_nothing_in_the_library_imports_tools():
+    assert not [name for name, source in modules().items() if "import tools" in source or "from tools" in source]

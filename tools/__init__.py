@@ -1,0 +1,1 @@
+"""What maintains the project: batch execution, README, checks, benchmarks. No notebook imports it."""

@@ -1,0 +1,186 @@
+"""Time the compared methods, each against its plain loop version, and measure their memory.
+
+    make bench        # minutes: outputs/cpu/results/bench.json, and a table
+
+The photograph is scikit-learn's flower.jpg, 640 x 427; a smaller one is its middle, a larger one is it mirrored at its
+edges, so that all have the same kind of content. Each measurement runs in a process of its own.
+
+In the plain version every function of the library that one of `tests/plain/` stands for, as the docstring there
+says, gives way to it. That takes minutes for a whole photograph, so it is timed on a crop, and so is the fast
+version beside it; "plain, scaled" multiplies the plain seconds by the ratio of pixels, which is fair to methods
+whose cost grows linearly, and those of both on the crop are stored too.
+"""
+
+import argparse
+import importlib
+import inspect
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parents[1]
+SIZES = ("320x214", "640x427", "1500x1000")  # width x height; the last is the largest that a method ever sees
+USUAL, LARGEST = SIZES[1:]
+CROP = "96x64"
+ENOUGH = 6  # seconds of repeating one measurement
+REPEATS = 5
+
+
+def photograph(size: str) -> np.ndarray:
+    """The flower at "width x height" pixels: its middle, or mirrored at its edges."""
+    from sklearn.datasets import load_sample_image
+
+    width, height = map(int, size.split("x"))
+    image = load_sample_image("flower.jpg")
+    more = [(0, max(0, wanted - had)) for wanted, had in zip((height, width), image.shape)]
+    image = np.pad(image, (*more, (0, 0)), mode="symmetric")
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return np.ascontiguousarray(image[top : top + height, left : left + width])
+
+
+def replacements(name: str) -> dict:
+    """The plain functions of a method, by the dotted names of those that they stand for."""
+    plain = importlib.import_module(f"tests.plain.{name}")
+    found = {}
+    for function in vars(plain).values():
+        stands = re.match(r"Stands for `?([\w.]+\w)", inspect.getdoc(function) or "")
+        if inspect.isfunction(function) and stands:
+            found[stands[1]] = function
+    if not found:
+        raise ValueError(f"tests/plain/{name}.py stands for nothing: begin a docstring with 'Stands for `...`'.")
+    return found
+
+
+def make_plain(name: str) -> None:
+    """Put a method's plain functions in the places of those that they stand for, wherever these were imported."""
+    importlib.import_module(f"defusion_lib.baselines.classical.{name}")
+    for dotted, function in replacements(name).items():
+        module, _, attribute = dotted.rpartition(".")
+        fast = getattr(importlib.import_module(module), attribute)
+        count = len(inspect.signature(function).parameters)
+
+        def plain(*given, _function=function, _count=count, **_):
+            return _function(*given[:_count])
+
+        for loaded in [each for key, each in sys.modules.items() if key.startswith("defusion_lib")]:
+            for key, value in list(vars(loaded).items()):
+                if value is fast:
+                    setattr(loaded, key, plain)
+
+
+def peak() -> float:
+    """The most memory that this process has had, in MiB; Linux says so."""
+    return int(re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
+
+
+def measure(name: str, size: str, plain: bool) -> dict:
+    """Seconds (median) and peak MiB of one method in this process, and its map as bytes 0..255."""
+    import torch
+
+    from defusion_lib.plots import as_levels
+    from defusion_lib.runs.run import THREADS
+
+    torch.set_num_threads(THREADS)
+    if plain:
+        make_plain(name)
+    detect = importlib.import_module(f"defusion_lib.baselines.classical.{name}").detect
+    # What happens once a process, such as reading learnt arrays, is not a photograph's time.
+    detect(photograph("24x16"))
+    image, seconds, begun = photograph(size), [], time.perf_counter()
+    while not seconds or time.perf_counter() - begun < ENOUGH and len(seconds) < REPEATS:
+        started = time.perf_counter()
+        found = detect(image)
+        seconds.append(time.perf_counter() - started)
+    small = as_levels(found).tolist() if size == CROP else None
+    return {"seconds": float(np.median(seconds)), "peak": peak(), "map": small}
+
+
+def in_a_process(name: str, size: str, plain: bool = False) -> dict:
+    command = [sys.executable, "-m", __spec__.name, "--one", name, size] + ["--plain"] * plain
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{name} {size} failed:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def pixels(size: str) -> int:
+    width, height = map(int, size.split("x"))
+    return width * height
+
+
+def bench(names: list[str]) -> dict[str, float]:
+    """All measurements as results, {"flower-640x427/hifst/seconds": 2.3, ...}."""
+    values = {}
+    with tqdm(total=len(names) * (len(SIZES) + 2), desc="bench", leave=False) as bar:
+
+        def one(*given):
+            bar.set_postfix_str(" ".join(map(str, given)))
+            found = in_a_process(*given)
+            bar.update()
+            return found
+
+        for name in names:
+            for size in SIZES:
+                found = one(name, size)
+                values[f"flower-{size}/{name}/seconds"] = found["seconds"]
+                values[f"flower-{size}/{name}/peak-mib"] = found["peak"]
+            fast, plain = one(name, CROP), one(name, CROP, True)
+            values[f"flower-{CROP}/{name}/seconds"] = fast["seconds"]
+            values[f"flower-{CROP}/{name}/plain-seconds"] = plain["seconds"]
+            apart = np.abs(np.subtract(fast["map"], plain["map"], dtype=float)).max()
+            values[f"flower-{CROP}/{name}/plain-levels-apart"] = apart
+            scaled = plain["seconds"] * pixels(USUAL) / pixels(CROP)
+            values[f"flower-{USUAL}/{name}/plain-scaled-seconds"] = scaled
+            times = [values[f"flower-{size}/{name}/seconds"] for size in (SIZES[0], LARGEST)]
+            # 1 where twice the pixels take twice the time.
+            values[f"flower/{name}/growth"] = np.log(times[1] / times[0]) / np.log(pixels(LARGEST) / pixels(SIZES[0]))
+    return values
+
+
+def table(names: list[str], values: dict[str, float]) -> str:
+    heads = [*(f"s, {size}" for size in SIZES), "growth", f"MiB, {LARGEST}", f"s, {CROP}", "plain, s", "x", "apart", "plain, scaled"]
+    lines = [f"{'':8}" + "".join(f"{head:>{max(len(head), 6) + 2}}" for head in heads)]
+    for name in names:
+        crop = [values[f"flower-{CROP}/{name}/{which}"] for which in ("seconds", "plain-seconds")]
+        cells = [*(f"{values[f'flower-{size}/{name}/seconds']:.2f}" for size in SIZES)]
+        cells += [f"{values[f'flower/{name}/growth']:.2f}", f"{values[f'flower-{LARGEST}/{name}/peak-mib']:.0f}"]
+        cells += [f"{crop[0]:.3f}", f"{crop[1]:.2f}", f"{crop[1] / crop[0]:.0f}"]
+        cells += [f"{values[f'flower-{CROP}/{name}/plain-levels-apart']:.0f}"]
+        cells += [f"{values[f'flower-{USUAL}/{name}/plain-scaled-seconds']:.0f} s"]
+        lines.append(f"{name:8}" + "".join(f"{c:>{max(len(h), 6) + 2}}" for c, h in zip(cells, heads)))
+    lines.append(
+        f"growth: 1 where cost is linear in pixels, from {SIZES[0]} to {LARGEST}; plain: loops, on a crop of {CROP};"
+        f"\napart: the largest difference of the two maps, in levels of 255; plain, scaled: its seconds times the ratio of pixels to {USUAL}, not measured there"
+    )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("methods", nargs="*", help="only these, without storing results")
+    parser.add_argument("--one", nargs=2, metavar=("METHOD", "SIZE"), help=argparse.SUPPRESS)
+    parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(measure(*given.one, given.plain)))
+        return
+    from defusion_lib.baselines import METHODS
+    from defusion_lib.runs.run import Run
+
+    parameters = {"profile": "cpu", "seed": 0}
+    run = Run("bench", parameters, parameters)
+    names = given.methods or list(METHODS)
+    values = bench(names)
+    if not given.methods:
+        run.results(values)
+    print(table(names, values))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Measure how far results change where nothing but the machine does, into outputs/cpu/results/determinism.json.
+
+    make determinism                            # half an hour: the quick notebooks, several times
+    python -m tools.determinism 08_ablations    # these notebooks alone; what was measured of others is kept
+
+The tolerances of `tools/verify.py` and the README's line come from this file. "weights" is the largest change
+of a weight after the quick profile's training, the other keys are results and figures of notebooks.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from tqdm import tqdm
+
+from defusion_lib.runs.run import Run
+from tools.run_cells import run_cells
+from tools.verify import MACHINE, MEASURED, ROOT, differences, metric, read
+
+TRAINING = "03_training"
+# Each replaces one thing of the first run: threads, PyTorch's own vector kernels, those of its convolutions.
+CHANGES = [{}, {"DEFUSION_THREADS": "1"}, {"ATEN_CPU_CAPABILITY": "default"}, {"ONEDNN_MAX_CPU_ISA": "SSE41"}]
+
+
+def execute(folder: Path, notebooks: list[Path], environment: dict | None = None, given: str = "") -> Path:
+    """Run notebooks into a folder, each in a process of its own; returns the profile's folder.
+
+    `given` is the YAML of other parameters.
+    """
+    parameters = folder / "parameters.yaml"
+    parameters.parent.mkdir(exist_ok=True)
+    parameters.write_text(given)
+    for notebook in tqdm(notebooks, desc=folder.name):
+        command = [sys.executable, "-m", "tools.execute", "execute", str(notebook), "quick"]
+        surroundings = os.environ | (environment or {}) | {"DEFUSION_OUTPUTS": str(folder)}
+        subprocess.run(
+            [*command, "--parameters", str(parameters)],
+            check=True, cwd=ROOT, env=surroundings, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+    return folder / "quick"
+
+
+def train_here(folder: Path) -> Path:
+    """Run the training notebook in this process; returns the profile's folder."""
+    os.environ["DEFUSION_OUTPUTS"] = str(folder)
+    try:
+        run_cells(ROOT / f"notebooks/{TRAINING}.ipynb")
+    finally:
+        del os.environ["DEFUSION_OUTPUTS"]
+    return folder / "quick"
+
+
+def compare(first: Path, second: Path) -> dict[str, float]:
+    """The largest difference in each item of `second` from `first`, and in the trained weights."""
+    ours, theirs = read(first), read(second)
+    apart = differences({item: ours[item] for item in theirs}, theirs)
+    found = {metric(item): max(keys.values(), default=0.0) for item, keys in apart.items()}
+    paths = [folder / f"weights/{TRAINING}.safetensors" for folder in (first, second)]
+    if all(path.is_file() for path in paths):
+        before, after = map(load_file, paths)
+        found["weights"] = max((before[name].float() - after[name].float()).abs().max().item() for name in before)
+    return found
+
+
+def main() -> None:
+    parameters = {"profile": "cpu", "seed": 0}
+    run = Run("determinism", parameters, parameters)
+    chosen = sys.argv[1:]
+    notebooks = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if path.stem in chosen or not chosen]
+    training = [path for path in notebooks if path.stem == TRAINING]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        first = execute(folder / "first", notebooks)
+        pairs = {
+            name: (first, execute(folder / name, notebooks, change)) for name, change in zip(MACHINE, CHANGES)
+        }
+        if training:
+            pairs["same-process"] = train_here(folder / "once"), train_here(folder / "again")
+            pairs["another-seed"] = first, execute(folder / "another-seed", training, given="seed: 1")
+        values = {
+            f"quick/{name}/{item}": apart
+            for name, pair in pairs.items()
+            for item, apart in compare(*pair).items()
+        }
+    run.note(vector_instructions=torch.backends.cpu.get_cpu_capability())
+    if chosen:
+        earlier = json.loads(MEASURED.read_text(encoding="utf-8"))
+        run.note(measured=chosen, kept_from=earlier["stamp"])
+        run.results(earlier["values"] | values)
+    else:
+        run.results(values)
+    print(f"{'largest change of':34}" + "".join(f"{name:>16}" for name in pairs))
+    for item in sorted({key.rpartition("/")[2] for key in values}):
+        row = [values.get(f"quick/{name}/{item}") for name in pairs]
+        print(f"{item:34}" + "".join(f"{'' if apart is None else f'{apart:.1e}':>16}" for apart in row))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,279 @@
+"""Execute notebooks without a browser, and show what came out: what the Snakefile and the Makefile call.
+
+python -m tools.execute execute notebooks/03_training.ipynb cpu --place 1/2
+python -m tools.execute summary cpu
+"""
+
+import argparse
+import json
+import logging
+import re
+import sys
+import textwrap
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from defusion_lib.paths import outputs_root, write_whole
+from defusion_lib.runs.parameters import check_parameters
+
+# Seconds for one cell. papermill can wait for ever on a cell that shows widgets, so there is always an end.
+CELL_SECONDS = {"quick": 600}
+LONG_CELL_SECONDS = 48 * 3600
+COLUMNS = ("mae", "max-f-blur", "max-f-focus", "auc", "seconds")
+TRACEBACK_LINES = 16
+
+
+def execute(notebook: Path, profile: str, given: dict) -> Path:
+    """Execute a notebook with a profile's parameters from the current folder, and return the executed copy.
+
+    The copy appears under `outputs/<profile>/` when it is complete, with the run's stamp in its metadata
+    under "defusion". While it runs, `<stem>.running.ipynb` beside it holds what ran so far; where it fails, that
+    becomes `<stem>.failed.ipynb`. What an earlier run left under these names is removed first. Raises
+    RuntimeError with the end of the cell's traceback, or where the notebook left no stamp.
+    """
+    # Imported here: they take a second, which the summary need not wait for.
+    import nbformat
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+    # Its warning of an unknown parameter comes once more, and clearer, from the notebook itself.
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    if not notebook.is_file():
+        raise ValueError(f"There is no notebook {notebook}: give the path of an .ipynb file.")
+    try:
+        nbformat.read(notebook, as_version=4)
+    except (ValueError, KeyError, AttributeError, nbformat.ValidationError):
+        raise ValueError(f"{notebook} is no Jupyter notebook: give the path of an .ipynb file.") from None
+    folder = outputs_root() / profile
+    executed = folder / notebook.name
+    running, failed = (folder / f"{notebook.stem}.{state}.ipynb" for state in ("running", "failed"))
+    results = folder / "results" / f"{notebook.stem}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    running.unlink(missing_ok=True)
+    failed.unlink(missing_ok=True)
+    begun = datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        papermill.execute_notebook(
+            notebook,
+            running,
+            parameters=given,
+            kernel_name="python3",
+            execution_timeout=CELL_SECONDS.get(profile, LONG_CELL_SECONDS),
+            progress_bar=False,
+            extra_arguments=["--log-level=CRITICAL"],  # kernels warn on every start that they listen on TCP
+        )
+        stamp = json.loads(results.read_text(encoding="utf-8"))["stamp"] if results.is_file() else {"started": ""}
+        if stamp["started"] < begun:
+            raise RuntimeError(f"{notebook.name} left no stamp: its last cell must call `run.finish()`.")
+    except KeyboardInterrupt:
+        running.unlink(missing_ok=True)
+        raise
+    except (papermill.PapermillExecutionError, CellTimeoutError, DeadKernelError, RuntimeError) as error:
+        running.replace(failed)
+        said = _ending(error) if isinstance(error, papermill.PapermillExecutionError) else str(error).strip()
+        raise RuntimeError(f"{said}\nWhat ran so far is in {_place(failed)}.") from None
+    document = nbformat.read(running, as_version=4)
+    document.metadata["defusion"] = stamp
+    # papermill's own notes hold absolute paths, and times that make every re-run differ in every cell.
+    for part in (document, *document.cells):
+        part.metadata.pop("papermill", None)
+        part.metadata.pop("execution", None)
+    write_whole(executed, (nbformat.writes(document) + "\n").encode())
+    running.unlink()
+    return executed
+
+
+def find_parameters(notebook: Path, profile: str) -> Path | None:
+    """The YAML file of a notebook in a profile, in the current folder; None where the quick profile has none.
+
+    Raises ValueError where the profile's name is not valid, or the notebook does not belong to it.
+    """
+    check_parameters({"profile": profile}, {})
+    path = Path("params", profile, f"{notebook.stem}.yaml")
+    if path.is_file():
+        return path
+    if profile != "quick":
+        known = ", ".join(sorted(other.parent.name for other in Path("params").glob(f"*/{notebook.stem}.yaml")))
+        raise ValueError(
+            f"{notebook.stem} does not belong to profile {profile!r}, for {path} is not there: choose quick"
+            + (f", or one of {known}." if known else ".")
+        )
+    return None
+
+
+def read_profile(profile: str, path: Path) -> dict:
+    """What a notebook is given in a profile: the profile's name, and what its YAML file says.
+
+    A file without any value gives the name alone. Raises ValueError where the file is no list of `name: value`
+    lines, gives a name twice, or names another profile.
+    """
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        given = yaml.safe_load(text)
+        json.dumps(given, default=str, skipkeys=True)  # fails where a value contains itself
+        document = yaml.compose(text, yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{_place(path)} is not valid YAML: {' '.join(str(error).split())}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise ValueError(f"Cannot read {_place(path)} ({why}): give a YAML file of lines `name: value`.") from None
+    except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
+        # PyYAML checks no value before it makes a date, a number, or a list within lists of it.
+        why = " ".join(str(error).split())
+        raise ValueError(
+            f"{_place(path)} holds a value that YAML cannot read ({why}): write text, dates and long numbers in quotes."
+        ) from None
+    given = {} if given is None else given
+    if not isinstance(given, dict):
+        raise ValueError(f"{_place(path)} must hold lines `name: value`, not {_short(given)}.")
+    for name in given:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ValueError(
+                f"{_place(path)} must hold lines `name: value`, but one of its names is read as {_short(name)}."
+            )
+    twice = [name for name, count in Counter(key.value for key, _ in document.value).items() if count > 1] if given else []
+    if twice:
+        raise ValueError(f"{_place(path)} gives {twice[0]} more than once: keep the line that you mean.")
+    for number in _numbers(document) if given else ():
+        if ":" in number or re.match("[+-]?0_*[0-7]", number):
+            raise ValueError(
+                f"{_place(path)} holds {number[:60]}, which YAML reads as another number (12:30 as 750, 0123 as 83): "
+                "write the number that you mean, or text in quotes."
+            )
+    if given.get("profile", profile) != profile:
+        raise ValueError(
+            f"{_place(path)} sets profile to {_short(given['profile'])}: leave it out, the folder says it."
+        )
+    return {"profile": profile} | given
+
+
+def _numbers(node) -> Iterator[str]:
+    """Yield each number below a node of a YAML document, as it is written."""
+    if isinstance(node.value, str):
+        if node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
+            yield node.value
+        return
+    for inner in node.value:
+        for each in inner if isinstance(inner, tuple) else (inner,):
+            yield from _numbers(each)
+
+
+def summary(profile: str) -> str:
+    """A short table of a profile's results, and where everything lies.
+
+    Raises ValueError where the profile has no folder, or one of its files holds no results.
+    """
+    check_parameters({"profile": profile}, {})
+    folder = outputs_root() / profile
+    if not folder.is_dir():
+        made = ", ".join(sorted(results.parent.name for results in outputs_root().glob("*/results")))
+        raise ValueError(
+            f"{_place(outputs_root())}/ holds nothing of profile {profile!r}: run it first"
+            + (f", or choose one of {made}." if made else ".")
+        )
+    rows, others = {}, 0
+    for path in sorted((folder / "results").glob("*.json")):
+        for dataset, method, metric, value in _values(path):
+            if metric in COLUMNS:
+                rows.setdefault((path.stem, dataset, method), {})[metric] = value
+            else:
+                others += 1
+    columns = [metric for metric in COLUMNS if any(metric in row for row in rows.values())]
+    table = [("notebook", "dataset", "method", *columns)]
+    table += [names + tuple(_number(row.get(metric)) for metric in columns) for names, row in rows.items()]
+    widths = [max(map(len, column)) for column in zip(*table)]
+    lines = [
+        "  ".join(
+            cell.ljust(w) if i < 3 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths))
+        ).rstrip()
+        for line in table
+    ]
+    more = f" ({others} more numbers)" if others else ""
+    lines = lines if rows else ["No results with these measures: " + ", ".join(COLUMNS)]
+    return "\n".join(
+        [
+            "",
+            *lines,
+            "",
+            f"executed notebooks  {_place(folder)}/",
+            f"numbers             {_place(folder)}/results/{more}",
+            f"figures and arrays  {_place(folder)}/figures/",
+        ]
+    )
+
+
+def _values(path: Path) -> list[tuple[str, str, str, float]]:
+    """(dataset, method, metric, value) of each number in a file of results."""
+    found = []
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))["values"]
+        for key, value in values.items():
+            dataset, method, metric = key.split("/")
+            found.append((dataset, method, metric, value + 0.0))
+        return found
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise ValueError(f"{_place(path)} holds no results: remove it, and run {path.stem} again.") from None
+
+
+def _place(path: Path) -> str:
+    """A path for whoever stands in the current folder: relative where it is inside, otherwise whole."""
+    path = path.absolute()
+    return (path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path).as_posix()
+
+
+def _short(value) -> str:
+    return textwrap.shorten(repr(value), 60, placeholder=" ...")
+
+
+def _number(value) -> str:
+    return "" if value is None else f"{value:.3g}" if abs(value) >= 10 else f"{value:.3f}"
+
+
+def _ending(error) -> str:
+    """The cell that failed and the end of its traceback, without colours."""
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback)).strip().splitlines()
+    kept = lines if len(lines) <= TRACEBACK_LINES else ["...", *lines[-TRACEBACK_LINES:]]
+    return f"Cell [{error.exec_count}] failed:\n" + "\n".join("    " + line for line in kept)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.execute", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("execute", help="execute one notebook")
+    one.add_argument("notebook", type=Path)
+    one.add_argument("profile")
+    one.add_argument("--parameters", type=Path, help="YAML file instead of params/<profile>/<notebook>.yaml")
+    one.add_argument("--place", default="1/1", help="which of how many, for the progress line")
+    commands.add_parser("summary", help="show a profile's results").add_argument("profile")
+    options = parser.parse_args(arguments)
+    if options.command == "summary":
+        try:
+            print(summary(options.profile))
+        except (ValueError, OSError) as error:
+            print(error, file=sys.stderr)
+            return 1
+        return 0
+    print(f"[{options.place}] {options.notebook.stem} ... ", end="", flush=True)
+    begun = time.monotonic()
+    try:
+        path = options.parameters or find_parameters(options.notebook, options.profile)
+        given = read_profile(options.profile, path) if path else {}
+        execute(options.notebook, options.profile, given)
+    except (RuntimeError, ValueError, OSError) as error:
+        print(f"failed after {time.monotonic() - begun:.0f} s", flush=True)
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on with this notebook", flush=True)
+        return 130
+    print(f"{time.monotonic() - begun:.0f} s", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

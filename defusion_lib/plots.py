@@ -6,6 +6,7 @@ drawn as the field draws them: white = blurred, black = in focus.
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,6 +23,15 @@ COLOURS = sns.color_palette("colorblind")
 DASHES = ("-", "--", "-.", (0, (6, 1, 1, 1, 1, 1)))
 DISTINCT = (COLOURS[0], COLOURS[3], "black", COLOURS[7])
 STYLES = [dict(color=colour, linestyle=dash) for dash in DASHES for colour in DISTINCT]
+
+
+class Drawing(NamedTuple):
+    """A figure with its file name, a caption in one or two sentences, and the arrays that it shows: see `Run.show`."""
+
+    name: str
+    figure: Figure
+    caption: str
+    arrays: Mapping[str, Any]
 
 
 def text_size(width: float) -> float:

@@ -1,6 +1,16 @@
-"""Tables of scores as text."""
+"""Tables of scores, as the notebooks show them."""
 
 from collections.abc import Mapping
+
+import pandas as pd
+
+
+def table(rows: Mapping[str, Mapping[str, object]], digits: int = 3) -> pd.DataFrame:
+    """Make a table of {row: {column: value}}, its numbers rounded; a value that a row lacks is empty.
+
+    As the last line of a cell it is shown as a table.
+    """
+    return pd.DataFrame.from_dict(rows, orient="index").round(digits).astype(object).fillna("")
 
 
 def lines(title: str, rows: Mapping[str, Mapping[str, float]], width: int = 22) -> str:
@@ -15,5 +25,3 @@ def lines(title: str, rows: Mapping[str, Mapping[str, float]], width: int = 22) 
             for name, row in rows.items()
         ]
     )
-
-

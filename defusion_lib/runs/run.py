@@ -13,12 +13,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, make_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from defusion_lib.paths import check_writable, outputs_root, shown, write_whole
 from defusion_lib.runs.parameters import _SLUG, _frozen, _given_parameters, check_parameters
 from defusion_lib.runs.provenance import origin, portable
+
+if TYPE_CHECKING:
+    from defusion_lib.plots import Drawing
 
 # Two threads wherever a run is repeated: sums split over another number of threads differ in the last digit,
 # and training carries that to the third digit within a few hundred steps.
@@ -175,6 +179,10 @@ class Run:
         # The words also stand below: JupyterLab and most exported pages leave out a picture's alternative text.
         display(_Picture(picture.getvalue(), caption), Markdown(f"*Picture:* {caption}"))
         self._count(shown(folder / f"{name}.png"), folder / f"{name}.png")
+
+    def show(self, drawing: "Drawing") -> None:
+        """Show and write what a function of the library drew; see `figure`."""
+        self.figure(drawing.figure, drawing.name, drawing.caption, **drawing.arrays)
 
     def finish(self) -> None:
         """Say in one line what was written and where; a run without results leaves its stamp alone."""

@@ -3,7 +3,7 @@
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields, replace
 from math import cos, isfinite, pi
@@ -21,15 +21,19 @@ from defusion_lib.data.augmentation import ROTATIONS, SCALES, STEPS, Augmented
 from defusion_lib.losses import deep_supervision
 from defusion_lib.paths import replacing
 from defusion_lib.precision import PRECISIONS, autocast, place, resolve_precision
-from defusion_lib.weights import load_network, read_card, save_network, weights_hash
+from defusion_lib.weights import load_backbone, load_network, read_card, save_network, weights_hash
 
 BIAS_FACTOR = (
     2  # Caffe's habit, which the paper's network inherits: biases learn twice as fast and never decay
 )
-EVERY = 50  # iterations between the checkpoints of `trained`
+EVERY = 50  # iterations between the checkpoints of `train_or_load`
 RECIPE_VERSION = 2  # raised whenever the same recipe would give other samples or other steps
 AHEAD = 3  # batches that are read while the network works
 WORKERS = 8  # threads that read them
+
+
+def _some_of(values: tuple, valid) -> bool:
+    return bool(values) and len(set(values)) == len(values) and set(values) <= set(valid)
 
 
 @dataclass(frozen=True)
@@ -111,8 +115,29 @@ class Recipe:
         return (1 + cos(pi * (iteration - warm_up) / (self.iterations - warm_up))) / 2
 
 
-def _some_of(values: tuple, valid) -> bool:
-    return bool(values) and len(set(values)) == len(values) and set(values) <= set(valid)
+# How networks are trained, by name; `stages` and the seed belong to a run. "frozen" keeps VGG-16 as it is.
+RECIPES = {"paper": Recipe()}
+RECIPES["cpu"] = Recipe(
+    optimiser="adamw",
+    learning_rate=5e-4,
+    backbone_factor=0.1,
+    score_factor=1.0,
+    frozen_blocks=2,
+    weight_decay=0.01,
+    schedule="cosine",
+    rotations=(0,),
+)
+RECIPES["frozen"] = replace(RECIPES["cpu"], learning_rate=1e-3, frozen_blocks=5)
+
+
+def make_recipe(name: str, **changes) -> Recipe:
+    """Return a recipe of `RECIPES` with some of its fields changed: lists become tuples, None keeps the recipe's value."""
+    frozen = {key: _frozen(value) for key, value in changes.items() if value is not None}
+    return replace(RECIPES[name], **frozen)
+
+
+def _frozen(value):
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
 
 
 class Task(NamedTuple):
@@ -287,29 +312,34 @@ def _check_masks(photos: PhotoSet) -> None:
         )
 
 
-def trained(
+def train_or_load(
     path: Path,
-    network: nn.Module,
+    build: Callable[[], nn.Module],
     photos: PhotoSet,
     recipe: Recipe,
+    backbone: str | Path | None = None,
     device: torch.device | str = "cpu",
-    stamp: dict | None = None,
+    stamp: Mapping | None = None,
     task: Task = MASKS,
 ) -> nn.Module:
-    """A network as the file `path` keeps it: trained from its present weights, or read where it was trained before.
+    """Train the network that `build` makes under the recipe's seed and save it as `path`, or load it from there.
 
-    A run that was stopped goes on from its checkpoint beside the file. The file's card keeps the recipe, the data,
-    the losses and the stretches of the run. Raises ValueError where the file was made in another way, and what
-    `train` raises.
+    `backbone` is what `weights.load_backbone` takes, for a network that has one. A run that was stopped resumes from
+    its checkpoint beside the file. The file's card keeps the recipe, the data, the losses and the stretches of the run.
+    Raises ValueError where the file was made in another way, and what `train` raises.
     """
+    torch.manual_seed(recipe.seed)
+    network = build()
+    if hasattr(network, "backbone"):
+        load_backbone(network.backbone, backbone)
     photos = photos.in_memory()
     made = identity(network, photos, recipe)
     if path.exists():
         differing = _differences(read_card(path), made)
         if differing:
             raise ValueError(
-                f"{path.name} was made in another way ({differing}): give back the old parameters, "
-                "or delete it to train that network anew."
+                f"{path.name} was made in another way ({differing}): restore the old parameters, "
+                "or delete the file to train that network again."
             )
     else:
         checkpoint = path.with_suffix(".pt")

@@ -17,9 +17,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from defusion_lib import cam_hooks, training
-from defusion_lib.baselines.deep import dhde
+from defusion_lib.baselines import DEEP
+from defusion_lib.baselines.deep import OURS, dhde
 from defusion_lib.data import Photo, PhotoSet
-from defusion_lib.experiments import attention, deep_baselines
+from defusion_lib.experiments import attention
 from defusion_lib.inference import all_maps
 from defusion_lib.losses import deep_supervision
 from defusion_lib.network import CAM
@@ -46,6 +47,7 @@ RECIPE = Recipe(
     averaging=0.5,
 )
 COMPACT = {"heads": "compact", "steps": 1}
+NETWORKS = DEEP | {"defusionnet": OURS}
 NARROW = {
     "dhde": {},
     "dbm": {"divide": 16},
@@ -57,7 +59,7 @@ NARROW = {
 
 
 def narrow(name="dbm"):
-    return deep_baselines.TRAINED[name].build(**NARROW[name])
+    return NETWORKS[name].build(**NARROW[name])
 
 
 class OneDevice(TorchDispatchMode):
@@ -141,18 +143,18 @@ def stop(history):
         raise Stop
 
 
-@pytest.mark.parametrize("name", deep_baselines.TRAINED)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_trains_resumes_and_predicts_on_one_device(name, away, tmp_path):
-    rival, switches = deep_baselines.TRAINED[name], NARROW[name]
+    rival, switches = NETWORKS[name], NARROW[name]
     recipe = applicable(RECIPE, rival.task)
     torch.manual_seed(recipe.seed)
     path = tmp_path / f"{name}.safetensors"
     with pytest.raises(Stop):
         train(rival.build(**switches), MADE_UP, recipe, away, path.with_suffix(".pt"), 1, show=stop, task=rival.task)
-    network = deep_baselines.trained(name, recipe, MADE_UP, tmp_path, None, away, **switches)
+    network = rival.train_or_load(path, MADE_UP, recipe, None, away, **switches)
     assert [(each["from"], each["to"]) for each in read_card(path)["stretches"]] == [(0, 1), (1, 2)]
     assert all_places([*network.parameters(), *network.buffers()]) == {away}
-    assert deep_baselines.detector(name, network, 32)(IMAGE).shape == IMAGE.shape[:2]
+    assert rival.detector(network, 32)(IMAGE).shape == IMAGE.shape[:2]
     if name != "dhde":
         assert all_places(list(all_maps(IMAGE, network, 32, "bf16"))) == {away}
 
@@ -168,7 +170,7 @@ def test_a_network_trains_resumes_and_predicts_on_one_device(name, away, tmp_pat
     ids=str,
 )
 def test_every_part_of_the_network_stays_on_the_device(switches, away):
-    network = deep_baselines.TRAINED["defusionnet"].build(**COMPACT | switches)
+    network = OURS.build(**COMPACT | switches)
     train(network, MADE_UP, replace(RECIPE, stages=((1, SIZE, 2),), averaging=0.0), away)
     assert all_places([*network.parameters(), *network.buffers(), list(all_maps(IMAGE, network, 32))]) == {away}
 
@@ -184,7 +186,7 @@ def test_every_optimiser_and_precision_stays_on_the_device(optimiser, precision,
 
 
 def test_watched_changed_and_tiled_networks_stay_on_the_device(away):
-    network = deep_baselines.TRAINED["defusionnet"].build(**COMPACT).to(away)
+    network = OURS.build(**COMPACT).to(away)
     seen = attention.record(IMAGE, network, 32)
     assert [each.weights.shape for each in seen] == [(96,)] * 2
     for change in (
@@ -215,7 +217,7 @@ def left_labels(network, patch, features, label):
 
 @pytest.mark.parametrize("name, loss", [("dbm", left_mask), ("dbm", left_constant), ("dhde", left_labels)])
 def test_a_tensor_left_behind_by_a_loss_is_found(name, loss, away):
-    task = deep_baselines.TRAINED[name].task._replace(loss=loss)
+    task = NETWORKS[name].task._replace(loss=loss)
     with pytest.raises(RuntimeError, match=MIXED):
         train(narrow(name), MADE_UP, applicable(RECIPE, task), away, task=task)
 

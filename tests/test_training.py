@@ -17,6 +17,7 @@ from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.network import DeFusionNet
 from defusion_lib.precision import has_bf16
 from defusion_lib.training import (
+    RECIPES,
     History,
     Recipe,
     applicable,
@@ -24,9 +25,10 @@ from defusion_lib.training import (
     batches,
     identity,
     make_optimiser,
+    make_recipe,
     save_checkpoint,
     train,
-    trained,
+    train_or_load,
 )
 from defusion_lib.weights import weights_hash
 
@@ -166,7 +168,7 @@ def test_a_folder_in_place_of_a_file_is_refused_before_the_first_iteration(tmp_p
     with pytest.raises(ValueError, match=r"^run.pt is not a readable checkpoint \(IsADirectoryError\)"):
         train(Bare(), MADE_UP, BARE, checkpoint=tmp_path / "run.pt")
     with pytest.raises(ValueError, match="^run.pt is not a readable safetensors file"):
-        trained(tmp_path / "run.pt", Bare(), MADE_UP, BARE)
+        train_or_load(tmp_path / "run.pt", Bare, MADE_UP, BARE)
     assert [path.name for path in tmp_path.iterdir()] == ["run.pt"]
 
 
@@ -426,3 +428,9 @@ def test_averaged_weights_are_the_moving_average_of_every_iteration(monkeypatch)
         expected = 0.75 * expected + 0.25 * weight
     torch.testing.assert_close(network.final.weight, expected)
     assert not torch.equal(network.final.weight, seen[-1])
+
+
+def test_a_recipe_by_name_takes_changes_as_parameters_give_them():
+    assert make_recipe("paper") == Recipe()
+    recipe = make_recipe("cpu", stages=[[3, 32, 2]], augmentation=["crop"], learning_rate=None, seed=5)
+    assert recipe == replace(RECIPES["cpu"], stages=((3, 32, 2),), augmentation=("crop",), seed=5)

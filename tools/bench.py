@@ -170,12 +170,12 @@ def main() -> None:
     if given.one:
         print(json.dumps(measure(*given.one, given.plain)))
         return
-    from defusion_lib.baselines import METHODS
+    from defusion_lib.baselines import CLASSICAL
     from defusion_lib.runs.run import Run
 
     parameters = {"profile": "cpu", "seed": 0}
     run = Run("bench", parameters, parameters)
-    names = given.methods or list(METHODS)
+    names = given.methods or list(CLASSICAL)
     values = bench(names)
     if not given.methods:
         run.results(values)

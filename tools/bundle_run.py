@@ -15,7 +15,6 @@ import io
 import json
 import sys
 import time
-from dataclasses import fields
 from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
@@ -229,11 +228,12 @@ def train_network(bundle: dict, run, weights: Path, count: int | None, deadline:
     import numpy as np
 
     from defusion_lib.precision import resolve_precision
-    from defusion_lib.training import MASKS, Recipe, train
+    from defusion_lib.training import MASKS, make_recipe, train
     from defusion_lib.weights import result_name, save_network, weights_hash
 
     given = run.parameters
-    recipe = Recipe(**{each.name: getattr(given, each.name) for each in fields(Recipe)})
+    changed = ("stages", "learning_rate", "augmentation", "precision", "averaging", "seed")
+    recipe = make_recipe(given.recipe, **{name: getattr(given, name) for name in changed})
     precision = resolve_precision(recipe.precision, run.device)
     photos = photographs(bundle, "train", count).in_memory()
     print(f"{photos.name}: {len(photos)} photographs, {recipe.iterations:,} iterations in {precision}", flush=True)

@@ -30,7 +30,7 @@ from torch.nn import functional as F
 
 from defusion_lib import cam_hooks, metrics
 from defusion_lib.backbone import TAPS
-from defusion_lib.baselines import METHODS
+from defusion_lib.baselines import CLASSICAL
 from defusion_lib.cam_hooks import GROUP_TAPS, Place
 from defusion_lib.data import Photo
 from defusion_lib.data.bundled import EMBEDDED, embedded
@@ -321,7 +321,7 @@ def by_method(name: str, image: np.ndarray) -> np.ndarray:
     """A hand-crafted method's map as levels; threads that the method begins are `stoppable` with this one."""
     threading.setprofile(sys.getprofile())
     try:
-        return as_levels(METHODS[name](image))
+        return as_levels(CLASSICAL[name](image))
     finally:
         threading.setprofile(None)
 
@@ -501,7 +501,7 @@ class PhotographPanel:
     def _make_controls(self, first):
         steps, groups = (list(dict.fromkeys(part)) for part in zip(*cam_hooks.fusions(self.network)))
         names = list(self.photographs)
-        methods = [NETWORK, *METHODS]
+        methods = [NETWORK, *CLASSICAL]
         stages = [(f"after step {step}", f"after{step}") for step in steps] + [("final map (Eq. 8)", "fused")]
         self.photograph = _choice(widgets.Dropdown, "photograph", [*names, OWN], first)
         self.upload = widgets.FileUpload(
@@ -641,7 +641,7 @@ class PhotographPanel:
         self._setting = True
         self.photograph.value = self.seen.photo.name
         for side in (self.left, self.right):
-            if side.value in METHODS and self._levels(side.value) is None:
+            if side.value in CLASSICAL and self._levels(side.value) is None:
                 side.value = NETWORK
         self._setting = False
         self._draw()
@@ -654,7 +654,7 @@ class PhotographPanel:
         missing = [
             method
             for method in (self.left.value, self.right.value)
-            if method in METHODS and (photo.name, method) not in self._maps
+            if method in CLASSICAL and (photo.name, method) not in self._maps
         ]
         # A method would stop the work that ends with another photograph.
         if missing and self.desk.busy != self._awaited:

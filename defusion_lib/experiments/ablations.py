@@ -5,6 +5,7 @@ order of samples, and every row sees the same samples in the same order under th
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -13,15 +14,14 @@ import torch
 from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
-from defusion_lib import training
 from defusion_lib.backbone import TAPS
 from defusion_lib.data import PhotoSet
 from defusion_lib.inference import all_maps, to_shape
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import DeFusionNet
 from defusion_lib.plots import COLOURS
-from defusion_lib.training import Recipe
-from defusion_lib.weights import load_backbone, read_card
+from defusion_lib.training import Recipe, train_or_load
+from defusion_lib.weights import read_card
 
 # The rows of Tables 2 and 3, under the names of result files (`weights.result_name`), and their switches.
 ROWS = {
@@ -42,7 +42,7 @@ ROWS = {
 STRIDES = {"stride2": {"fusion_stride": 2}, "stride4": {"fusion_stride": 4}}
 
 
-def trained(
+def train_row(
     row: str,
     recipe: Recipe,
     photos: PhotoSet,
@@ -52,16 +52,13 @@ def trained(
     device: torch.device | str = "cpu",
     stamp: Mapping | None = None,
 ) -> DeFusionNet:
-    """The network of a row, trained by a recipe and its seed; read from `folder` where it is already there.
+    """Train the network of a row by a recipe and its seed, or load it from `folder`; see `training.train_or_load`.
 
-    A run that was stopped goes on from its checkpoint, and what is finished is not trained again. Raises ValueError
-    where the file in `folder` was made in another way, KeyError for a row that is not in `ROWS` or
-    `STRIDES`.
+    Raises KeyError for a row that is neither in `ROWS` nor in `STRIDES`.
     """
-    torch.manual_seed(recipe.seed)
-    network = DeFusionNet(heads, **(ROWS | STRIDES)[row])
-    load_backbone(network.backbone, backbone)
-    return training.trained(folder / f"{row}@seed{recipe.seed}.safetensors", network, photos, recipe, device, stamp)
+    build = partial(DeFusionNet, heads, **(ROWS | STRIDES)[row])
+    path = folder / f"{row}@seed{recipe.seed}.safetensors"
+    return train_or_load(path, build, photos, recipe, backbone, device, stamp)
 
 
 def losses(row: str, seed: int, folder: Path) -> np.ndarray:

@@ -387,7 +387,7 @@ def test_stopping_ends_the_threads_of_a_method_too(monkeypatch):
         hifst.to_grey(np.zeros((1, 1, 3)))
         finished.append(top)
 
-    monkeypatch.setitem(explorer.METHODS, "hifst", lambda image: hifst.in_strips(strip, len(image)))
+    monkeypatch.setitem(explorer.CLASSICAL, "hifst", lambda image: hifst.in_strips(strip, len(image)))
     with pytest.raises(explorer.Stopped), explorer.stoppable(stop):
         explorer.by_method("hifst", np.zeros((640, 8)))
     assert len(finished) < 9
@@ -443,7 +443,7 @@ def classics(monkeypatch):
             asked.append(name)
             return np.full(image.shape[:2], value, np.float32)
 
-        monkeypatch.setitem(explorer.METHODS, name, method)
+        monkeypatch.setitem(explorer.CLASSICAL, name, method)
 
     stand_in("jnb", 0.25)
     stand_in("lbp", 0.75)
@@ -649,7 +649,7 @@ def test_a_method_chosen_during_an_upload_waits_for_it(panel, photo, slow_upload
 
 def test_a_stopped_upload_leaves_the_one_before(panel, photo, slow_upload, monkeypatch):
     """With its maps: a method that is chosen later works on what is shown, and so does the network."""
-    monkeypatch.setitem(explorer.METHODS, "lbp", lambda image: image[..., 0] / 255)
+    monkeypatch.setitem(explorer.CLASSICAL, "lbp", lambda image: image[..., 0] / 255)
     panel.upload.value = (file("me.png", png(photo.image)),)
     panel.desk.wait()
     panel.upload.value = (file("slow.png", png(photo.image[:20])),)

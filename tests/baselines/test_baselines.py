@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_sample_image
 
-from defusion_lib.baselines import METHODS
+from defusion_lib.baselines import CLASSICAL
 
 temple = load_sample_image("china.jpg")
 SHAPES = [(1, 1), (16, 16), (1, 40), (40, 1), (1, 400), (400, 1), (3, 5), (13, 70), (33, 70), (7, 300), (90, 61)]
@@ -18,37 +18,37 @@ HALVES = pytest.mark.parametrize("half", [np.s_[:, :100], np.s_[:, 100:]], ids=[
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CLASSICAL)
 def test_any_photograph_has_a_map(name, shape):
     photograph = temple[: shape[0], : shape[1]]
     noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
     for image in (photograph, photograph[..., 0], noise, np.zeros(shape, np.uint8)):
-        found = METHODS[name](image)
+        found = CLASSICAL[name](image)
         assert found.dtype == np.float32 and found.shape == shape
         assert np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CLASSICAL)
 def test_what_shows_nothing_is_blurred(name, shape):
-    assert METHODS[name](np.full((*shape, 3), 128, np.uint8)).min() >= BLANK.get(name, 0.7)
+    assert CLASSICAL[name](np.full((*shape, 3), 128, np.uint8)).min() >= BLANK.get(name, 0.7)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CLASSICAL)
 def test_a_second_look_finds_the_same(name, capsys):
     image = temple[100:211, 200:361]
     before = image.copy()
-    first = METHODS[name](image)
+    first = CLASSICAL[name](image)
     assert capsys.readouterr().err == ""
-    np.testing.assert_array_equal(METHODS[name](image, progress=True), first)
+    np.testing.assert_array_equal(CLASSICAL[name](image, progress=True), first)
     assert name in capsys.readouterr().err
     np.testing.assert_array_equal(image, before)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CLASSICAL)
 def test_grey_is_seen_as_three_equal_channels(name):
     grey = temple[100:228, 200:328, 1]
-    np.testing.assert_array_equal(METHODS[name](grey), METHODS[name](np.repeat(grey[..., None], 3, axis=2)))
+    np.testing.assert_array_equal(CLASSICAL[name](grey), CLASSICAL[name](np.repeat(grey[..., None], 3, axis=2)))
 
 
 def half_blurred(half):
@@ -64,13 +64,13 @@ def half_blurred(half):
 @pytest.mark.parametrize("name", RISES)
 def test_blurring_a_half_raises_the_map_there(name, half):
     sharp, image, blurred = half_blurred(half)
-    before, after = METHODS[name](sharp), METHODS[name](image)
+    before, after = CLASSICAL[name](sharp), CLASSICAL[name](image)
     assert after[blurred].mean() > before[blurred].mean() + RISES[name]
 
 
 @HALVES
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CLASSICAL)
 def test_the_blurred_half_is_marked(name, half):
     _, image, blurred = half_blurred(half)
-    found = METHODS[name](image)
+    found = CLASSICAL[name](image)
     assert found[blurred].mean() > found[~blurred].mean() + HIGHER[name]

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from defusion_lib import metrics
-from defusion_lib.baselines import METHODS
+from defusion_lib.baselines import CLASSICAL
 from defusion_lib.data import Photo
 from defusion_lib.evaluation.published_maps import CROPS, crop_correlation, open_published, photographs
 from defusion_lib.evaluation.statistics import correlation
@@ -86,6 +86,6 @@ def test_published_maps_are_the_right_way_round(published, photographs_of):
 @pytest.mark.parametrize("method", ["jnb", "dbdf", "lbp", "hifst"])
 def test_stored_agreement_on_crops_is_what_the_methods_do(method, published, photographs_of):
     values = json.loads(STORED.read_text())["values"]
-    found = crop_correlation(METHODS[method], published[method], photographs_of(published[method]))
+    found = crop_correlation(CLASSICAL[method], published[method], photographs_of(published[method]))
     # Kernels of another processor move a pixel here and there across a threshold.
     assert found == pytest.approx(values[f"shi-crops/{method}/correlation"], abs=0.005)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from defusion_lib.evaluation.tables import lines
+from defusion_lib.evaluation.tables import lines, table
 from defusion_lib.metrics import Evaluation
 from defusion_lib.paper.tables import D_DFFNET, IN_FOCUS, TABLE_1, beside
 
@@ -15,6 +15,12 @@ def test_lines_are_a_table():
         "jnb      0.123       1.000",
         "dbdf     0.500       0.250",
     ]
+
+
+def test_a_table_keeps_whole_numbers_and_the_order_and_leaves_gaps_empty():
+    found = table({"b": {"mae": np.float32(0.1255), "n": 3}, "a": {"text": "x", "mae": 1.0}}, digits=2)
+    assert found.index.tolist() == ["b", "a"] and found.columns.tolist() == ["mae", "n", "text"]
+    assert found.values.tolist() == [["0.13", 3, ""], ["1.00", "", "x"]]
 
 
 def test_beside_names_measures_that_an_evaluation_has():

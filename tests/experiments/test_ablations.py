@@ -10,7 +10,7 @@ from test_training import MADE_UP, SHORT
 
 from defusion_lib import training
 from defusion_lib.evaluation.statistics import contrast
-from defusion_lib.experiments.ablations import ROWS, STRIDES, losses, score, trained
+from defusion_lib.experiments.ablations import ROWS, STRIDES, losses, score, train_row
 from defusion_lib.inference import detect
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import DeFusionNet
@@ -25,7 +25,7 @@ RECIPE = replace(SHORT, stages=((2, 32, 2),), frozen_blocks=5)
 def finished(tmp_path_factory):
     """A row that was trained, and the folder that holds it."""
     folder = tmp_path_factory.mktemp("rows")
-    return trained("step2", RECIPE, MADE_UP, folder), folder
+    return train_row("step2", RECIPE, MADE_UP, folder), folder
 
 
 def test_rows_are_those_of_the_tables():
@@ -45,7 +45,7 @@ def test_rows_are_those_of_the_tables():
 def test_a_finished_row_is_read_not_trained(finished, monkeypatch):
     network, folder = finished
     monkeypatch.setattr(training, "train", None)
-    assert weights_hash(trained("step2", RECIPE, MADE_UP, folder)) == weights_hash(network)
+    assert weights_hash(train_row("step2", RECIPE, MADE_UP, folder)) == weights_hash(network)
     assert [path.name for path in folder.iterdir()] == ["step2@seed0.safetensors"]
 
 
@@ -58,14 +58,14 @@ def test_a_row_made_in_another_way_is_named(finished, other):
     _, folder = finished
     given = dict(row="step2", recipe=RECIPE, photos=MADE_UP, folder=folder)
     other = {name: SHIPPED if value == "shipped" else value for name, value in other.items()}
-    with pytest.raises(ValueError, match="made in another way.*delete it"):
-        trained(**given | other)
+    with pytest.raises(ValueError, match="made in another way.*delete the file"):
+        train_row(**given | other)
 
 
 def test_a_seed_says_all(finished, tmp_path):
     network, _ = finished
-    assert weights_hash(trained("step2", RECIPE, MADE_UP, tmp_path)) == weights_hash(network)
-    assert weights_hash(trained("step2", replace(RECIPE, seed=1), MADE_UP, tmp_path)) != weights_hash(network)
+    assert weights_hash(train_row("step2", RECIPE, MADE_UP, tmp_path)) == weights_hash(network)
+    assert weights_hash(train_row("step2", replace(RECIPE, seed=1), MADE_UP, tmp_path)) != weights_hash(network)
 
 
 def test_losses_are_a_map(finished):

@@ -196,9 +196,9 @@ def test_the_tolerance_is_kept_on_both_sides(result, inside):
         ("split_stems", lambda split, part: ["x"] * (604 if part == "train" else 99), "count/shi-test"),
         ("deep_supervision", lambda maps, mask: 20 * side_loss(maps.final, mask), "setting/loss-weight"),
         ("f_measure", lambda p, r: 2 * p * r / (p + r), "setting/beta2"),
-        ("RIVALS", {"dbm": None}, "count/compared-deep"),
-        ("RIVALS", {"dbm": None}, "count/compared-methods"),
-        ("METHODS", {"jnb": None}, "count/compared-classic"),
+        ("DEEP", {"dbm": None}, "count/compared-deep"),
+        ("BASELINES", {"dbm": None}, "count/compared-methods"),
+        ("CLASSICAL", {"jnb": None}, "count/compared-classic"),
         ("read_manifest", lambda: {"photographs": range(703)}, "count/shi-defocus"),
     ],
 )

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 from scipy.ndimage import gaussian_filter, map_coordinates
-from sklearn.decomposition import MiniBatchDictionaryLearning
 from tqdm.auto import tqdm
 
 from defusion_lib.baselines.domain_transform import domain_transform
@@ -121,6 +120,9 @@ def learn(photos: PhotoSet, seed: int = 0, progress: bool = True) -> dict[str, n
 
     No mask is looked at. Patches that hold next to nothing are left out, the others brought to one length.
     """
+    # Imported here, because it takes seconds and only learning needs it.
+    from sklearn.decomposition import MiniBatchDictionaryLearning
+
     random = np.random.default_rng(seed)
     found = []
     for photo in tqdm(photos[::EVERY], desc="jnb", disable=not progress):

@@ -17,7 +17,6 @@ from scipy.fft import dct
 from scipy.ndimage import correlate1d, gaussian_filter, uniform_filter
 from scipy.signal import fftconvolve
 from scipy.special import expit
-from sklearn.svm import LinearSVC
 from tqdm.auto import tqdm
 
 from defusion_lib.baselines.fitted import learnt
@@ -117,6 +116,9 @@ def learn(photos: PhotoSet, seed: int = 0, progress: bool = True) -> dict[str, n
     Returns `weights` (kernels,) and `offset` () of the decision, and `photographs`, the names. Equally many
     windows of either class are drawn from a photograph that has both, with `seed`.
     """
+    # Imported here, because it takes seconds and only learning needs it.
+    from sklearn.svm import LinearSVC
+
     photos = photos[-LEARNT_FROM:]
     rng = np.random.default_rng(seed)
     samples, labels = [], []

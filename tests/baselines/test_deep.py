@@ -10,25 +10,26 @@ import torch
 from test_training import MADE_UP, SHORT
 
 from defusion_lib import training
-from defusion_lib.baselines import METHODS
+from defusion_lib.baselines import BASELINES, DEEP
+from defusion_lib.baselines.deep import BUDGETS, OURS
 from defusion_lib.data.datasets import choose
-from defusion_lib.experiments import deep_baselines
-from defusion_lib.experiments.deep_baselines import RIVALS, TRAINED, trained
 from defusion_lib.paper.tables import TABLE_1
 from defusion_lib.training import applicable
 from defusion_lib.weights import load_network, read_card, weights_hash
 
 RECIPE = replace(SHORT, stages=((2, 32, 2),), frozen_blocks=5)
-NARROW = {"dbm": {"divide": 16}, "dmenet": {"divide": 16, "encoder": "vgg16"}, "btbnet": {"divide": 16}}
-NARROW |= {name: {"heads": "compact", "steps": 1} for name in ("cvpr19", "defusionnet")}
-LIBRARY = Path(deep_baselines.__file__).parents[1]
+NARROW = {"divide": 16, "encoder": "vgg16", "heads": "compact", "steps": 1}
+NETWORKS = DEEP | {"defusionnet": OURS}
+LIBRARY = Path(training.__file__).parent
 
 
-def test_classics_and_rivals_are_the_rows_of_table_1():
-    """The paper lists eleven methods in this order: HiFST, a classic, stands among the deep ones, its own network last."""
+def trained(name, recipe, photos, folder, **switches):
+    return NETWORKS[name].train_or_load(folder / f"{name}.safetensors", photos, recipe, **switches)
+
+
+def test_every_row_of_table_1_has_a_baseline_in_its_order():
     rows = list(dict.fromkeys(method for *_, method in TABLE_1))
-    assert [row for row in rows if row in RIVALS] == list(RIVALS)
-    assert {*METHODS, *RIVALS, "defusionnet"} == set(rows) and len(rows) == 12
+    assert rows == [name for name in BASELINES if name in rows] + ["defusionnet"] and len(rows) == 12
 
 
 def test_there_is_one_training_loop():
@@ -39,8 +40,8 @@ def test_there_is_one_training_loop():
 
 def test_cvpr19_has_neither_attention_nor_adaptation():
     with torch.device("meta"):
-        names = [name for name, _ in RIVALS["cvpr19"].build().named_parameters()]
-        ours = [name for name, _ in TRAINED["defusionnet"].build().named_parameters()]
+        names = [name for name, _ in DEEP["cvpr19"].build().named_parameters()]
+        ours = [name for name, _ in OURS.build().named_parameters()]
     assert {name for name in ours if ".cam." in name or ".fam." in name} == set(ours) - set(names)
 
 
@@ -48,7 +49,7 @@ def test_cvpr19_learns_two_photographs(tmp_path):
     """The other rivals' own tests ask the same of them."""
     recipe = replace(SHORT, stages=((60, 32, 2),), rotations=(0,), scales=(1.0,))
     network = trained("cvpr19", recipe, MADE_UP[:2], tmp_path, heads="compact", steps=1)
-    errors = [np.abs(deep_baselines.detector("cvpr19", network, 32)(photo.image) - photo.mask).mean() for photo in MADE_UP[:2]]
+    errors = [np.abs(DEEP["cvpr19"].detector(network, 32)(photo.image) - photo.mask).mean() for photo in MADE_UP[:2]]
     assert np.mean(errors) < 0.05
 
 
@@ -58,18 +59,18 @@ def photos():
     return choose("synthetic", "train", count=2)
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_trained_method_is_kept_and_maps_any_photograph(name, photos, tmp_path, monkeypatch):
     stages = {"dhde": ((2, 4, 8),), "dmenet": ((2, 64, 2),)}  # patches a photograph; the least that can be rendered is 48
-    given = applicable(replace(RECIPE, stages=stages.get(name, RECIPE.stages)), TRAINED[name].task)
-    network = trained(name, given, photos, tmp_path, **NARROW.get(name, {}))
+    given = applicable(replace(RECIPE, stages=stages.get(name, RECIPE.stages)), NETWORKS[name].task)
+    network = trained(name, given, photos, tmp_path, **NARROW)
     card = read_card(tmp_path / f"{name}.safetensors")
     assert len(card["loss"]) == 2 and card["stretches"][-1]["to"] == 2
     monkeypatch.setattr(training, "train", None)  # read, not trained again
-    assert weights_hash(trained(name, given, photos, tmp_path, **NARROW.get(name, {}))) == weights_hash(network)
+    assert weights_hash(trained(name, given, photos, tmp_path, **NARROW)) == weights_hash(network)
     assert [path.name for path in tmp_path.iterdir()] == [f"{name}.safetensors"]
     image = photos[0].image[:75, :110]
-    defocus = deep_baselines.detector(name, network, 32)(image)
+    defocus = NETWORKS[name].detector(network, 32)(image)
     assert defocus.shape == (75, 110) and defocus.dtype == np.float32 and 0 <= defocus.min() <= defocus.max() <= 1
 
 
@@ -77,7 +78,7 @@ def test_a_trained_method_is_kept_and_maps_any_photograph(name, photos, tmp_path
 def test_a_file_made_in_another_way_is_named(change, photos, tmp_path):
     given = dict(name="dbm", recipe=RECIPE, photos=photos, folder=tmp_path, divide=16)
     trained(**given)
-    with pytest.raises(ValueError, match="dbm.safetensors was made in another way.*delete it"):
+    with pytest.raises(ValueError, match="dbm.safetensors was made in another way.*delete the file"):
         trained(**given | change)
 
 
@@ -104,3 +105,15 @@ def test_a_file_of_another_kind_is_named(photos, tmp_path):
     trained("dbm", RECIPE, photos, tmp_path, divide=16)
     with pytest.raises(ValueError, match="dbm.safetensors holds no DeFusionNet but DBM"):
         load_network(tmp_path / "dbm.safetensors")
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_budget_has_a_recipe_for_every_network(name, budget):
+    network = NETWORKS[name]
+    assert network.recipe("cpu", budget, seed=3).stages == network.budget(budget).stages
+
+
+def test_a_switch_that_a_network_does_not_have_is_left_out():
+    with torch.device("meta"):
+        assert DEEP["dbm"].build(divide=16, heads="compact").switches == {"divide": 16}

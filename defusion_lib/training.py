@@ -27,7 +27,7 @@ BIAS_FACTOR = (
     2  # Caffe's habit, which the paper's network inherits: biases learn twice as fast and never decay
 )
 EVERY = 50  # iterations between the checkpoints of `train_or_load`
-RECIPE_VERSION = 2  # raised whenever the same recipe would give other samples or other steps
+RECIPE_VERSION = 3  # raised whenever the same recipe would give other samples or other steps
 AHEAD = 3  # batches that are read while the network works
 WORKERS = 8  # threads that read them
 

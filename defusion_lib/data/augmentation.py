@@ -109,16 +109,16 @@ def _noise(image, mask, rng) -> Pair:
 
 # Steps on the photograph at its own size: what of it is seen.
 VIEWS = {
-    "sharp-square": Step(0.25, _uniform_square(0)),
-    "blurred-square": Step(0.05, _uniform_square(1)),
+    "sharp-square": Step(0.15, _uniform_square(0)),
+    "blurred-square": Step(0.03, _uniform_square(1)),
     "crop": Step(0.7, _crop),
     "turn": Step(0.15, _turn),
 }
 # Steps on the picture that the network sees.
 EFFECTS = {
-    "rendered": Step(0.15, _rendered),
-    "half-blur": Step(0.4, _half_blur),
-    "blur": Step(0.07, _blur),
+    "rendered": Step(0.1, _rendered),
+    "half-blur": Step(0.35, _half_blur),
+    "blur": Step(0.05, _blur),
     "rescale": Step(0.1, lambda image, mask, rng: (rescaled(image, rng.uniform(0.6, 1)), mask)),
     "tone": Step(0.5, _tone),
     "grey": Step(0.1, lambda image, mask, rng: (grey(image), mask)),

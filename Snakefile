@@ -3,8 +3,8 @@
 #     snakemake --cores 1 --config profile=cpu
 #
 # The quick profile runs every notebook with its own defaults; another profile runs the notebooks that have a
-# file in params/<profile>/. A notebook is stale when itself, its parameters, anything in the library, or the
-# last run of a notebook whose files it reads is newer than its own last run to the end. That moment is kept
+# file in params/<profile>/. A notebook is stale when itself, its parameters, what it imports from the library
+# (tools/graph.py), or the last run of a notebook whose files it reads is newer than its own last run to the end. That moment is kept
 # as a small file in outputs/<profile>/.done/, because Snakemake removes what a rule makes before it runs the
 # rule: so it is the mark that goes, and the last good copy of a notebook stays until the new one is complete.
 
@@ -12,18 +12,16 @@ import os
 import sys
 from pathlib import Path
 
+sys.path.insert(0, workflow.basedir)
+from tools.graph import library_files
+
 PROFILE = config.get("profile", "quick")
 FOLDER = f"{os.path.expanduser(os.environ.get('DEFUSION_OUTPUTS') or 'outputs')}/{PROFILE}"
 NEEDS = {"04_evaluation": ["03_training"], "08_ablations": ["03_training"]}
-# The ledger of claims is held against the kept results of every profile but the quick one.
+# The claims are compared with the kept results of every profile but the quick one.
 KEPT = sorted(Path("outputs").glob("*/results/*.json"))
 READS = {"06_claims": [str(path) for path in KEPT if path.parts[1] not in ("quick", PROFILE)]}
 
-LIBRARY = sorted(
-    str(path)
-    for path in Path("defusion_lib").rglob("*")
-    if path.suffix in {".py", ".json", ".txt", ".yaml", ".safetensors", ".npz"}
-)
 NOTEBOOKS = sorted(
     path.stem
     for path in Path("notebooks").glob("*.ipynb")
@@ -54,8 +52,8 @@ rule all:
 
 rule notebook:
     input:
-        LIBRARY,
         needed,
+        lambda wildcards: library_files(Path(f"notebooks/{wildcards.stem}.ipynb")),
         notebook="notebooks/{stem}.ipynb",
         parameters=parameters,
     output:

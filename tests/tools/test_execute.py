@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def project(tmp_path, monkeypatch, outputs):
     """A project of three notebooks of which 04 reads what 03 wrote, in the current folder."""
     shutil.copy(ROOT / "Snakefile", tmp_path)
-    (tmp_path / "defusion_lib").mkdir()
-    (tmp_path / "defusion_lib/network.py").write_text("")
+    (tmp_path / "defusion_lib/runs").mkdir(parents=True)
+    (tmp_path / "defusion_lib/runs/__init__.py").write_text("")
     for stem in ("00_first", "03_training", "04_evaluation"):
         write_notebook(tmp_path / f"notebooks/{stem}.ipynb")
     (tmp_path / "params/cpu").mkdir(parents=True)
@@ -90,17 +90,20 @@ def test_stale_notebooks_and_no_others_run_in_order(project, outputs):
     assert run_make(dry=True) == ["04_evaluation"]
 
 
-@pytest.mark.parametrize("path", ["defusion_lib/network.py", "defusion_lib/data/manifest.json"])
-def test_the_library_makes_notebooks_stale(project, outputs, path):
-    (project / path).parent.mkdir(exist_ok=True)
-    (project / path).write_text("")
+@pytest.mark.parametrize(
+    ("path", "stale"), [("runs/__init__.py", True), ("runs/units.json", True), ("exercises/training.py", False)]
+)
+def test_what_a_notebook_imports_makes_it_stale(project, outputs, path, stale):
+    path = project / "defusion_lib" / path
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("")
     for stem in ("03_training", "04_evaluation"):
         for made in (outputs / f"cpu/{stem}.ipynb", outputs / f"cpu/.done/{stem}"):
             made.parent.mkdir(parents=True, exist_ok=True)
             made.write_text("")
     assert run_make(dry=True) == []
-    newer(project / path, project)
-    assert run_make(dry=True) == ["03_training", "04_evaluation"]
+    newer(path, project)
+    assert run_make(dry=True) == (["03_training", "04_evaluation"] if stale else [])
 
 
 def newer(path, project):

@@ -1,0 +1,47 @@
+"""Find what a piece of code imports from this library, without running it."""
+
+import ast
+from collections.abc import Iterable
+from pathlib import Path
+
+PACKAGE = __name__.partition(".")[0]
+FOLDER = Path(__file__).parent
+
+
+def module_file(name: str, folder: Path = FOLDER) -> Path | None:
+    """Return the file of a module of the library, "defusion_lib.data.shi"; None where there is no such module."""
+    path = folder.joinpath(*name.split(".")[1:])
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return path if path.is_file() else None
+
+
+def direct_imports(source: str) -> set[str]:
+    """Return the dotted names that a source imports from the library, wherever in it.
+
+    What is imported from a module is named as if it were a module too: "defusion_lib.data.PhotoSet".
+    """
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {name for name in found if f"{name}.".startswith(f"{PACKAGE}.")}
+
+
+def all_imports(names: Iterable[str], left_out: Iterable[str] = (), folder: Path = FOLDER) -> dict[str, str]:
+    """Return {name: source} of modules and of all that they import from the library, directly or not.
+
+    Modules of `left_out`, and what only these import, are not among them.
+    """
+    sources: dict[str, str] = {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        path = module_file(name, folder)
+        if path is None or name in sources or f"{name}.".startswith(tuple(f"{other}." for other in left_out)):
+            continue
+        sources[name] = path.read_text(encoding="utf-8")
+        # The package itself imports nothing when it is imported.
+        waiting += direct_imports(sources[name]) if name != PACKAGE else []
+    return sources

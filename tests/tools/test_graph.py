@@ -1,0 +1,41 @@
+"""A notebook depends on what it computes with, and not on what it only shows."""
+
+from pathlib import Path
+
+import pytest
+
+from tools.graph import library_files
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def files_of(stem):
+    (notebook,) = (ROOT / "notebooks").glob(f"{stem}*.ipynb")
+    return {Path(name).relative_to(ROOT / "defusion_lib").as_posix() for name in library_files(notebook, ROOT)}
+
+
+@pytest.mark.parametrize(
+    ("stem", "needed"),
+    [
+        ("03", "training.py"),
+        ("03", "data/shi_manifest.json"),
+        ("04", "shipped/defusionnet_compact.safetensors"),
+        ("07", "baselines/classical/jnb.npz"),
+        ("09", "network.py"),
+        ("06", "paper/claims.yaml"),
+        ("06", "paper/claims.py"),
+    ],
+)
+def test_what_results_are_computed_with_is_an_input(stem, needed):
+    assert needed in files_of(stem)
+
+
+@pytest.mark.parametrize("stem", ["03", "04", "07", "08", "09", "10", "11"])
+def test_what_is_only_shown_is_no_input(stem):
+    found = files_of(stem)
+    assert not [name for name in found if name.startswith(("exercises/", "apps/")) or "claims" in name]
+
+
+@pytest.mark.parametrize("stem", ["03", "04", "08", "09"])
+def test_training_and_evaluation_do_not_depend_on_the_baselines(stem):
+    assert not [name for name in files_of(stem) if name.startswith("baselines/")]

@@ -19,23 +19,34 @@ endif
 export JUPYTER_PREFER_ENV_PATH := 1
 unexport JUPYTER_PATH MPLBACKEND
 
+# quick, or a folder of params/: make run PROFILE=cpu
+PROFILE ?= quick
+
 # Only file times tell what is stale: a checkout brings no other record of earlier runs.
 BATCH = $(BIN)/snakemake --cores 1 --quiet all --scheduler greedy --nolock --rerun-incomplete \
 	--rerun-triggers mtime --max-checksum-file-size 0 --config profile=$(1) \
 	&& $(BIN)/python -m tools.execute summary $(1)
 
-.PHONY: help run test test-oldest test-browser verify determinism bench bench-spin fuzz store lab explorer cpu cpu-384 cpu-long cpu-last100 paper bundle clean
+.PHONY: help install run test test-quick test-oldest test-browser lint verify determinism bench bench-spin fuzz store lab explorer bundle clean
 
 help:   ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\): .*## /make \1\t/p' Makefile
 
-run: $(READY)   ## execute every notebook on the embedded data into outputs/quick/ (minutes)
-	@$(call BATCH,quick)
+install: $(READY)   ## install everything into .venv (the other targets do so when they need it)
 
-test: $(READY)   ## unit tests, then every committed notebook cell against its stored output
+run: $(READY)   ## execute the notebooks into outputs/quick/ (minutes); PROFILE=cpu: on real photos with two cores (hours)
+	@$(call BATCH,$(PROFILE))
+
+test: $(READY) lint   ## check style and types, run the unit tests, compare every notebook cell with its stored output
 	rm -rf build/test
 	DEFUSION_OUTPUTS="$(CURDIR)/build/test" $(BIN)/pytest --nbval --nbval-current-env tests notebooks
 	$(BIN)/python -m tools.verify build/test/quick
+
+test-quick: $(READY)   ## run the unit tests that take no longer than a second each (under two minutes)
+	$(BIN)/pytest -q -m "not slow" tests
+
+lint: $(READY)   ## check style (ruff) and types (mypy), notebooks too
+	$(BIN)/pre-commit run --all-files
 
 # The list of pins belongs to newer versions, NumPy 2.0 starts lscpu where a test allows no other program, and
 # the debugger of ipykernel 6.29 warns of Python's frozen modules where a test allows no other words.
@@ -53,10 +64,10 @@ verify: $(READY)   ## recompute the quick results, and compare each number and f
 	@$(call BATCH,quick)
 	$(BIN)/python -m tools.verify build/verify/quick
 
-determinism: $(READY)   ## measure how far results move with the machine: what tolerances are made of
+determinism: $(READY)   ## measure variation across machines; the test tolerances derive from it
 	$(BIN)/python -m tools.determinism
 
-fuzz: $(READY)   ## read 300 damaged files: each ends in one sentence or in what it holds (a minute)
+fuzz: $(READY)   ## read 300 damaged files: each must give one clear error or its content (a minute)
 	TQDM_DISABLE=1 $(BIN)/python -m tools.fuzz
 
 store: $(READY)   ## execute the notebooks, and store their outputs and results after a change
@@ -81,23 +92,8 @@ lab: $(READY)   ## open JupyterLab on the notebooks
 explorer: $(BROWSER)   ## open notebook 14 as a page without code (Voila)
 	DEFUSION_UPLOAD="64 MB" $(BIN)/voila --Voila.$(UPLOAD) notebooks/14_explorer.ipynb
 
-cpu: $(READY)   ## train, ablate and evaluate on real photographs with two cores into outputs/cpu/ (hours)
-	@$(call BATCH,cpu)
-
-cpu-384: $(READY)   ## evaluate the network in the package on larger photographs into outputs/cpu-384/ (minutes)
-	@$(call BATCH,$@)
-
-cpu-long: cpu   ## train the network of cpu for another hour and evaluate it, into outputs/cpu-long/
-	@$(call BATCH,$@)
-
-cpu-last100: $(READY)   ## train and evaluate on the other split into outputs/cpu-last100/ (an hour)
-	@$(call BATCH,$@)
-
-paper: $(READY)   ## the paper's recipe and ablations on real photographs with a GPU into outputs/paper/ (hours)
-	@$(call BATCH,paper)
-
-bundle: $(READY)   ## pack a training for a GPU machine without network: PROFILE=paper DATA=data/shi BACKBONE=file
-	$(BIN)/python -m tools.bundle "$(or $(PROFILE),paper)" --data "$(DATA)" --backbone "$(BACKBONE)"
+bundle: $(READY)   ## pack a training for a GPU machine without a network connection: PROFILE=paper DATA=data/shi BACKBONE=file
+	$(BIN)/python -m tools.bundle "$(PROFILE)" --data "$(DATA)" --backbone "$(BACKBONE)"
 
 clean:   ## remove the environment and what the quick profile and the tests made
 	rm -rf .venv build .snakemake outputs/quick

@@ -205,6 +205,10 @@ def import_torchvision() -> ModuleType:
     """
     try:
         import torchvision
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "torchvision is not installed, and downloads VGG-16's weights: pip install torchvision, or give their file."
+        ) from error
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise

@@ -18,10 +18,27 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DEPENDENCIES = [Requirement(line) for line in PROJECT["dependencies"]]
-DEVELOPMENT = [Requirement(line) for line in PROJECT["optional-dependencies"]["dev"]]
-BROWSER = [Requirement(line) for line in PROJECT["optional-dependencies"]["browser"]]
-HEIF = [Requirement(line) for line in PROJECT["optional-dependencies"]["heif"]]
+EXTRAS = PROJECT["optional-dependencies"]
+
+
+def needs(*extras):
+    """The requirements of the package with some extras, which may name one another."""
+    found = [Requirement(line) for line in PROJECT["dependencies"]]
+    for extra in extras:
+        for line in EXTRAS[extra]:
+            requirement = Requirement(line)
+            found += needs(*requirement.extras) if requirement.name == PROJECT["name"] else [requirement]
+    return list({str(requirement): requirement for requirement in found}.values())
+
+
+DETECTOR = needs()
+DEPENDENCIES = needs("batch")
+DEVELOPMENT = needs("dev")
+BROWSER = [Requirement(line) for line in EXTRAS["browser"]]
+HEIF = [Requirement(line) for line in EXTRAS["heif"]]
+# Rooms that the detector and its training need; the others belong to the extras.
+DETECTOR_ROOMS = ("paths", "data", "backbone", "precision", "network", "losses", "metrics", "weights", "cam_hooks")
+DETECTOR_ROOMS += ("inference", "tiling", "training", "sources")
 # Modules whose package has another name.
 PACKAGES = {"PIL": "pillow", "skimage": "scikit-image", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 PACKAGES |= {"py_sod_metrics": "pysodmetrics", "pillow_heif": "pillow-heif"}
@@ -70,13 +87,13 @@ def test_constraints_are_exact_versions():
         assert not line.lower().startswith(("nvidia", "defusion", "pip=="))
 
 
-@pytest.mark.parametrize("requirement", DEPENDENCIES + DEVELOPMENT + BROWSER, ids=str)
+@pytest.mark.parametrize("requirement", DEVELOPMENT + BROWSER, ids=str)
 def test_every_dependency_is_pinned_within_its_range(requirement):
     assert requirement.specifier.contains(pins()[canonicalize_name(requirement.name)])
 
 
 def test_what_dependencies_need_is_pinned_too():
-    seen, waiting = set(), list(DEPENDENCIES + DEVELOPMENT)
+    seen, waiting = set(), list(DEVELOPMENT)
     while waiting:
         requirement = waiting.pop()
         name = canonicalize_name(requirement.name)
@@ -125,11 +142,21 @@ def test_the_oldest_versions_are_the_lower_bounds(tmp_path):
     oldest = sorted((tmp_path / "constraints.txt").read_text().split())
     bounds = [
         f"{requirement.name}=={specifier.version}"
-        for requirement in DEPENDENCIES + DEVELOPMENT + HEIF + BROWSER
+        for requirement in DEVELOPMENT + HEIF + BROWSER
         for specifier in requirement.specifier
         if specifier.operator == ">="
     ]
-    assert len(bounds) == len(DEPENDENCIES + DEVELOPMENT + HEIF + BROWSER) and oldest == sorted(bounds)
+    assert len(bounds) == len(DEVELOPMENT + HEIF + BROWSER) and oldest == sorted(bounds)
+
+
+def test_the_detector_imports_what_its_short_list_names():
+    """torchvision downloads weights on demand, and says so where it is missing."""
+    sources = [
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "defusion_lib").rglob("*.py")
+        if path.relative_to(ROOT / "defusion_lib").with_suffix("").parts[0] in DETECTOR_ROOMS
+    ]
+    assert set(unlisted(sources, DETECTOR + HEIF)) <= {"torchvision"}
 
 
 def test_the_library_imports_what_is_listed():
@@ -138,7 +165,7 @@ def test_the_library_imports_what_is_listed():
 
 def test_tests_import_what_is_listed():
     helpers = {path.stem for path in (ROOT / "tests").rglob("*.py")} | {"defusion_lib", "plain", "tools"}
-    assert unlisted(sources_of("tests"), DEPENDENCIES + DEVELOPMENT + BROWSER, own=helpers) == []
+    assert unlisted(sources_of("tests"), DEVELOPMENT + BROWSER, own=helpers) == []
 
 
 def test_notebooks_import_what_is_listed():

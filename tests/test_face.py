@@ -45,6 +45,18 @@ def test_the_baselines_load_without_scikit_learn():
     assert "jnb" in run(code, check=True).stdout
 
 
+def test_the_detector_needs_none_of_the_extras():
+    absent = "skimage sklearn pandas matplotlib seaborn IPython ipywidgets papermill nbformat yaml torchvision".split()
+    code = f"""
+import sys
+sys.modules |= dict.fromkeys({absent})
+import numpy as np
+from defusion_lib import detect, load_network
+print(detect(np.zeros((40, 60), np.uint8), load_network(), 64).shape)
+"""
+    assert run(code, check=True).stdout == "(40, 60)\n"
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="has no attribute 'detekt'"):
         defusion_lib.detekt

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from defusion_lib.weights import import_torchvision
@@ -24,3 +25,9 @@ def test_another_failure_of_the_import_is_not_hidden(tmp_path):
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from defusion_lib.weights import import_torchvision; import_torchvision()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode != 0 and "the file is damaged" in done.stderr
+
+
+def test_a_missing_torchvision_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(ModuleNotFoundError, match="not installed, and downloads VGG-16's weights: pip install"):
+        import_torchvision()

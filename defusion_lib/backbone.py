@@ -29,6 +29,8 @@ class VGG16(nn.Module):
     `widths` are the channels of each block's convolutions; compared methods have others.
     """
 
+    mean: torch.Tensor
+
     def __init__(self, widths: Sequence[Sequence[int]] = BLOCKS):
         super().__init__()
         self.widths = widths
@@ -42,7 +44,7 @@ class VGG16(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
 
     def blocks(self) -> list[list[nn.Conv2d]]:
-        """The convolutions of each block, first block first."""
+        """Return the convolutions of each block, the first block first."""
         convolutions = iter(layer for layer in self.features if isinstance(layer, nn.Conv2d))
         return [[next(convolutions) for _ in block] for block in self.widths]
 
@@ -60,8 +62,10 @@ def initialise(network: nn.Module, *kinds: type[nn.Module]) -> None:
     """Draw the weights of all layers of these kinds as He et al. (2015) propose before a ReLU; biases become 0."""
     for module in network.modules():
         if isinstance(module, kinds):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+            weight, bias = module.weight, module.bias
+            assert isinstance(weight, nn.Parameter)
+            nn.init.kaiming_normal_(weight, nonlinearity="relu")
+            if isinstance(bias, nn.Parameter):
+                nn.init.zeros_(bias)
 
 

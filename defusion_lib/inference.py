@@ -1,4 +1,4 @@
-"""From a photograph of any size to its defocus map."""
+"""Compute the defocus map of an image of any size."""
 
 import numpy as np
 import torch
@@ -14,11 +14,11 @@ SIZE = 320  # pixels: what the network sees, as in the paper's timing and in its
 def detect(
     image: np.ndarray, network: DeFusionNet, size: int | None = SIZE, precision: str = "fp32"
 ) -> np.ndarray:
-    """The defocus map of a photograph, float32 (H, W) in [0, 1], 1 = blurred.
+    """Compute the defocus map of an image, float32 (H, W) in [0, 1], 1 = blurred.
 
-    `image` is uint8, RGB (H, W, 3) or grey (H, W). The network sees it squashed to `size` x `size` pixels, as in
-    training, or as it is where `size` is None; the map comes back at the photograph's own size. `precision` is "fp32",
-    "bf16" or "auto". Raises ValueError for anything that is no photograph and for bf16 where it does not exist.
+    `image` is uint8, RGB (H, W, 3) or grey (H, W). The network sees it resized to `size` x `size` pixels, as in
+    training, or unchanged where `size` is None; the map has the image's size. `precision` is "fp32",
+    "bf16" or "auto". Raises ValueError for any other array, and for bf16 where it does not exist.
     """
     image = as_rgb(image)
     probability = torch.sigmoid(all_maps(image, network, size, precision).final)[0, 0].cpu().numpy()
@@ -28,7 +28,7 @@ def detect(
 def all_maps(
     image: np.ndarray, network: DeFusionNet, size: int | None = SIZE, precision: str = "fp32"
 ) -> Maps:
-    """Predict the final map and each side output of one photograph, as logits (1, 1, size, size) in float32."""
+    """Predict the final map and each side output of one image, as logits (1, 1, size, size) in float32."""
     seen = as_rgb(image) if size is None else squash(Image.fromarray(as_rgb(image)), size)
     device = next(network.parameters()).device
     precision = resolve_precision(precision, device)
@@ -39,20 +39,20 @@ def all_maps(
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
-    """A photograph as uint8 RGB (H, W, 3); grey is repeated. Raises ValueError for anything else."""
+    """Return an image as uint8 RGB (H, W, 3), grey repeated; raises ValueError for any other array."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
         raise ValueError(
-            f"Found an array of {image.dtype} and shape {image.shape}, expected a photograph: uint8 of shape "
-            "(H, W, 3) or (H, W); open files with defusion_lib.data.files.read_image."
+            f"Found an array of {image.dtype} and shape {image.shape}, expected a photo: uint8 of shape "
+            "(H, W, 3) or (H, W); open files with defusion_lib.read_image."
         )
     if image.size == 0:
-        raise ValueError("Found a photograph without pixels: open one that has at least one.")
+        raise ValueError("Found a photo without pixels: open one that has at least one.")
     return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image
 
 
 def to_shape(defocus: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A defocus map resized bilinearly to (height, width), staying in [0, 1]."""
+    """Resize a defocus map bilinearly to (height, width), clipped to [0, 1]."""
     height, width = shape
     resized = Image.fromarray(np.asarray(defocus, np.float32)).resize(
         (width, height), Image.Resampling.BILINEAR

@@ -1,4 +1,4 @@
-"""What the network is trained to make small (Eq. 9-10)."""
+"""The loss that training minimises (Eq. 9-10)."""
 
 import torch
 from torch.nn import functional as F
@@ -7,7 +7,7 @@ from defusion_lib.network import Maps
 
 
 def side_loss(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy between one map of logits and the mask, a number (Eq. 9).
+    """Compute the cross-entropy between one map of logits and the mask, a number (Eq. 9).
 
     Both are (N, 1, H, W); the mask is in [0, 1], 1 = blurred. The paper sums over the pixels, we take their mean,
     so that the value and the learning rate do not depend on the size: 1e-8 on the sum over 320x320 pixels is
@@ -17,7 +17,7 @@ def side_loss(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def deep_supervision(maps: Maps, mask: torch.Tensor) -> torch.Tensor:
-    """The sum over the final map and all side outputs, every weight 1 (Eq. 10): 6t + 1 terms.
+    """Sum the loss over the final map and all side outputs, every weight 1 (Eq. 10): 6t + 1 terms.
 
     A network whose final map is one of its side outputs has 6t terms: no map counts twice.
     """

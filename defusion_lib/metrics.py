@@ -1,16 +1,16 @@
-"""How well a defocus map agrees with a mask: Eq. 11-12 and the curves of Figures 8-10.
+"""Compare defocus maps with masks: Eq. 11-12 and the curves of Figures 8-10.
 
-Everything but the mean absolute error is computed from two 256-bin histograms an image, one of the in-focus
-and one of the blurred pixels, filled in one pass. A map is rounded to the 256 levels 0..255 first, as the
-field does by storing maps as 8-bit pictures; what lies halfway between two levels goes to the lower one, so
-that `level > 127` says exactly what `map > 0.5` says.
+Everything but the mean absolute error is computed from two 256-bin histograms per image, one of the in-focus
+and one of the blurred pixels. A map is rounded to the 256 levels 0..255 first, as the
+field does by storing maps as 8-bit images; a value halfway between two levels becomes the lower one, so
+that `level > 127` is exactly `map > 0.5`.
 
-A pixel counts as marked where the map is *above* the threshold (`>`), as in the helper that the saliency and
-defocus literature passes on. Two classes can be the positive one: "blur" (map > t) and "focus" (1 - map > t),
+A pixel counts as marked where the map is *above* the threshold (`>`), as in the code that most saliency and
+defocus papers share. Two classes can be the positive one: "blur" (map > t) and "focus" (1 - map > t),
 which is map and mask inverted together.
 
-An image whose mask holds one class only has neither an AUC nor a recall of the class that it lacks: it counts
-in the mean absolute error and nowhere else, and `Evaluation.single_class` says how many there were.
+An image whose mask holds one class only has neither an AUC nor a recall of the class that it lacks: only
+the mean absolute error counts it, and `Evaluation.single_class` says how many there were.
 """
 
 from typing import NamedTuple
@@ -25,7 +25,7 @@ HALF = 127  # `level > HALF` is `map > 0.5`
 
 
 def f_measure(precision, recall):
-    """The F-measure with beta^2 = 0.3 (Eq. 11), in [0, 1]; 0 where precision and recall both are.
+    """Compute the F-measure with beta^2 = 0.3 (Eq. 11), in [0, 1]; 0 where precision and recall both are.
 
     Takes numbers or arrays of one shape.
     """
@@ -35,23 +35,24 @@ def f_measure(precision, recall):
 
 
 def floor(share):
-    """The F-measure of marking every pixel: 1.3 share / (0.3 share + 1), share being the positive class's.
+    """Compute the F-measure of marking every pixel, 1.3 share / (0.3 share + 1), for the positive class's share.
 
-    It is Eq. 11 with precision = share and recall = 1; a max F at this value says nothing about a method.
+    It is Eq. 11 with precision = share and recall = 1. A method whose max F has this value tells the classes apart no
+    better than a constant map.
     """
     return f_measure(share, np.ones_like(share, dtype=float))
 
 
 def quantise(defocus_map: np.ndarray) -> np.ndarray:
-    """A map in [0, 1] as levels 0..255 (uint8), rounded to the nearest, halves down."""
+    """Round a map in [0, 1] to the levels 0..255 (uint8): to the nearest, halves down."""
     return np.ceil(np.asarray(defocus_map, np.float64) * (LEVELS - 1) - 0.5).astype(np.uint8)
 
 
 def check_pair(defocus_map: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Map and mask as float64 (H, W), or a ValueError that says what is wrong with them.
+    """Return map and mask as float64 (H, W).
 
-    Both must be (H, W) of one size, free of NaN and within [0, 1]. A map may miss [0, 1] by the `ROUNDING` of single
-    precision, which is cut off.
+    Raises ValueError unless both are (H, W) of one size, free of NaN and within [0, 1]. A map may exceed [0, 1] by the
+    `ROUNDING` of single precision, which is clipped.
     """
     defocus_map, mask = np.asarray(defocus_map, np.float64), np.asarray(mask, np.float64)
     for name, values in (("map", defocus_map), ("mask", mask)):
@@ -73,7 +74,7 @@ def check_pair(defocus_map: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, n
 
 
 def check_binary(mask: np.ndarray) -> np.ndarray:
-    """The mask as bool, True = blurred, or a ValueError where it holds anything but 0 and 1."""
+    """Return a mask as bool, True = blurred; raises ValueError where it holds anything but 0 and 1."""
     grey = (mask != 0) & (mask != 1)
     if grey.any():
         raise ValueError(f"The mask has {grey.sum()} pixels other than 0 and 1: binarise it with mask > 0.5.")
@@ -81,9 +82,10 @@ def check_binary(mask: np.ndarray) -> np.ndarray:
 
 
 def histogram(defocus_map: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """How many pixels have each level: int64 (2, 256), row 0 the in-focus and row 1 the blurred pixels.
+    """Count the pixels of each level: int64 (2, 256), row 0 the in-focus and row 1 the blurred pixels.
 
-    Map (H, W) in [0, 1], mask (H, W) of 0 and 1, 1 = blurred. ValueError as `check_pair` and `check_binary`.
+    Takes a map (H, W) in [0, 1] and a mask (H, W) of 0 and 1, 1 = blurred. Raises what `check_pair` and `check_binary`
+    raise.
     """
     defocus_map, mask = check_pair(defocus_map, mask)
     bins = quantise(defocus_map) + LEVELS * check_binary(mask).astype(np.int64)
@@ -91,7 +93,7 @@ def histogram(defocus_map: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def oriented(counts: np.ndarray, positive: str) -> np.ndarray:
-    """Histograms (..., 2, 256) turned so that row 1 is the positive class and higher levels speak for it.
+    """Return histograms (..., 2, 256) with the positive class in row 1 and its evidence in the higher levels.
 
     For "focus" rows and levels are reversed: map and mask inverted together.
     """
@@ -101,7 +103,7 @@ def oriented(counts: np.ndarray, positive: str) -> np.ndarray:
 
 
 def two_class(counts: np.ndarray) -> np.ndarray:
-    """The histograms (N, 2, 256) of the images with pixels of both classes; ValueError when there is none."""
+    """Return the histograms (N, 2, 256) of the images with pixels of both classes; raises ValueError without any."""
     kept = counts[(counts.sum(-1) > 0).all(-1)]
     if not len(kept):
         raise ValueError(
@@ -112,18 +114,18 @@ def two_class(counts: np.ndarray) -> np.ndarray:
 
 
 def above(counts: np.ndarray) -> np.ndarray:
-    """How many pixels of histograms (..., 256) lie above each threshold (`>`), int64 (..., 256)."""
+    """Count the pixels of histograms (..., 256) above each threshold (`>`), int64 (..., 256)."""
     return counts[..., ::-1].cumsum(-1)[..., ::-1] - counts
 
 
 def precision_recall(
     counts: np.ndarray, marked: np.ndarray, empty: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Precision and recall of each image at each threshold.
+    """Compute precision and recall of each image at each threshold.
 
     `counts` (N, 2, 256) oriented histograms, `marked` (N, 2, T) the pixels that each threshold marks, by
-    class. `empty` is the precision where nothing is marked: 1 in the field's helper (it adds the same small
-    number above and below the line), 0 in others.
+    class. `empty` is the precision where nothing is marked: 1 in the field's shared code (which adds the same
+    small number to numerator and denominator), 0 elsewhere.
     """
     total = marked.sum(-2)
     precision = np.divide(marked[:, 1], total, out=np.full(total.shape, empty), where=total > 0)
@@ -131,11 +133,11 @@ def precision_recall(
 
 
 class Curves(NamedTuple):
-    """The mean curves of a data set over the thresholds 0/255 .. 255/255, five arrays (256,) beside them.
+    """The mean curves of a data set over the thresholds 0/255 .. 255/255, as arrays (256,).
 
     `recall` against `precision` is the PR curve, `threshold` against `f` the F-measure curve, `fpr` against
     `tpr` the ROC curve (Figures 8-10). `tpr` is `recall` under its other name. At the last threshold nothing
-    is marked; a ROC drawn to its end wants the point (1, 1) before the first.
+    is marked; a complete ROC curve starts with the point (1, 1).
     """
 
     threshold: np.ndarray
@@ -146,11 +148,12 @@ class Curves(NamedTuple):
 
     @property
     def tpr(self) -> np.ndarray:
+        """The true positive rate."""
         return self.recall
 
 
 def curves(counts: np.ndarray, positive: str) -> Curves:
-    """Precision, recall and false positive rate averaged over the images, F of those means (Eq. 11).
+    """Average precision, recall and false positive rate over the images, and compute F of those means (Eq. 11).
 
     `counts` (N, 2, 256) as of `histogram`. An image without a marked pixel has precision 1.
     """
@@ -162,8 +165,7 @@ def curves(counts: np.ndarray, positive: str) -> Curves:
 
 
 def area(counts: np.ndarray, axis: np.ndarray) -> np.ndarray:
-    """The area under the true positive rate of each image, over the share of `axis` pixels above the
-    threshold, (N,).
+    """Compute the area (N,) under each image's true positive rate over the share of `axis` pixels above the threshold.
 
     `counts` (N, 2, 256) oriented histograms. With the negatives' histograms (N, 256) as `axis` this is the
     ROC curve's area with both end points: the share of pairs of a positive and a negative pixel in the right
@@ -174,15 +176,15 @@ def area(counts: np.ndarray, axis: np.ndarray) -> np.ndarray:
 
 
 def max_f(counts: np.ndarray, positive: str) -> float:
-    """The highest F on the mean curve of `curves`: the paper's F-measure, as far as its numbers tell.
+    """Return the highest F on the mean curve of `curves`: the paper's F-measure, as far as its numbers show.
 
-    Source: the helper of saliency code; also BR2Net's, by DeFusionNet's first author.
+    Source: the code that saliency papers share; also BR2Net's, by DeFusionNet's first author.
     """
     return float(curves(counts, positive).f.max())
 
 
 def f_at_half(counts: np.ndarray, positive: str) -> float:
-    """The F-measure (Eq. 11) of each image (N, 2, 256) at the threshold 0.5 (`>`), then the mean over images.
+    """Average the F-measure (Eq. 11) of each image (N, 2, 256) at the threshold 0.5 (`>`).
 
     Source: D-DFFNet's `test1.py`, blur positive.
     """
@@ -192,13 +194,13 @@ def f_at_half(counts: np.ndarray, positive: str) -> float:
 
 
 def auc(counts: np.ndarray) -> float:
-    """The area under each image's ROC curve, mean over images; the same for either positive class."""
+    """Average the area under each image's ROC curve; it is the same for either positive class."""
     counts = two_class(counts)
     return float(area(counts, counts[:, 0]).mean())
 
 
 def auc_paper(counts: np.ndarray, positive: str) -> float:
-    """The area as the paper's tables seem to have it: over the share of *all* pixels above the threshold.
+    """Average the area over the share of *all* pixels above the threshold, as the paper's tables seem to have it.
 
     Per image it is pi/2 + (1 - pi) AUC with pi the positive class's share, so no method gets above 1 - pi/2.
     The paper does not say so: it is inferred from its numbers.
@@ -208,7 +210,7 @@ def auc_paper(counts: np.ndarray, positive: str) -> float:
 
 
 def near_border(mask: np.ndarray, width: int = BORDER) -> np.ndarray:
-    """Return which pixels see both classes of a mask (H, W) in the square of `width` pixels around them, bool (H, W)."""
+    """Return bool (H, W): True where both classes of a mask (H, W) lie within `width` pixels of a pixel."""
     padded = np.pad(check_binary(mask), width, mode="edge")
     sums = np.pad(padded.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     side = 2 * width + 1
@@ -217,9 +219,9 @@ def near_border(mask: np.ndarray, width: int = BORDER) -> np.ndarray:
 
 
 class Evaluation:
-    """The scores of one method on one data set: add every image, then ask.
+    """Scores of one method on one data set: add every image, then read the scores.
 
-    Scores need one image, all but `mae` one with both classes: ValueError otherwise.
+    Every score raises ValueError before an image was added, and all but `mae` without one that has both classes.
     """
 
     def __init__(self):
@@ -228,7 +230,7 @@ class Evaluation:
         self._counts: list[np.ndarray] = []
 
     def add(self, defocus_map: np.ndarray, mask: np.ndarray) -> None:
-        """Count one image: map (H, W) in [0, 1], mask of its size, 0 or 1, 1 = blurred; else ValueError."""
+        """Add one image: map (H, W) in [0, 1], mask of its size, 0 or 1, 1 = blurred; raises ValueError for others."""
         self._counts.append(histogram(defocus_map, mask))
         difference = np.asarray(defocus_map, np.float64) - np.asarray(mask, np.float64)
         self._errors.append(float(np.abs(difference).mean()))
@@ -248,11 +250,11 @@ class Evaluation:
 
     @property
     def single_class(self) -> int:
-        """How many masks hold one class only: they count in `mae` and nowhere else."""
+        """The number of masks with one class only, which count in `mae` alone."""
         return int((self.counts.sum(-1) == 0).any(-1).sum())
 
     def mae(self) -> float:
-        """Eq. 12 on the unrounded maps: the mean over an image's pixels, then over the images."""
+        """Return the mean absolute error (Eq. 12) of the unrounded maps, per image, then over the images."""
         if not self._errors:
             raise ValueError("No image has been added yet: call add(map, mask) first.")
         return float(np.mean(self._errors))
@@ -264,36 +266,36 @@ class Evaluation:
         return float(np.mean(self._border_errors))
 
     def share(self, positive: str) -> float:
-        """The positive class's share of the pixels, mean over the images with both classes."""
+        """Return the positive class's share of the pixels, mean over the images with both classes."""
         counts = oriented(two_class(self.counts), positive).sum(-1)
         return float((counts[:, 1] / counts.sum(-1)).mean())
 
     def floor(self, positive: str) -> float:
-        """The max F of marking every pixel of these images."""
+        """Return the max F of marking every pixel of these images."""
         return float(floor(self.share(positive)))
 
     def curves(self, positive: str) -> Curves:
-        """The curves of Figures 8-10 with "blur" or "focus" as the positive class."""
+        """Return the curves of Figures 8-10 with "blur" or "focus" as the positive class."""
         return curves(self.counts, positive)
 
     def max_f(self, positive: str) -> float:
-        """The highest F on the data set's mean curve, "blur" or "focus" as the positive class."""
+        """Return the highest F on the data set's mean curve, "blur" or "focus" as the positive class."""
         return max_f(self.counts, positive)
 
     def f_half_blur(self) -> float:
-        """The F-measure (Eq. 11) of the blurred pixels at the threshold 0.5, mean over the images."""
+        """Return the F-measure (Eq. 11) of the blurred pixels at the threshold 0.5, mean over the images."""
         return f_at_half(self.counts, "blur")
 
     def auc(self) -> float:
-        """The area under each image's ROC curve, mean over the images."""
+        """Return the area under each image's ROC curve, mean over the images."""
         return auc(self.counts)
 
     def auc_paper(self, positive: str) -> float:
-        """The area over the share of all pixels, to stand beside the paper's tables."""
+        """Return the area over the share of all pixels, which compares with the paper's tables."""
         return auc_paper(self.counts, positive)
 
     def values(self) -> dict[str, float]:
-        """The main protocol's numbers under the metric names of the result files."""
+        """Return the main protocol's numbers under the metric names of the result files."""
         return {
             "mae": self.mae(),
             "max-f-blur": self.max_f("blur"),

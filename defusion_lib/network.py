@@ -1,12 +1,12 @@
 """DeFusionNet, Section 3 of the paper from top to bottom.
 
-A photograph passes through VGG-16; six of its feature maps, brought to 32 channels and to the photograph's size,
-are fused into shallow features (FSHF) and semantic features (FSEF), which refine each other's layers, step by step.
-Shapes in comments are (channels, H, W); N, the photographs of a batch, is left out.
+VGG-16 computes six feature maps of a photo; brought to 32 channels and to the photo's size, they are fused into
+shallow features (FSHF) and semantic features (FSEF), which refine each other's layers, step by step.
+Shapes in comments are (channels, H, W), without the batch dimension N.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -32,19 +32,19 @@ MOST_STEPS = 6
 
 
 class Maps(NamedTuple):
-    """What the network says, as logits (N, 1, H, W): positive where blurred.
+    """Network outputs as logits (N, 1, H, W), positive where blurred.
 
-    `final` is the defocus map; `sides` holds the side outputs B_i^j, step by step, six a step.
+    `final` is the defocus map; `sides` holds the side outputs B_i^j, step by step, six per step.
     """
 
     final: torch.Tensor
     sides: list[torch.Tensor]
 
     def intermediate(self) -> dict[str, torch.Tensor]:
-        """Return every map that one run of a network gives, as logits (N, 1, H, W).
+        """Return every map that one run of a network computes, as logits (N, 1, H, W).
 
-        "fused" is the final map (Eq. 8), "o1" ... "o6" the side outputs of the last step, and "after1", "after2", ... the
-        mean of the six side outputs of each step: only the last step has a learnt fusion.
+        "fused" is the final map (Eq. 8), "o1" ... "o6" are the side outputs of the last step, and "after1", "after2",
+        ... the mean of the six side outputs of each step: only the last step has a learnt fusion.
         """
         layers = len(TAPS)
         found = {"fused": self.final} | dict(zip(OUTPUTS[1:], self.sides[-layers:]))
@@ -54,7 +54,7 @@ class Maps(NamedTuple):
 
 
 class CAM(nn.Module):
-    """Channel attention module: weighs each channel by its mean and its maximum (Eq. 4-7, Fig. 5).
+    """Channel attention module: weight each channel by its mean and its maximum (Eq. 4-7, Fig. 5).
 
     Both descriptors pass through one shared bottleneck without biases. `pooling` is "gap+gmp" (the paper),
     "gap" or "gmp" (the ablations noGMP and noGAP).
@@ -67,20 +67,20 @@ class CAM(nn.Module):
         self.up = nn.Linear(channels // REDUCTION, channels, bias=False)  # W_U
 
     def weights(self, x: torch.Tensor) -> torch.Tensor:
-        """Channel weights (N, C) in (0, 1) for feature maps (N, C, H, W)."""
-        squeezed = 0
+        """Compute channel weights (N, C) in (0, 1) for feature maps (N, C, H, W)."""
+        terms: list[torch.Tensor] = []
         if "gap" in self.pooling:
-            squeezed = squeezed + F.relu(self.down(x.mean(dim=(2, 3))))  # Eq. 4
+            terms.append(F.relu(self.down(x.mean(dim=(2, 3)))))  # Eq. 4
         if "gmp" in self.pooling:
-            squeezed = squeezed + F.relu(self.down(x.amax(dim=(2, 3))))  # Eq. 5
-        return torch.sigmoid(self.up(squeezed))  # Eq. 6
+            terms.append(F.relu(self.down(x.amax(dim=(2, 3)))))  # Eq. 5
+        return torch.sigmoid(self.up(sum(terms)))  # Eq. 6
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * self.weights(x)[:, :, None, None]  # Eq. 7
 
 
 class FAM(nn.Module):
-    """Feature adaptation module: re-weighs fused features position by position and adds them back (Sec. 3.3).
+    """Feature adaptation module: weight fused features position by position and add them back (Sec. 3.3).
 
     The paper only draws it (Fig. 6): one convolution extracts features, a second one learns from them a weight
     for each position; the input is weighted and added to itself. Kernel 3x3 and sigmoid weights are our choice.
@@ -97,7 +97,7 @@ class FAM(nn.Module):
 
 
 class Fuse(nn.Module):
-    """Concatenate the maps of some layers, attend to channels, and fuse to FSHF or FSEF (Eq. 1-2)."""
+    """Concatenate the maps of some layers, apply CAM, and fuse them to FSHF or FSEF (Eq. 1-2), then apply FAM."""
 
     def __init__(self, layers: int, cam: str, fam: bool):
         super().__init__()
@@ -114,7 +114,7 @@ class Fuse(nn.Module):
 class Step(nn.Module):
     """One recurrent step of the feature fusing and refining module (FFRM, Sec. 3.1, Fig. 3).
 
-    Takes the six layers' features F^{j-1} and gives F^j and the side outputs B^j. With `ffrm` off all six layers
+    Takes the six layers' features F^{j-1} and returns F^j and the side outputs B^j. With `ffrm` off all six layers
     are fused into one group that refines every layer (the ablation woFFRM).
     """
 
@@ -158,7 +158,7 @@ class Head(nn.Sequential):
 class DeFusionNet(nn.Module):
     """The defocus blur detection network of the paper, with every ablation as a switch.
 
-    Takes RGB photographs (N, 3, H, W) in [0, 1] of any size and gives `Maps` of logits at the same size, positive
+    Takes RGB images (N, 3, H, W) in [0, 1] of any size and returns `Maps` of logits at the same size, positive
     where blurred.
 
     heads:  "radf" (the reference, 62.58 M parameters) or "compact" (for laptops)
@@ -193,7 +193,7 @@ class DeFusionNet(nn.Module):
         ):
             if value not in valid:
                 raise ValueError(f"{name}={value!r} does not exist: choose one of {', '.join(map(str, valid))}.")
-        self.switches = dict(
+        self.switches: dict[str, Any] = dict(
             heads=heads, steps=steps, cam=cam, fam=fam, ffrm=ffrm, output=output, fusion_stride=fusion_stride
         )
         self.backbone = VGG16()
@@ -202,14 +202,14 @@ class DeFusionNet(nn.Module):
         if output == "fused":
             self.final = nn.Conv2d(len(TAP_CHANNELS), 1, 1)
         self.side = OUTPUTS.index(output) - 1
-        self.reset()
+        self.reset_parameters()
 
-    def reset(self) -> None:
+    def reset_parameters(self) -> None:
         """Draw the initial weights of all new layers.
 
         The released VGG-16 works on values of 0 to 255 and so do the heads: they start like RADF's, gaussian with
-        standard deviation 0.01; the scores too, since 19 losses sit on them. What lies between starts as He et al.
-        (2015) propose, without which signals fade over the steps. The final fusion starts as the mean of its maps.
+        standard deviation 0.01; the scores too, since 19 losses sit on them. The layers between start as He et al.
+        (2015) propose; otherwise signals fade over the steps. The final fusion starts as the mean of its maps.
         """
         initialise(self, nn.Conv2d)
         scores = [score for step in self.steps for score in step.score]

@@ -13,22 +13,22 @@ _ELSEWHERE = (
 
 
 def project_root() -> Path:
-    """The checkout that the library runs from, or the current folder where it was installed without one."""
+    """Return the checkout that the library runs from, or the current folder for an installed library."""
     root = Path(__file__).resolve().parents[1]
     return root if (root / "pyproject.toml").is_file() else Path.cwd()
 
 
 def outputs_root() -> Path:
-    """The folder that holds a folder for each profile: DEFUSION_OUTPUTS, or `outputs` in the checkout.
+    """Return the folder with one folder per profile: DEFUSION_OUTPUTS, or `outputs` in the checkout.
 
-    `~` in it is the home folder, and a relative one lies where `locate` puts what is new.
+    `~` in it is the home folder; `locate` says where a relative path starts.
     """
     given = os.path.expanduser(os.environ.get("DEFUSION_OUTPUTS") or project_root() / "outputs")
     return (_new_root() / given).absolute()
 
 
 def locate(path: str | Path, *words: str, new: bool = False) -> str | Path:
-    """Find what a notebook's parameter names, whichever folder the notebook runs in.
+    """Find the file or folder that a notebook's parameter names, whichever folder the notebook runs in.
 
     JupyterLab, VS Code and nbval run a notebook in its own folder, papermill in the one where it was called. So a
     relative path is looked for in the current folder, and then in the checkout. With `new`, a path that is at
@@ -64,14 +64,14 @@ def locate(path: str | Path, *words: str, new: bool = False) -> str | Path:
 
 
 def _new_root() -> Path:
-    """The folder that relative paths of what does not exist yet begin from."""
+    """Return the folder where relative paths of new files start."""
     return project_root() if Path.cwd() == project_root() / "notebooks" else Path.cwd()
 
 
 def shown(path: str | Path) -> str:
-    """A path as it may be printed and stored: relative to the outputs, the checkout or the current folder.
+    """Return a path for display and storage: relative to the outputs, the checkout or the current folder.
 
-    Of a path outside these only the last part is shown, behind an ellipsis.
+    A path outside these is shortened to its last part, behind an ellipsis.
     """
     path = Path(path).absolute()
     for root, name in ((outputs_root(), "outputs"), (project_root(), ""), (Path.cwd(), "")):
@@ -81,7 +81,7 @@ def shown(path: str | Path) -> str:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: an old file stays as it is until the new one is complete.
+    """Write a file atomically: an old file is kept until the new one is complete.
 
     Raises OSError with one sentence where that is not possible.
     """
@@ -103,7 +103,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a file beside `path` to be written, which takes its place where the block ends, and vanishes where it fails."""
+    """Yield a temporary file beside `path`, which replaces it when the block ends, or is removed if it fails."""
     part = path.with_suffix(".part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -114,7 +114,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def check_writable(folder: Path) -> None:
-    """Try to write in a folder, or in the one where it would be made, and leave nothing there.
+    """Check that a folder, or the one where it would be made, can be written in; leave nothing there.
 
     Raises OSError with one sentence where that is not possible.
     """

@@ -1,7 +1,7 @@
-"""The figures of the paper, one function each, for any photographs, maps and curves.
+"""Draw the figures of the paper, one function each, for any photos, maps and curves.
 
-Every function gives the matplotlib figure; the arrays behind it are what it was called with. Maps and masks are
-drawn as the field draws them: white = blurred, black = in focus.
+Every function returns the matplotlib figure. Maps and masks are drawn as the field draws them: white = blurred,
+black = in focus.
 """
 
 import textwrap
@@ -35,7 +35,7 @@ class Drawing(NamedTuple):
 
 
 def text_size(width: float) -> float:
-    """The smallest text, in points, that can be read on a projector in a figure of this width in inches.
+    """Return the smallest text, in points, that is legible on a projector in a figure of this width in inches.
 
     A projected notebook shows a figure about 1,000 pixels wide, however many inches it has; 12 of them a letter
     is what the last row still reads.
@@ -44,15 +44,15 @@ def text_size(width: float) -> float:
 
 
 def make_legible(figure: Figure) -> None:
-    """Enlarge whatever text of a figure is smaller than `text_size` says."""
+    """Enlarge all text of a figure that is smaller than `text_size` allows."""
     least = text_size(figure.get_figwidth())
     for text in figure.findobj(Text):
-        if text.get_fontsize() < least:
+        if float(text.get_fontsize()) < least:
             text.set_fontsize(least)
 
 
 def sheet(rows: Mapping[str, Sequence[np.ndarray | None]], titles: Sequence[str] = ()) -> Figure:
-    """Pictures in rows with a name each, in columns with a title each; None leaves a place empty."""
+    """Draw images in named rows and titled columns; None leaves a place empty."""
     columns = max(len(pictures) for pictures in rows.values())
     shapes = [picture.shape for pictures in rows.values() for picture in pictures if picture is not None]
     # All panels get the typical proportions, so that one upright photograph does not stretch the sheet.
@@ -86,14 +86,14 @@ def sheet(rows: Mapping[str, Sequence[np.ndarray | None]], titles: Sequence[str]
 
 
 def examples(photos: Sequence[Photo]) -> Figure:
-    """Photographs and their masks (Figure 7)."""
+    """Draw photos and their masks (Figure 7)."""
     photos = list(photos)
-    rows = {"photograph": [photo.image for photo in photos], "mask": [photo.mask for photo in photos]}
+    rows: dict[str, list] = {"photo": [photo.image for photo in photos], "mask": [photo.mask for photo in photos]}
     return sheet(rows, [photo.name.replace("out_of_focus", "") for photo in photos])
 
 
 def comparison(photos: Sequence[Photo], maps: Mapping[str, Sequence[np.ndarray]]) -> Figure:
-    """Photographs, masks and the maps of several methods side by side, a photograph a row (Figure 11)."""
+    """Draw photos, masks and the maps of several methods side by side, one photo per row (Figure 11)."""
     rows = {
         photo.name.replace("out_of_focus", ""): [
             photo.image,
@@ -106,36 +106,36 @@ def comparison(photos: Sequence[Photo], maps: Mapping[str, Sequence[np.ndarray]]
 
 
 def as_levels(defocus: np.ndarray) -> np.ndarray:
-    """Maps in [0, 1] as the 256 levels of a picture, uint8, which is what is drawn and worth storing."""
-    return np.uint8(np.round(255 * np.clip(defocus, 0, 1)))
+    """Round maps in [0, 1] to the 256 levels of an image, uint8, which is what is drawn and stored."""
+    return np.round(255 * np.clip(defocus, 0, 1)).astype(np.uint8)
 
 
 def overlay(image: np.ndarray, defocus: np.ndarray, strength: float = 0.75) -> np.ndarray:
-    """A photograph (H, W, 3) whose blurred parts, by a map or mask (H, W), are tinted; uint8."""
+    """Tint the blurred parts of a photo (H, W, 3), given by a map or mask (H, W); uint8."""
     tint = 255 * np.array(COLOURS[1])
     share = strength * defocus[..., None]
-    return np.uint8(np.round((1 - share) * image + share * tint))
+    return np.round((1 - share) * image + share * tint).astype(np.uint8)
 
 
 def training_loss(loss: Sequence[float], maps: int, window: int = 50, changes: Sequence[int] = ()) -> Figure:
-    """The loss of each iteration, a map (the sum of Eq. 10 over its number of terms), and its running mean (Figure 12).
+    """Draw the loss per map (the sum of Eq. 10 over its number of terms) of each iteration, and its mean (Figure 12).
 
     `changes` are the iterations at which the photographs' size changes.
     """
-    loss = np.asarray(loss, float) / maps
+    per_map = np.asarray(loss, float) / maps
     figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
-    axis.plot(loss, color=COLOURS[0], alpha=0.3, linewidth=0.8, label="each iteration")
-    if len(loss) >= 2 * window:
-        mean = np.convolve(loss, np.ones(window) / window, mode="valid")
+    axis.plot(per_map, color=COLOURS[0], alpha=0.3, linewidth=0.8, label="each iteration")
+    if len(per_map) >= 2 * window:
+        mean = np.convolve(per_map, np.ones(window) / window, mode="valid")
         axis.plot(
-            np.arange(window - 1, len(loss)), mean, color=COLOURS[0], label=f"mean of the last {window}"
+            np.arange(window - 1, len(per_map)), mean, color=COLOURS[0], label=f"mean of the last {window}"
         )
-    axis.axhline(np.log(2), color="0.5", linestyle=":", label="maps that say nothing (ln 2)")
+    axis.axhline(np.log(2), color="0.5", linestyle=":", label="constant maps of 0.5 (ln 2)")
     for i, change in enumerate(changes):
         axis.axvline(
             change, color=COLOURS[1], linestyle="--", label=None if i else "larger photographs from here"
         )
-    top = max(1.0, float(np.quantile(loss, 0.98)) * 1.1) if len(loss) else 1.0
+    top = max(1.0, float(np.quantile(per_map, 0.98)) * 1.1) if len(per_map) else 1.0
     axis.set(
         xlabel="iteration", ylabel="cross-entropy a map", ylim=(0, top), title="Training loss (Figure 12)"
     )
@@ -144,7 +144,7 @@ def training_loss(loss: Sequence[float], maps: int, window: int = 50, changes: S
 
 
 def curves(methods: Mapping[str, Mapping[str, Curves]]) -> Figure:
-    """Precision-recall, F-measure and ROC curves of methods (Figures 8-10), a row for each positive class.
+    """Draw precision-recall, F-measure and ROC curves (Figures 8-10), one row per positive class.
 
     `methods` is {method: {"blur" or "focus": its mean curves}}.
     """
@@ -180,7 +180,7 @@ def curves(methods: Mapping[str, Mapping[str, Curves]]) -> Figure:
 
 
 def blurred_shares(shares: Mapping[str, Sequence[float]]) -> Figure:
-    """How much of the photographs is blurred: a histogram for each set, with its mean."""
+    """Draw a histogram of the photos' blurred shares for each set, with its mean."""
     figure, axes = plt.subplots(
         1, len(shares), figsize=(3.4 * len(shares), 2.6), squeeze=False, layout="constrained"
     )

@@ -1,4 +1,4 @@
-"""In which number format a network computes: single precision, or bfloat16 where the hardware has it."""
+"""Choose the number format of a network: single precision, or bfloat16 where the hardware has it."""
 
 from contextlib import AbstractContextManager
 
@@ -21,8 +21,8 @@ def resolve_precision(asked: str, device: torch.device | str = "cpu") -> str:
         return "bf16"
     if asked == "bf16":
         raise ValueError(
-            f"precision='bf16' was asked for, but this {torch.device(device).type} has no bfloat16 arithmetic and would "
-            "be slower with it: choose 'fp32', or 'auto' for what the hardware has."
+            f"precision='bf16' was asked for, but this {torch.device(device).type} has no bfloat16 arithmetic and "
+            "would be slower with it: choose 'fp32', or 'auto' for what the hardware has."
         )
     return "fp32"
 
@@ -40,7 +40,7 @@ def place(network: nn.Module, precision: str, device: torch.device | str = "cpu"
     Weights stay in single precision. channels_last is 10 to 20 % faster in bf16 and slower in fp32.
     """
     layout = torch.channels_last if precision == "bf16" else torch.contiguous_format
-    return network.to(device, memory_format=layout)
+    return network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
 
 
 def autocast(precision: str, device: torch.device | str = "cpu") -> AbstractContextManager:

@@ -1,13 +1,13 @@
-"""A defocus map at a photograph's full resolution, tile by tile, equal to the map of the whole photograph.
+"""Compute a defocus map at an image's full resolution, tile by tile, equal to the map of the complete image.
 
-Two things tie a pixel of the map to pixels far away. The convolutions reach a few hundred pixels, so each
-tile sees that much around it (`reach`). The CAMs see the whole photograph, through the mean and the maximum
-of each channel (Eq. 4-5), so their weights are computed for the whole photograph first (`whole_weights`), and
-then held.
+A pixel of the map depends on far pixels in two ways. The convolutions reach a few hundred pixels, so each tile is
+computed with that much around it (`receptive_field`). The CAMs depend on the complete image through the mean and the
+maximum of each channel (Eq. 4-5), so their weights are computed for the complete image first (`global_cam_weights`).
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from defusion_lib.backbone import STRIDE, TAPS
 from defusion_lib.cam_hooks import GROUP_TAPS, Place, fusions, intervene, replaced
 from defusion_lib.data.augmentation import to_tensor
 from defusion_lib.inference import as_rgb
-from defusion_lib.network import DeFusionNet, Step, upsample
+from defusion_lib.network import DeFusionNet, upsample
 
 TILE = 1024  # pixels a side of what is mapped at once
 
@@ -34,18 +34,17 @@ def detect_tiles(
     weights: Weights | None = None,
     progress: bool = False,
 ) -> np.ndarray:
-    """The defocus map of a photograph that the network sees at full resolution, float32 (H, W) in [0, 1].
+    """Compute the defocus map of an image at full resolution, float32 (H, W) in [0, 1].
 
     `image` is uint8, RGB (H, W, 3) or grey (H, W); `tile` a multiple of 32. Up to rounding the map is that of
-    `detect(image, network, size=None)`, for the memory of one tile and what it sees around it; with `weights`
-    for the CAMs, which are `whole_weights` where none are given, it is the map of the network with these.
-    Raises ValueError for anything that is no photograph and for another `tile`.
+    `detect(image, network, size=None)`, in the memory of one tile and its surroundings. `weights` are those
+    of the CAMs, by default `global_cam_weights`. Raises ValueError for any other array, and for another `tile`.
     """
     padded = _padded(image, tile)
     if weights is None:
         weights = whole_weights(image, network, tile, progress)
     defocus = np.empty(padded.shape[:2], np.float32)
-    last = network.steps[-1]
+    last: Any = network.steps[-1]
     with _held(network, weights):
         # Up-sampling to the photograph's size mixes neighbours across a tile's border.
         border = 0 if network.switches["fusion_stride"] == 1 else STRIDE
@@ -62,12 +61,13 @@ def detect_tiles(
 def whole_weights(
     image: np.ndarray, network: DeFusionNet, tile: int = TILE, progress: bool = False
 ) -> dict[Place, np.ndarray]:
-    """The weights that the CAMs give a whole photograph at full resolution (Eq. 6), computed tile by tile.
+    """Compute the CAM weights of a complete image at full resolution (Eq. 6), tile by tile.
 
-    The CAMs of a step see what the steps before it made, with the weights of those: so the tiles are gone
-    through once for each step. Arguments and errors as in `detect_tiles`; empty for a network without CAM.
+    The CAMs of a step depend on the steps before it and their weights, so every step needs one pass over the tiles.
+    Arguments and errors as in `detect_tiles`; empty for a network without CAM.
     """
-    padded, found = _padded(image, tile), {}
+    padded = _padded(image, tile)
+    found: dict[Place, np.ndarray] = {}
     if network.switches["cam"] == "off":
         return found
     for j in range(1, len(network.steps) + 1):
@@ -83,7 +83,7 @@ def whole_weights(
 
 
 def reach(network: DeFusionNet, low: int, high: int) -> tuple[int, int]:
-    """The first and last column that the map's columns `low` to `high` depend on, `high` included.
+    """Return the first and last column that the map's columns `low` to `high` depend on, `high` included.
 
     It is the same for rows. Convolutions, pooling and up-sampling count, not the CAMs; columns start at 0 and
     go on beyond the border. Computed backwards from the sizes of the kernels.
@@ -113,7 +113,7 @@ def reach(network: DeFusionNet, low: int, high: int) -> tuple[int, int]:
 
 
 def _sources(low: int, high: int, factor: int) -> tuple[int, int]:
-    """The columns of a map that columns `low` to `high` depend on after it was up-sampled by a factor."""
+    """Return the columns of a map that columns `low` to `high` depend on after up-sampling by a factor."""
     if factor == 1:
         return low, high
     # Up-sampling mixes the two pixels whose centres lie around.
@@ -124,7 +124,7 @@ def _sources(low: int, high: int, factor: int) -> tuple[int, int]:
 def _tiles(
     padded: np.ndarray, network: DeFusionNet, tile: int, steps: int, border: int, progress: bool
 ) -> Iterator[tuple[Window, Window, list[torch.Tensor]]]:
-    """For each tile, its place, that place with a border, and the layers' features there after so many steps.
+    """Yield each tile's window, that window with a border, and the layers' features there after so many steps.
 
     Features are six (1, 32, h, w), on the grid of the fusion; `border` is in pixels of the photograph.
     """
@@ -154,8 +154,8 @@ def _layers(network: DeFusionNet, photo: torch.Tensor, kept: Window) -> list[tor
     for level, tap in enumerate(network.backbone(photo)):
         scale = max(2**level, network.switches["fusion_stride"])
         small = network.appended(level, tap)
-        small = small[..., *(slice(span.start // scale, span.stop // scale) for span in kept)]
-        features.append(upsample(small, size))
+        rows, columns = (slice(span.start // scale, span.stop // scale) for span in kept)
+        features.append(upsample(small[..., rows, columns], size))
     return features
 
 
@@ -163,7 +163,9 @@ def _pooled(
     tiles: Iterator[tuple[Window, Window, list[torch.Tensor]]],
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean (Eq. 4) and maximum (Eq. 5) over the photograph of every channel of every layer, (6, 32) each."""
-    total, count, highest = 0, 0, -torch.inf
+    total: Any = 0
+    highest: Any = -torch.inf
+    count = 0
     for _, _, features in tiles:
         layers = torch.cat(features)
         # In double precision: sums over millions of pixels.
@@ -174,12 +176,12 @@ def _pooled(
 
 
 def _held(network: DeFusionNet, weights: Weights):
-    """Within this block the CAMs have these weights."""
+    """Make a context in which the CAMs have these weights."""
     return nullcontext() if network.switches["cam"] == "off" else intervene(network, replaced(weights))
 
 
 def _padded(image: np.ndarray, tile: int) -> np.ndarray:
-    """The photograph as the network pads it, to multiples of 32."""
+    """Return the image as the network pads it, to multiples of 32."""
     if tile <= 0 or tile % STRIDE:
         raise ValueError(f"A tile of {tile} pixels does not fit the network: choose a multiple of {STRIDE}.")
     image = as_rgb(image)
@@ -196,20 +198,20 @@ def _widened(window: Window, by: int, picture: np.ndarray) -> Window:
 
 
 def _within(window: Window, around: Window) -> Window:
-    """A window in the coordinates of one around it."""
+    """Return a window in the coordinates of one around it."""
     rows, columns = (
         slice(span.start - outer.start, span.stop - outer.start) for span, outer in zip(window, around)
     )
     return rows, columns
 
 
-def _radius(step: Step) -> int:
+def _radius(step: Any) -> int:
     fusion = step.fshf if step.ffrm else step.fused
     return _kernels(fusion) + _kernels(step.refine[0])
 
 
 def _kernels(module: nn.Module) -> int:
-    """How far convolutions one after another see, in their pixels."""
+    """Sum the radii of successive convolutions, in their pixels."""
     return sum(conv.kernel_size[0] // 2 for conv in module.modules() if isinstance(conv, nn.Conv2d))
 
 

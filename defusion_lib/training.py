@@ -1,4 +1,4 @@
-"""One training loop for every network of the collection: progress, checkpoints, resume."""
+"""Train every network of the collection by one loop, with progress, checkpoints and resume."""
 
 import json
 import time
@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields, replace
 from math import cos, isfinite, pi
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zipfile import BadZipFile, ZipFile
 
 import torch
@@ -16,6 +16,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
+from defusion_lib.backbone import VGG16
 from defusion_lib.data import PhotoSet, some
 from defusion_lib.data.augmentation import ROTATIONS, SCALES, STEPS, Augmented
 from defusion_lib.losses import deep_supervision
@@ -23,9 +24,8 @@ from defusion_lib.paths import replacing
 from defusion_lib.precision import PRECISIONS, autocast, place, resolve_precision
 from defusion_lib.weights import load_backbone, load_network, read_card, save_network, weights_hash
 
-BIAS_FACTOR = (
-    2  # Caffe's habit, which the paper's network inherits: biases learn twice as fast and never decay
-)
+# Caffe's default, which the paper's network inherits: biases learn twice as fast and never decay.
+BIAS_FACTOR = 2
 EVERY = 50  # iterations between the checkpoints of `train_or_load`
 RECIPE_VERSION = 3  # raised whenever the same recipe would give other samples or other steps
 AHEAD = 3  # batches that are read while the network works
@@ -92,7 +92,11 @@ class Recipe:
             ("averaging", 0 <= self.averaging < 1, "0 for none, or a decay below 1 such as 0.998"),
             ("rotations", _some_of(self.rotations, ROTATIONS), f"one or more of {ROTATIONS}, each once"),
             ("scales", self.scales and min(self.scales) >= 1, "one or more numbers of 1 or above"),
-            ("augmentation", not self.augmentation or _some_of(self.augmentation, STEPS), f"names of {', '.join(STEPS)}, each once"),
+            (
+                "augmentation",
+                not self.augmentation or _some_of(self.augmentation, STEPS),
+                f"names of {', '.join(STEPS)}, each once",
+            ),
         ):
             if not right:
                 raise ValueError(f"{name}={getattr(self, name)!r} cannot be used: expected {expected}.")
@@ -103,10 +107,11 @@ class Recipe:
 
     @property
     def iterations(self) -> int:
+        """The number of iterations of all stages."""
         return sum(stage[0] for stage in self.stages)
 
     def rate(self, iteration: int) -> float:
-        """The learning rate at an iteration, as a share of the initial one."""
+        """Return the learning rate at an iteration, as a share of the initial one."""
         if self.schedule == "step":
             return 1.0 if iteration < self.step_at else 0.1
         warm_up = max(1, round(0.03 * self.iterations))
@@ -131,7 +136,7 @@ RECIPES["frozen"] = replace(RECIPES["cpu"], learning_rate=1e-3, frozen_blocks=5)
 
 
 def make_recipe(name: str, **changes) -> Recipe:
-    """Return a recipe of `RECIPES` with some of its fields changed: lists become tuples, None keeps the recipe's value."""
+    """Return a recipe of `RECIPES` with some fields changed: lists become tuples, None keeps the recipe's value."""
     frozen = {key: _frozen(value) for key, value in changes.items() if value is not None}
     return replace(RECIPES[name], **frozen)
 
@@ -141,12 +146,12 @@ def _frozen(value):
 
 
 class Task(NamedTuple):
-    """What a network is taught.
+    """A training task: how samples are made, and how their loss is computed.
 
-    samples: makes a sequence of samples, tuples of tensors, of photographs, a size in pixels and a recipe; sample i is
-             the same whenever it is asked for, and may be asked for by several threads at once
-    loss:    the number to make small, of the network and a batch: the samples' tensors, stacked
-    ignores: fields of the recipe that have no effect on it, and must be left at their defaults (`applicable`)
+    samples: makes a sequence of samples (tuples of tensors) from photos, a size in pixels and a recipe; sample i is
+             always the same, and several threads may read samples at once
+    loss:    computes the loss from the network and a batch, which is the samples' tensors, stacked
+    ignores: fields of the recipe that have no effect on the task, and must have their defaults (`applicable`)
     """
 
     samples: Callable[[PhotoSet, int, Recipe], Sequence[tuple[torch.Tensor, ...]]]
@@ -155,7 +160,7 @@ class Task(NamedTuple):
 
 
 def augmented(photos: PhotoSet, size: int, recipe: Recipe) -> Augmented:
-    """Make the samples of photographs and masks at a size that a recipe asks for."""
+    """Make the samples of photos and masks at a size, augmented as a recipe says."""
     return Augmented(photos, size, recipe.rotations, recipe.scales, seed=recipe.seed, steps=recipe.augmentation)
 
 
@@ -163,12 +168,12 @@ def _supervised(network: nn.Module, image: torch.Tensor, mask: torch.Tensor) -> 
     return deep_supervision(network(image), mask)
 
 
-MASKS = Task(augmented, _supervised)  # every map that a network gives is compared with the mask (Eq. 9-10)
+MASKS = Task(augmented, _supervised)  # every output of a network is compared with the mask (Eq. 9-10)
 
 
 @dataclass
 class History:
-    """What happened: the loss of each iteration, and each uninterrupted stretch of the run.
+    """The loss of each iteration, and each uninterrupted stretch of a run.
 
     A stretch is {"from": iteration, "to": iteration, "seconds": ..., **its stamp}.
     """
@@ -178,6 +183,7 @@ class History:
 
     @property
     def seconds(self) -> float:
+        """The seconds of all stretches."""
         return sum(stretch["seconds"] for stretch in self.stretches)
 
 
@@ -192,17 +198,17 @@ def train(
     show: Callable[[History], None] | None = None,
     task: Task = MASKS,
 ) -> History:
-    """Train a network on photographs with masks, from its last checkpoint if there is one.
+    """Train a network on photos with masks, from its last checkpoint if there is one.
 
-    The network has `switches` (what it was built with) and may have a `backbone`, whose learning rate is its own, and
-    `score_layers()`, those right under the losses. It ends with the recipe's averaged weights.
+    The network has `switches` (the arguments it was built with) and may have a `backbone`, which has a learning rate
+    of its own, and `score_layers()`, those right under the losses. It ends with the recipe's averaged weights.
 
     Writes `checkpoint` every `every` iterations and at the end; a run that is killed and started again ends with
-    the same weights, bit for bit, as one that was not. `stamp` says what makes this stretch of the run; `show` is
-    called with the history every `every` iterations. Raises ValueError where a photograph has no mask or cannot be
+    the same weights, bit for bit, as an undisturbed one. `stamp` is the provenance of this stretch of the run; `show`
+    is called with the history every `every` iterations. Raises ValueError where a photo has no mask or cannot be
     read, where all masks are uniform, where a part of the recipe would have no effect, and where the checkpoint
-    belongs to another recipe, network, data or first weights; FloatingPointError where the loss stops being a number
-    (the last checkpoint stays as it is).
+    belongs to another recipe, network, data set or first weights; FloatingPointError where the loss becomes infinite
+    or NaN (the last checkpoint is kept).
     """
     precision = resolve_precision(recipe.precision, device)
     _refuse_ignored(recipe, task)
@@ -231,7 +237,7 @@ def train(
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"The loss is {loss.item()} at iteration {len(history.loss)}: lower the learning rate "
-                f"(now {recipe.learning_rate:g}); the last checkpoint was left as it is."
+                f"(now {recipe.learning_rate:g}); the last checkpoint was kept."
             )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -256,14 +262,14 @@ def train(
 
 
 def average_of(network: nn.Module, recipe: Recipe) -> AveragedModel | None:
-    """Make the moving average of a network's weights that a recipe asks for, None where it asks for none."""
+    """Return the moving average of a network's weights, None for a recipe without averaging."""
     if not recipe.averaging:
         return None
     return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging))
 
 
 def identity(network: nn.Module, photos: PhotoSet, recipe: Recipe) -> dict:
-    """Return what a run is made of: recipe, network, first weights, and photographs down to the pixel."""
+    """Return what identifies a run: recipe, network, first weights, and the photos' pixels."""
     made = {
         "recipe": asdict(recipe),
         "recipe_version": RECIPE_VERSION,
@@ -286,7 +292,8 @@ def _differences(found: dict, expected: dict) -> str:
 
 def applicable(recipe: Recipe, task: Task) -> Recipe:
     """Return a recipe with the fields that have no effect on a task at their defaults."""
-    return replace(recipe, **{each.name: each.default for each in fields(Recipe) if each.name in task.ignores})
+    defaults: dict[str, Any] = {each.name: each.default for each in fields(Recipe) if each.name in task.ignores}
+    return replace(recipe, **defaults)
 
 
 def _refuse_ignored(recipe: Recipe, task: Task) -> None:
@@ -330,8 +337,9 @@ def train_or_load(
     """
     torch.manual_seed(recipe.seed)
     network = build()
-    if hasattr(network, "backbone"):
-        load_backbone(network.backbone, backbone)
+    vgg16 = getattr(network, "backbone", None)
+    if isinstance(vgg16, VGG16):
+        load_backbone(vgg16, backbone)
     photos = photos.in_memory()
     made = identity(network, photos, recipe)
     if path.exists():
@@ -355,7 +363,8 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     Raises ValueError where the recipe speaks of layers that the network does not have.
     """
     scores = {id(parameter) for layer in _score_layers(network) for parameter in layer.parameters()}
-    blocks = network.backbone.blocks() if hasattr(network, "backbone") else []
+    backbone: Any = getattr(network, "backbone", None)
+    blocks = backbone.blocks() if backbone is not None else []
     for name, value, neutral, acts in (
         ("score_factor", recipe.score_factor, 1, scores),
         ("backbone_factor", recipe.backbone_factor, 1, blocks),
@@ -363,7 +372,8 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     ):
         if value != neutral and not acts:
             raise ValueError(
-                f"{name}={value} has no effect on {type(network).__name__}, which has no such layers: set it to {neutral}."
+                f"{name}={value} has no effect on {type(network).__name__}, which has no such layers: "
+                f"set it to {neutral}."
             )
     for block in blocks[: recipe.frozen_blocks]:
         for convolution in block:
@@ -388,17 +398,17 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     )
 
 
-def _score_layers(network: nn.Module) -> list[nn.Module]:
+def _score_layers(network: Any) -> list[nn.Module]:
     return network.score_layers() if hasattr(network, "score_layers") else []
 
 
 def batches(
     photos: PhotoSet, recipe: Recipe, begin: int = 0, task: Task = MASKS
 ) -> Iterator[tuple[torch.Tensor, ...]]:
-    """The batches of a run from iteration `begin` on; of masks (N, 3, S, S) and (N, 1, S, S).
+    """Yield the batches of a run from iteration `begin` on; for `MASKS` (N, 3, S, S) and (N, 1, S, S).
 
-    Samples come in passes over all that the task makes of the photographs, each pass in an order of its own that depends on the seed
-    and the number of the pass alone, so that a resumed run sees what it would have seen.
+    Samples come in passes over all that the task makes of the photos. The order of a pass depends on the seed and
+    the number of the pass alone, so that a resumed run sees the same samples.
     """
 
     def plan() -> Iterator[tuple[Sequence, list[int]]]:
@@ -420,7 +430,7 @@ def batches(
                 iteration += 1
 
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:
-        upcoming = deque()
+        upcoming: deque[list[Future]] = deque()
         for samples, chosen in plan():
             upcoming.append([pool.submit(samples.__getitem__, index) for index in chosen])
             if len(upcoming) > AHEAD:
@@ -441,7 +451,7 @@ def save_checkpoint(
     made: dict,
     history: History,
 ) -> None:
-    """Write all that a run needs to go on; a run killed while writing leaves the previous file."""
+    """Write all that a run needs to resume; a run killed while writing leaves the previous file."""
     state = {
         "made": made,
         "network": network.state_dict(),
@@ -460,7 +470,7 @@ def load_checkpoint(
     averaged: AveragedModel | None,
     made: dict,
 ) -> History:
-    """Bring a run back to its last checkpoint and return its history so far.
+    """Restore a run's last checkpoint and return its history so far.
 
     `made` is the run's `identity`. Raises ValueError, naming what differs, where the checkpoint has another one, and
     where the file cannot be read, was changed after it was written, or holds numbers that are not finite.
@@ -476,7 +486,7 @@ def load_checkpoint(
     if differing:
         raise ValueError(
             f"{path.name} belongs to another run ({differing}): "
-            "give back the old parameters to go on with it, or delete it to start anew."
+            "restore the old parameters to resume it, or delete it to start again."
         )
     try:
         network.load_state_dict(state["network"])
@@ -499,4 +509,4 @@ def load_checkpoint(
 
 
 def _unreadable(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path.name} is not a readable checkpoint ({type(error).__name__}): delete it to start anew.")
+    return ValueError(f"{path.name} is not a readable checkpoint ({type(error).__name__}): delete it to start again.")

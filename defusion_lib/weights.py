@@ -1,4 +1,4 @@
-"""Trained networks as files: written, read and recognised."""
+"""Read and write networks as files, and load the first weights of VGG-16."""
 
 import hashlib
 import json
@@ -26,13 +26,13 @@ SMALL = 1024  # values: weights with fewer stay in half precision, all of them t
 
 
 def resolve(name: str) -> str | Path:
-    """What a notebook's parameter means: "shipped" is the network in the package, anything else is left alone."""
+    """Return the file of a notebook's parameter: "shipped" is the network in the package, other names are kept."""
     return SHIPPED if name == "shipped" else name
 
 
 def result_name(network: DeFusionNet) -> str:
-    """A network's name in result files: "defusionnet", its heads if not the reference's, and what is switched off."""
-    names = {
+    """Return a network's name in result files: "defusionnet", its heads if not "radf", and what is switched off."""
+    names: dict[str, dict] = {
         "cam": {"off": "nocam", "gap": "nogmp", "gmp": "nogap"},
         "fam": {False: "nofam"},
         "ffrm": {False: "noffrm"},
@@ -124,8 +124,8 @@ def load_network(
         network = kind(**json.loads(metadata["switches"]) | switches)
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f"{path.name} has switches that no {kind.__name__} can have ({error}): use a file that save_network wrote, and "
-            "switches that exist."
+            f"{path.name} has switches that no {kind.__name__} can have ({error}): use a file that save_network wrote, "
+            "and switches that exist."
         ) from None
     if not hasattr(network, "final"):
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("final.")}
@@ -142,7 +142,7 @@ def load_network(
 
 
 def read_card(path: str | Path = SHIPPED) -> dict:
-    """The card of a stored network: data and split, recipe, seed, results, stamp.
+    """Read the card of a stored network: data and split, recipe, seed, results, provenance.
 
     Raises ValueError where the file is none that `save_network` wrote.
     """
@@ -163,7 +163,7 @@ def weights_hash(network: nn.Module) -> str:
 
 
 def load_backbone(backbone: VGG16, source: str | Path | None) -> str:
-    """Fill a backbone with weights, and say in a few words which ones they are.
+    """Load weights into a backbone, and return a short description of their source.
 
     `source` is "imagenet" (torchvision's `VGG16_Weights.IMAGENET1K_FEATURES`, the original Oxford weights that
     the paper starts from; downloaded once), the path of a safetensors file of the same layout or of a whole
@@ -196,6 +196,9 @@ def load_backbone(backbone: VGG16, source: str | Path | None) -> str:
     return words
 
 
+_DECLARATIONS: list[torch.library.Library] = []
+
+
 def import_torchvision() -> ModuleType:
     """Import torchvision, which may be built for a torch with CUDA.
 
@@ -213,10 +216,11 @@ def import_torchvision() -> ModuleType:
         if "torchvision::nms" not in str(error):
             raise
         # Only here: declaring operators that the loaded extension has declared already ends the process. The
-        # declarations are undone when this object dies, so the module keeps it.
-        import_torchvision.declarations = torch.library.Library("torchvision", "FRAGMENT")
-        import_torchvision.declarations.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import_torchvision.declarations.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        # declarations are undone when this object dies, so it is kept.
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _DECLARATIONS.append(library)
         import torchvision
     return torchvision
 
@@ -237,7 +241,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor
         ) from None
     if HASH in metadata and metadata[HASH] != contents_hash(tensors, metadata):
         raise ValueError(
-            f"{path.name} was changed after it was written (its contents have another SHA-256 than it says): get it again."
+            f"{path.name} was changed after it was written (its contents do not have the stored SHA-256): get it again."
         )
     bits, stored = metadata.get("bits", "16"), [name for name in tensors if tensors[name].dtype == torch.int8]
     if bits not in ("8", "16") or (stored and bits == "16"):
@@ -257,8 +261,8 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor
     broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
     if broken:
         raise ValueError(
-            f"{path.name} holds numbers that are not finite ({broken[0]}, {len(broken)} of {len(tensors)} tensors): get it "
-            "again, or weights from before the training diverged."
+            f"{path.name} holds numbers that are not finite ({broken[0]}, {len(broken)} of {len(tensors)} tensors): get "
+            "it again, or weights from before the training diverged."
         )
     return metadata, tensors
 
@@ -268,5 +272,5 @@ def contents_hash(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, st
     digest = sha256(repr(sorted(item for item in metadata.items() if item[0] != HASH)).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

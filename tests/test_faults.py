@@ -63,7 +63,7 @@ def test_f1_half_a_run_goes_on_with_its_own_data_and_weights_only(here):
         (fresh(), photos("shi-dutlab100", 6, 1), "data.pixels_sha256="),
         (fresh(seed=1), data, "begun_with_sha256="),
     ):
-        with pytest.raises(ValueError, match=f"^t.pt belongs to another run .*{sentence}.*: give back the old"):
+        with pytest.raises(ValueError, match=f"^t.pt belongs to another run .*{sentence}.*: restore the old"):
             train(network, others, recipe, checkpoint=checkpoint)
     assert checkpoint.read_bytes() == before
     history = train(fresh(), data, recipe, checkpoint=checkpoint)

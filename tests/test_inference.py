@@ -64,7 +64,7 @@ def test_all_maps_are_the_final_one_and_every_side(network):
     ],
 )
 def test_what_is_no_photograph_is_refused_in_one_sentence(network, wrong):
-    with pytest.raises(ValueError, match=r"Found an array of .* expected a photograph: uint8"):
+    with pytest.raises(ValueError, match=r"Found an array of .* expected a photo: uint8"):
         detect(wrong, network)
 
 

@@ -154,5 +154,5 @@ def test_a_tile_that_does_not_fit_is_refused(network, tile):
 
 
 def test_what_is_no_photograph_is_refused(network):
-    with pytest.raises(ValueError, match="expected a photograph"):
+    with pytest.raises(ValueError, match="expected a photo"):
         tiling.detect_tiles(np.zeros((8, 8), np.float32), network)

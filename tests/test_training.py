@@ -149,7 +149,7 @@ def test_damaged_checkpoint_is_named(tmp_path):
     checkpoint = tmp_path / "run.pt"
     train(fresh(), MADE_UP, replace(SHORT, stages=((1, 32, 1),)), checkpoint=checkpoint)
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(ValueError, match="run.pt is not a readable checkpoint .* delete it to start anew"):
+    with pytest.raises(ValueError, match="run.pt is not a readable checkpoint .* delete it to start again"):
         train(fresh(), MADE_UP, SHORT, checkpoint=checkpoint)
 
 

@@ -18,7 +18,7 @@ _ALWAYS = {"seed": (0, 2**32 - 1)}
 
 
 def read_parameters(cell: str) -> dict:
-    """The names and defaults of a notebook's parameters cell, in order.
+    """Read the names and defaults of a notebook's parameters cell, in order.
 
     The cell's first line is `# Parameters`, its first parameter is `profile`, and each of its statements
     gives a name a plain value: text, number, bool, None, or lists and tuples of these. Raises ValueError
@@ -58,7 +58,7 @@ def read_parameters(cell: str) -> dict:
 def check_parameters(
     defaults: Mapping, given: Mapping, limits: Mapping | None = None, where: str = ""
 ) -> dict:
-    """All effective parameters: the defaults, replaced by what is given; lists become tuples.
+    """Return all effective parameters: the defaults, replaced by what is given; lists become tuples.
 
     A given value has its default's type (an integer also serves as a float; a list takes as many items as it
     likes, of the type of the default's first; where the default is None, any plain value serves). `limits`
@@ -163,7 +163,7 @@ def _kind(default) -> str:
 
 
 def brief(value) -> str:
-    """A value as a sentence shows it: what Python writes for it, its middle left out where it is long."""
+    """Return a value as Python writes it, without its middle where it is long."""
     try:
         text = repr(value)
     except ValueError:  # Python writes no integer of more than 4300 digits
@@ -196,7 +196,7 @@ def _check_limits(name, value, limit):
 
 
 def _given_parameters(namespace: Mapping, stem: str) -> tuple[dict, dict]:
-    """The defaults of the parameters cell that ran last, and what now replaces them.
+    """Return the defaults of the parameters cell that ran last, and what now replaces them.
 
     papermill puts a cell of its own behind the parameters cell, with the same first line. It never writes
     another comment into it, whereas the notebook's own cell says what each parameter is; this tells them
@@ -225,7 +225,7 @@ def _given_parameters(namespace: Mapping, stem: str) -> tuple[dict, dict]:
 
 
 def _tagged_cells(notebook: Path) -> list[str]:
-    """The parameters cells of a notebook in the current folder: nbval runs cells there, without history."""
+    """Return the parameters cells of a notebook in the current folder, where nbval runs cells without history."""
     if not notebook.is_file():
         return []
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]

@@ -24,7 +24,7 @@ def portable(value):
 
 
 def origin(cuda: bool = False, packages: tuple[str, ...] = PACKAGES) -> dict:
-    """The part of a stamp that needs no notebook: commit, versions, processor (or GPU) and torch's threads."""
+    """Return the part of a stamp that needs no notebook: commit, versions, processor (or GPU), torch's threads."""
     import torch
 
     return {
@@ -36,7 +36,7 @@ def origin(cuda: bool = False, packages: tuple[str, ...] = PACKAGES) -> dict:
 
 
 def _commit() -> str | None:
-    """The checkout's commit, with "-dirty" where anything but outputs differs from it; None without git."""
+    """Return the checkout's commit, with "-dirty" where anything but outputs differs; None without git."""
     root = project_root()
     if not (root / ".git").exists():
         return None

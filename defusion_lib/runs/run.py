@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, make_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -65,8 +65,8 @@ class Run:
         self.folder = outputs_root() / effective["profile"]
         self.device = _settle(effective["seed"])
         self._defaults = defaults
-        self._notes = {}
-        self._written = []
+        self._notes: dict[str, Any] = {}
+        self._written: list[tuple[str, Path]] = []
         self._begun = time.monotonic()
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -104,7 +104,7 @@ class Run:
         self._notes |= portable(facts)
 
     def path(self, relative: str) -> Path:
-        """The place of a file of this run under `outputs/<profile>/`; its folder is made."""
+        """Return the path of a file of this run under `outputs/<profile>/`, and make its folder."""
         path = self.folder / relative
         if Path(relative).is_absolute() or ".." in Path(relative).parts:
             raise ValueError(
@@ -121,7 +121,8 @@ class Run:
         form or a value is not a finite number.
         """
         if data is not None:
-            self.note(data=[{"name": each} if isinstance(each, str) else each.provenance() for each in (data if isinstance(data, list) else [data])])
+            sets = data if isinstance(data, list) else [data]
+            self.note(data=[{"name": each} if isinstance(each, str) else each.provenance() for each in sets])
         checked = {}
         for key, value in values.items():
             if not _KEY.fullmatch(key):
@@ -185,7 +186,7 @@ class Run:
         self.figure(drawing.figure, drawing.name, drawing.caption, **drawing.arrays)
 
     def finish(self) -> None:
-        """Say in one line what was written and where; a run without results leaves its stamp alone."""
+        """Print what was written and where; a run without results writes its stamp alone."""
         results = self.folder / "results" / f"{self.stem}.json"
         if results not in [path for _, path in self._written]:
             self.results({})
@@ -234,7 +235,7 @@ def _settle(seed: int):
     # times a step, by a scatter that takes many times as long.
     torch.use_deterministic_algorithms(not cuda)
     # Filling every fresh tensor with NaN finds bugs in kernels, not here, and costs a pass over memory.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     return torch.device("cuda" if cuda else "cpu")

@@ -206,8 +206,8 @@ def describes_its_pictures(notebook):
     for cell in code_cells(notebook):
         below = "".join(text for output in cell.outputs for text in texts(output))
         for output in cell.outputs:
-            if "image/png" in output.get("data", {}):
-                alternative = output.metadata.get("image/png", {}).get("alt", "")
+            for kind in {"image/png", "image/jpeg"} & output.get("data", {}).keys():
+                alternative = output.metadata.get(kind, {}).get("alt", "")
                 if not alternative or f"*Picture:* {alternative}" not in below:
                     problems.append(f"a picture of cell [{cell.execution_count}] is not described in words")
             problems += [
@@ -421,6 +421,7 @@ LONG = "def long():\n" + "    pass\n" * SCREEN
         (leaves_its_environment_alone, set_source(2, "!pip install torch")),
         (leaves_its_environment_alone, set_source(2, "%pip install torch")),
         (describes_its_pictures, set_output(2, "display_data", data={"image/png": "", "text/plain": "A line."})),
+        (describes_its_pictures, set_output(2, "display_data", data={"image/jpeg": "", "text/plain": "A line."})),
         (describes_its_pictures, set_output(2, "display_data", data={"text/html": "<img src='x'/>"})),
         (describes_its_pictures, set_output(2, "display_data", data={"text/html": '<img alt="" src="x"/>'})),
         (

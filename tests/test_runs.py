@@ -5,18 +5,21 @@ import base64
 import dataclasses
 import datetime
 import errno
+import io
 import json
 import os
 import random
 import tempfile
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 import yaml
+from IPython.core.formatters import DisplayFormatter
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from test_plots import smallest_text
@@ -27,6 +30,7 @@ from defusion_lib.apps import saved_map
 from defusion_lib.data import PhotoSet
 from defusion_lib.plots import text_size
 from defusion_lib.runs import parameters
+from defusion_lib.runs.pictures import WIDTH, for_screen
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -368,9 +372,29 @@ def test_a_figure_is_shown_with_its_caption_and_an_alternative_text(run, outputs
     run.figure(plt.figure(), "loss", CAPTION, loss=[1])
     picture, below = shown
     bundle, facts = picture._repr_mimebundle_()
-    assert base64.b64decode(bundle["image/png"]) == (outputs / "quick/figures/loss.png").read_bytes()
-    assert facts == {"image/png": {"alt": CAPTION}} and bundle["text/plain"] == CAPTION
+    content, kind = for_screen((outputs / "quick/figures/loss.png").read_bytes())
+    assert base64.b64decode(bundle[f"image/{kind}"]) == content
+    assert facts == {f"image/{kind}": {"alt": CAPTION}}
     assert below.data == f"*Picture:* {CAPTION}"
+
+
+def test_a_figure_stores_its_maps_small(run, outputs):
+    run.figure(plt.figure(), "maps", CAPTION, defocus=np.zeros((256, 256), np.uint8))
+    with np.load(outputs / "quick/figures/maps.npz") as stored:
+        assert stored["defocus"].shape == (128, 128)
+
+
+def test_a_figure_that_a_cell_displays_has_few_colours_too(monkeypatch, outputs):
+    shell = SimpleNamespace(display_formatter=DisplayFormatter())
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    start(notebook())
+    figure, axis = plt.subplots(figsize=(20, 3))
+    axis.plot([1, 2, 3])
+    encode = shell.display_formatter.formatters["image/png"]
+    shown = Image.open(io.BytesIO(base64.b64decode(encode(figure))))
+    assert shown.mode == "P" and shown.width == WIDTH
+    assert encode(plt.figure()) is None
+    plt.close("all")
 
 
 @pytest.mark.parametrize("caption", ["", "The loss.", CAPTION.rstrip(".")])

@@ -1,6 +1,5 @@
 """Run a notebook: settings, results, figures."""
 
-import base64
 import io
 import json
 import math
@@ -9,8 +8,9 @@ import random
 import re
 import textwrap
 import time
+from binascii import b2a_base64
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, make_dataclass
+from dataclasses import asdict, make_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,7 @@ def start(stem: str, namespace: Mapping, limits: Mapping | None = None) -> "Run"
     if "seed" not in effective:
         raise ValueError(f"{stem} has no parameter seed: put `seed = 0` into its parameters cell.")
     check_writable(outputs_root() / effective["profile"])
+    _encode_displayed_figures()
     run = Run(stem, {name: _frozen(value) for name, value in defaults.items()}, effective)
     print(run)
     return run
@@ -144,14 +145,17 @@ class Run:
 
         `caption` says in a sentence or two what there is to see: it stands below the picture, and is its
         alternative text for whoever cannot see it. Text that is too small for a projector is enlarged
-        (`figures.make_legible`). The stamp is in the .npz as JSON text under "stamp". The figure is closed.
+        (`plots.make_legible`). The notebook keeps the picture at the size of a screen (`pictures.for_screen`), and
+        maps and photos among the arrays are stored at the size of a panel (`pictures.shrink`). The stamp is in the
+        .npz as JSON text under "stamp". The figure is closed.
         Raises ValueError where no array is given or one holds objects, or where the caption is no sentence.
         """
         # Imported here, so that reading results (tools/execute.py) does not wait seconds for them.
         import matplotlib.pyplot as plt
-        from IPython.display import Markdown, display
+        from IPython.display import Image, Markdown, display
 
         from defusion_lib.plots import make_legible
+        from defusion_lib.runs.pictures import for_screen, shrink
 
         if not _SLUG.fullmatch(name):
             raise ValueError(
@@ -163,7 +167,7 @@ class Run:
             )
         if not arrays:
             raise ValueError(f"Figure {name} needs the arrays that it shows, as name=array.")
-        arrays = {key: np.asarray(value) for key, value in arrays.items()}
+        arrays = {key: shrink(np.asarray(value)) for key, value in arrays.items()}
         for key, array in arrays.items():
             if array.dtype == object or key == "stamp":
                 raise ValueError(
@@ -178,7 +182,8 @@ class Run:
         write_whole(folder / f"{name}.png", picture.getvalue())
         plt.close(figure)
         # The words also stand below: JupyterLab and most exported pages leave out a picture's alternative text.
-        display(_Picture(picture.getvalue(), caption), Markdown(f"*Picture:* {caption}"))
+        shown_picture, kind = for_screen(picture.getvalue())
+        display(Image(shown_picture, format=kind, alt=caption), Markdown(f"*Picture:* {caption}"))
         self._count(shown(folder / f"{name}.png"), folder / f"{name}.png")
 
     def show(self, drawing: "Drawing") -> None:
@@ -196,19 +201,26 @@ class Run:
         self._written = [entry for entry in self._written if entry[1] != path] + [(text, path)]
 
 
-@dataclass(frozen=True)
-class _Picture:
-    """A PNG that a cell shows with an alternative text."""
+def _encode_displayed_figures() -> None:
+    """Let a figure that a cell displays without `Run.figure` take few bytes, too."""
+    # Imported here, so that reading results (tools/execute.py) does not wait seconds for them.
+    from IPython import get_ipython
 
-    png: bytes
-    alt: str
+    shell = get_ipython()
+    if shell is None:
+        return
+    from IPython.core.pylabtools import print_figure
+    from matplotlib.figure import Figure
+    # Imported for what it does: it sets its own encoding, which is replaced below.
+    from matplotlib_inline import backend_inline  # noqa: F401
 
-    def __repr__(self):
-        return self.alt
+    from defusion_lib.runs.pictures import plot_for_screen
 
-    def _repr_mimebundle_(self, **_):
-        bundle = {"image/png": base64.b64encode(self.png).decode(), "text/plain": self.alt}
-        return bundle, {"image/png": {"alt": self.alt}}
+    def encode(figure):
+        png = print_figure(figure)  # None where the figure is empty
+        return png and b2a_base64(plot_for_screen(png), newline=False).decode()
+
+    shell.display_formatter.formatters["image/png"].for_type(Figure, encode)
 
 
 def _threads() -> int:

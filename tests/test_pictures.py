@@ -13,7 +13,6 @@ from PIL import Image
 
 from defusion_lib.runs.pictures import WIDTH, for_screen, plot_for_screen, shrink
 
-
 WORDS = "The loss of each iteration, which falls."
 
 

@@ -211,6 +211,7 @@ def _encode_displayed_figures() -> None:
         return
     from IPython.core.pylabtools import print_figure
     from matplotlib.figure import Figure
+
     # Imported for what it does: it sets its own encoding, which is replaced below.
     from matplotlib_inline import backend_inline  # noqa: F401
 

@@ -37,7 +37,8 @@ MACHINE = ("new-process", "one-thread", "generic-aten", "generic-onednn")
 def read(folder: Path) -> dict[str, dict[str, np.ndarray]]:
     """All numbers and arrays of a profile's folder: {"03_training" or "figures/curves": {key: array}}.
 
-    Maps, which are stored as levels, are an item of their own: "figures/curves/levels". Seconds and memory are left out.
+    Maps, which are stored as levels, are an item of their own: "figures/curves/levels"; they have the size of a panel
+    (`runs.pictures.shrink`), so that a level is a mean of pixels. Seconds and memory are left out.
     Raises FileNotFoundError where there are no results.
     """
     found = {}

@@ -1,13 +1,14 @@
-"""Photographs in the wheels of scikit-image and scikit-learn."""
+"""Photos in the wheels of scikit-image and scikit-learn."""
 
 from collections.abc import Sequence
-from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 ALL_SHARP = "all of it"
-# Photographs in the wheels of scikit-image and scikit-learn: file, and what a person sees in focus in them.
+# {photo: (its file, what a person sees in focus in it)}; its name begins with its package.
 EMBEDDED = {
     "skimage-brick": ("brick.png", ALL_SHARP),
     "skimage-grass": ("grass.png", ALL_SHARP),
@@ -23,26 +24,45 @@ EMBEDDED = {
     "skimage-chelsea": ("chelsea.png", "eyes and nose, less so the edges of the fur"),
     "sklearn-flower": ("flower.jpg", "the flower, not the leaves behind it"),
 }
-_FOLDERS = {"skimage": "skimage.data", "sklearn": "sklearn.datasets.images"}
+FOLDERS = {"skimage": "data", "sklearn": "datasets/images"}  # {package: where its photos lie in it}
+
+
+def wheel_file(package: str, name: str) -> Path:
+    """Return the path of a file beside a package's photos.
+
+    `package` is a key of `FOLDERS`. Raises FileNotFoundError where the package or the file is missing.
+    """
+    # find_spec imports nothing, whereas importlib.resources would import the packages, which takes seconds.
+    spec = find_spec(package)
+    places = spec.submodule_search_locations if spec else None
+    path = Path(places[0] if places else package, FOLDERS[package], name)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"The file {name} of the package {package} is not at {path}: install the versions of scikit-image and "
+            "scikit-learn that constraints.txt names."
+        )
+    return path
+
+
+def read_embedded(name: str) -> np.ndarray:
+    """Read a photo of `EMBEDDED` as uint8 RGB (H, W, 3), grey repeated; raise ValueError for another name."""
+    if name not in EMBEDDED:
+        raise ValueError(f"There is no embedded photograph {name!r}: choose from {', '.join(EMBEDDED)}.")
+    with Image.open(wheel_file(name.partition("-")[0], EMBEDDED[name][0])) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def embedded(name: str) -> np.ndarray:
-    """The middle square of a photograph of `EMBEDDED` at its own size, grey repeated.
-
-    Raises ValueError for another name.
-    """
-    if name not in EMBEDDED:
-        raise ValueError(f"There is no embedded photograph {name!r}: choose from {', '.join(EMBEDDED)}.")
-    path = files(_FOLDERS[name.partition("-")[0]]) / EMBEDDED[name][0]
-    with path.open("rb") as file, Image.open(file) as image:
-        side = min(image.size)
-        left, top = ((whole - side) // 2 for whole in image.size)
-        return np.asarray(image.convert("RGB").crop((left, top, left + side, top + side)))
+    """Return the middle square of a photo of `EMBEDDED` at its own size; raise ValueError for another name."""
+    image = read_embedded(name)
+    side = min(image.shape[:2])
+    top, left = ((whole - side) // 2 for whole in image.shape[:2])
+    return image[top : top + side, left : left + side]
 
 
 def sharp_throughout(names: Sequence[str], size: int) -> list[str]:
-    """Select the photographs of `EMBEDDED` that are in focus all over when seen at `size` pixels a side.
+    """Select the photos of `EMBEDDED` that are in focus all over when seen at `size` pixels a side.
 
-    Those that would be enlarged by more than a tenth are left out: that alone makes them soft.
+    Those that would be enlarged by more than a tenth are left out, because enlarging makes them soft.
     """
     return [name for name in names if EMBEDDED[name][1] == ALL_SHARP and size <= 1.1 * len(embedded(name))]

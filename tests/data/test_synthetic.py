@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from test_camera import QUIET, camera_for, plain
 
-from defusion_lib.data import synthetic
+from defusion_lib.data import bundled
 from defusion_lib.data.camera import Camera, Layer, Scene, blur, render, slice_depth, to_linear
-from defusion_lib.data.synthetic import CHALLENGES, make_scene, open_synthetic
+from defusion_lib.data.synthetic import CHALLENGES, garage_scene, make_scene, open_synthetic
+from defusion_lib.data.synthetic.sources import SOURCES, random_crop
 
 
 def test_same_seed_same_bits_other_seed_other_pictures():
@@ -99,7 +100,7 @@ def test_low_contrast_in_focus_before_clutter():
 
 
 def test_garage_is_the_stereo_pair_with_its_depth():
-    scene = synthetic.garage_scene((100, 148))
+    scene = garage_scene((100, 148))
     assert len(scene.layers) > 16
     # Disparities of 7.2 to 59.9 px make 5.02 m to 2.11 m by hand, shown at a third of the size; a slice of 24
     # stands at most its own depth from the end.
@@ -125,28 +126,33 @@ def test_sources_are_sharp():
         ).image
         return detail(picture) / detail(to_linear(blurred))
 
-    for name in synthetic._PHOTOGRAPHS:
-        picture = synthetic._crop(rng, rng, name, (96, 96))
+    for name in SOURCES:
+        picture = random_crop(rng, rng, name, (96, 96))
         already = blur(np.dstack([picture, np.ones((96, 96), np.float32)]), 1.5)[..., :3]
         assert loss(picture) > 1.3 * loss(already), (name, loss(picture), loss(already))
 
 
 def test_photographs_come_from_the_wheels_and_nothing_from_a_network():
-    wheels = {"scikit-image": synthetic._SCIKIT_IMAGE, "scikit-learn": synthetic._SCIKIT_LEARN}
-    for package, folder in wheels.items():
-        shipped = {str(file) for file in importlib.metadata.files(package)}
-        files = [file for file, place, _ in synthetic._PHOTOGRAPHS.values() if place == folder]
-        assert files and shipped >= {"/".join((*folder, file)) for file in files}
+    distributions = {"skimage": "scikit-image", "sklearn": "scikit-learn"}
+    shipped = {
+        package: {str(file) for file in importlib.metadata.files(distributions[package])} for package in distributions
+    }
+    used = {photo for photo, _ in SOURCES.values()}
+    assert used <= set(bundled.EMBEDDED)
+    for name in used:
+        package = name.partition("-")[0]
+        assert f"{package}/{bundled.FOLDERS[package]}/{bundled.EMBEDDED[name][0]}" in shipped[package]
     code = """if True:
         import sys
         def stop(event, arguments):
             if event.startswith(("socket.", "urllib.", "ftplib.", "subprocess.")):
                 raise SystemExit(f"network touched: {event}")
         sys.addaudithook(stop)
-        from defusion_lib.data import synthetic
-        for photo in synthetic.open_synthetic(10, (64, 64)): pass
-        synthetic.garage_scene((64, 64))
-        for name in synthetic._PHOTOGRAPHS: synthetic._photograph(name)
+        from defusion_lib.data.synthetic import garage_scene, open_synthetic, sources
+        for photo in open_synthetic(10, (64, 64)): pass
+        garage_scene((64, 64))
+        for name in sources.SOURCES: sources.read_source(name)
+        assert "sklearn" not in sys.modules and "skimage" not in sys.modules
         print("done")
     """
     root = Path(__file__).parents[2]
@@ -184,6 +190,15 @@ def test_bad_arguments_give_one_sentence(action, words):
     assert "\n" not in message and message.endswith(".")
 
 
-def test_missing_photograph_is_named():
-    with pytest.raises(FileNotFoundError, match="scikit-image and scikit-learn that constraints.txt names"):
-        synthetic._wheel_file("absent.png", synthetic._SCIKIT_IMAGE)
+@pytest.mark.parametrize("package", ["skimage", "sklearn"])
+def test_missing_photograph_is_named(package):
+    with pytest.raises(
+        FileNotFoundError, match=rf"absent\.png of the package {package} is not at .*that constraints.txt names"
+    ):
+        bundled.wheel_file(package, "absent.png")
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setattr(bundled, "find_spec", lambda package: None)
+    with pytest.raises(FileNotFoundError, match="of the package skimage is not at skimage/data/brick.png: install"):
+        bundled.wheel_file("skimage", "brick.png")

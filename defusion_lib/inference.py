@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from defusion_lib.data.augmentation import squash, to_tensor
+from defusion_lib.data.augmentation import resize_to_square, to_tensor
 from defusion_lib.network import DeFusionNet, Maps
 from defusion_lib.precision import autocast, place, resolve_precision
 
@@ -29,7 +29,7 @@ def all_maps(
     image: np.ndarray, network: DeFusionNet, size: int | None = SIZE, precision: str = "fp32"
 ) -> Maps:
     """Predict the final map and each side output of one image, as logits (1, 1, size, size) in float32."""
-    seen = as_rgb(image) if size is None else squash(Image.fromarray(as_rgb(image)), size)
+    seen = as_rgb(image) if size is None else resize_to_square(Image.fromarray(as_rgb(image)), size)
     device = next(network.parameters()).device
     precision = resolve_precision(precision, device)
     place(network, precision, device).eval()

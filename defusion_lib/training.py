@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
 from defusion_lib.backbone import VGG16
-from defusion_lib.data import PhotoSet, some
+from defusion_lib.data import PhotoSet, first_few
 from defusion_lib.data.augmentation import ROTATIONS, SCALES, STEPS, Augmented
 from defusion_lib.losses import deep_supervision
 from defusion_lib.paths import replacing
@@ -287,7 +287,7 @@ def _differences(found: dict, expected: dict) -> str:
         for group in ("recipe", "switches", "data")
         for key, value in expected[group].items()
     } | {key: (found.get(key), expected[key]) for key in ("recipe_version", "begun_with_sha256")}
-    return some([f"{key}={old!r} instead of {new!r}" for key, (old, new) in names.items() if old != new], 6)
+    return first_few([f"{key}={old!r} instead of {new!r}" for key, (old, new) in names.items() if old != new], 6)
 
 
 def applicable(recipe: Recipe, task: Task) -> Recipe:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from defusion_lib.backbone import VGG16
-from defusion_lib.data import some
+from defusion_lib.data import first_few
 from defusion_lib.network import DeFusionNet
 from defusion_lib.paths import replacing
 
@@ -68,7 +68,7 @@ def save_network(network: nn.Module, path: Path, card: dict, bits: int = 16) -> 
     broken = [name.removesuffix(SCALE) for name, tensor in tensors.items() if not tensor.isfinite().all()]
     if broken:
         raise ValueError(
-            f"{path.name} was not written: {some(broken)} hold values that are not finite in {bits} bits; "
+            f"{path.name} was not written: {first_few(broken)} hold values that are not finite in {bits} bits; "
             "go back to weights from before the training diverged."
         )
     metadata = {
@@ -134,7 +134,7 @@ def load_network(
     differing = sorted({name for name, _ in shapes.items() ^ stored.items()})
     if differing:
         raise ValueError(
-            f"{path.name} does not hold the network that its switches describe ({some(differing)}: missing, of another "
+            f"{path.name} does not hold the network that its switches describe ({first_few(differing)}: missing, of another "
             "shape, no floats, or not expected): get it again."
         )
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})

@@ -8,7 +8,7 @@ from PIL import Image, PngImagePlugin
 
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.data.augmentation import Augmented
-from defusion_lib.data.datasets import choose
+from defusion_lib.data.datasets import open_dataset
 from defusion_lib.data.files import read_image, read_mask, read_reduced
 from defusion_lib.network import DeFusionNet
 from defusion_lib.training import Recipe, train
@@ -101,7 +101,7 @@ def test_f7_rotations_act_or_are_refused(rotations):
     with pytest.raises(ValueError, match=r"^rotations=.* cannot be used: expected one or more of \(0, 90"):
         Recipe(stages=((1, 32, 1),), rotations=rotations)
     data = photos("x", 1, 0)
-    plain, turned = (Augmented(data, 32, (angle,), (1.0,), (False,))[0][0] for angle in (0, 90))
+    plain, turned = (Augmented(data, 32, (angle,), (1.0,))[0][0] for angle in (0, 90))
     assert not torch.equal(plain, turned)
 
 
@@ -112,7 +112,7 @@ def test_f8_a_folder_of_the_checkout_is_found_from_its_notebooks(here, monkeypat
     monkeypatch.chdir(here / "notebooks")
     # It is found, and is empty.
     with pytest.raises(FileNotFoundError, match=r"data/shi lacks images/out_of_focus.*\(expected 100 photographs"):
-        choose("shi", "test")
+        open_dataset("shi", "test")
 
 
 def test_r_a_png_with_2_mb_of_text_is_read(noise):
@@ -127,5 +127,5 @@ def test_r_masks_of_a_folder_that_are_white_in_focus(here, noise):
     for name in ("x", "y"):
         Image.fromarray(noise if name == "x" else 255 - noise).save(f"fm/{name}.png")
         Image.fromarray(255 - BLURRED * 255).save(f"fm/masks/{name}.png")
-    shares = {white: choose("folder", "train", "fm", white=white)[0].mask.mean() for white in ("focus", "blurred")}
+    shares = {white: open_dataset("folder", "train", "fm", white=white)[0].mask.mean() for white in ("focus", "blurred")}
     assert shares == pytest.approx({"focus": 2 / 3, "blurred": 1 / 3})

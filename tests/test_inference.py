@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from defusion_lib.data.augmentation import squash
+from defusion_lib.data.augmentation import resize_to_square
 from defusion_lib.inference import all_maps, detect, to_shape
 from defusion_lib.network import DeFusionNet
 
@@ -39,7 +39,7 @@ def test_native_size_is_the_network_itself(network):
 
 def test_the_network_sees_the_photograph_squashed(network):
     image = photo(50, 70)
-    seen = squash(Image.fromarray(image), 32)
+    seen = resize_to_square(Image.fromarray(image), 32)
     expected = to_shape(detect(seen, network, size=None), (50, 70))
     np.testing.assert_allclose(detect(image, network, 32), expected, atol=1e-6)
 

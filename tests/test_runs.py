@@ -589,7 +589,7 @@ def test_what_is_new_lies_beside_what_is_found(project, monkeypatch):
 
 
 # Calls that a notebook may give a path parameter; `index` looks for the name of a photograph.
-LOCATING = {"locate", "map_file", "choose", "index"}
+LOCATING = {"locate", "map_file", "open_dataset", "index"}
 PATHS = {"image", "weights", "backbone", "begin_with", "data_root", "shi_root", "maps_root", "folder", "into", "target"}
 
 
@@ -619,7 +619,7 @@ def test_every_path_parameter_of_a_notebook_is_located(path):
 )
 def test_a_path_that_is_not_located_is_noticed(line):
     assert unlocated(line, {"image"})
-    assert not unlocated("f(g(runs.locate(image, 'x'), photo.image)) if image else choose(image)", {"image"})
+    assert not unlocated("f(g(runs.locate(image, 'x'), photo.image)) if image else open_dataset(image)", {"image"})
 
 
 # ----------------------------------------------------------------------------------------- what can be written

@@ -22,8 +22,8 @@ from tqdm.auto import tqdm
 
 from defusion_lib.backbone import VGG16
 from defusion_lib.data import PhotoSet
-from defusion_lib.data.augmentation import squash
-from defusion_lib.data.datasets import choose
+from defusion_lib.data.augmentation import resize_to_square
+from defusion_lib.data.datasets import open_dataset
 from defusion_lib.paths import project_root, shown, write_whole
 from defusion_lib.runs.parameters import check_parameters, read_parameters
 from defusion_lib.runs.provenance import origin
@@ -145,7 +145,7 @@ def check(profile: str, training: dict, evaluation: dict) -> None:
 
 
 def open_part(given: dict, part: str) -> PhotoSet:
-    return choose(given["dataset"], part, given["data_root"], given["split"], given["count"], given["seed"])
+    return open_dataset(given["dataset"], part, given["data_root"], given["split"], given["count"], given["seed"])
 
 
 def backbone_file(source: str) -> tuple[bytes, str]:
@@ -161,8 +161,8 @@ def training_files(photos: PhotoSet, size: int) -> dict[str, bytes]:
     for stem, (name, image, mask) in zip(photos.stems, tqdm(photos, "training photographs")):
         if mask is None:
             raise ValueError(f"{name} of {photos.name} has no mask, and training needs one for every photograph.")
-        levels = np.uint8(np.rint(255 * squash(Image.fromarray(mask), size)))
-        found[f"photos/train/{stem}.jpg"] = picture(squash(Image.fromarray(image), size), "JPEG", **TRAINING_JPEG)
+        levels = np.uint8(np.rint(255 * resize_to_square(Image.fromarray(mask), size)))
+        found[f"photos/train/{stem}.jpg"] = picture(resize_to_square(Image.fromarray(image), size), "JPEG", **TRAINING_JPEG)
         found[f"masks/train/{stem}.png"] = picture(levels, "PNG")
     return found
 
@@ -173,7 +173,7 @@ def test_files(photos: PhotoSet, size: int) -> dict[str, bytes]:
     for stem, (name, image, mask) in zip(photos.stems, tqdm(photos, "test photographs")):
         if mask is None:
             raise ValueError(f"{name} of {photos.name} has no mask, and the evaluation needs one for every photograph.")
-        found[f"photos/test/{stem}.jpg"] = picture(squash(Image.fromarray(image), size), "JPEG", **TEST_JPEG)
+        found[f"photos/test/{stem}.jpg"] = picture(resize_to_square(Image.fromarray(image), size), "JPEG", **TEST_JPEG)
         found[f"masks/test/{stem}.png"] = picture(mask.astype(bool), "PNG")
     return found
 

@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from defusion_lib.apps.verdict import LEAST, score, share, threshold
 from defusion_lib.data import PhotoSet, bundled, effects
-from defusion_lib.data.augmentation import squash
-from defusion_lib.data.datasets import choose
+from defusion_lib.data.augmentation import resize_to_square
+from defusion_lib.data.datasets import open_dataset
 from defusion_lib.inference import SIZE, detect
 from defusion_lib.network import DeFusionNet
 from defusion_lib.plots import as_levels
@@ -32,7 +32,7 @@ EVERY = 8  # of the training photographs one is used
 
 def scored(image: np.ndarray, network: DeFusionNet, radius: float = 0) -> float:
     """The score of a photograph as the folder run finds it, blurred as a whole before where `radius` is given."""
-    seen = squash(Image.fromarray(image), SIZE)
+    seen = resize_to_square(Image.fromarray(image), SIZE)
     return score(as_levels(detect(effects.blurred(seen, radius) if radius else seen, network, None)))
 
 
@@ -77,7 +77,7 @@ def main() -> None:
     parameters = {"profile": "cpu", "seed": 0}
     run = Run("verdict", parameters, parameters)
     network = load_network(device=run.device)
-    photos = choose("shi", "train" if given.calibrate else "test", given.root)
+    photos = open_dataset("shi", "train" if given.calibrate else "test", given.root)
     if given.calibrate:
         sharp, blurred = calibrate(photos, network)
         least = threshold(sharp, blurred)

@@ -89,7 +89,7 @@ class Shot(NamedTuple):
 
 
 def photographs(seed: int) -> dict[str, Callable[[], Photo]]:
-    """The photographs to choose from: five rendered ones with exact masks, then `probes.EMBEDDED` without."""
+    """The photographs to choose from: five rendered ones with exact masks, then `bundled.EMBEDDED` without."""
     rendered = open_synthetic(len(CHALLENGES), SCENE, seed=seed)
     found = {f"rendered: {name}": partial(rendered.__getitem__, i) for i, name in enumerate(CHALLENGES)}
     for name in EMBEDDED:

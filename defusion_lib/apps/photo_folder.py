@@ -28,7 +28,7 @@ from PIL.PngImagePlugin import PngInfo
 from tqdm.auto import tqdm
 
 from defusion_lib.apps.verdict import LEAST, score, verdict
-from defusion_lib.data.augmentation import squash
+from defusion_lib.data.augmentation import resize_to_square
 from defusion_lib.data.files import SUFFIXES, list_paths, read_image, read_reduced
 from defusion_lib.inference import SIZE, detect
 from defusion_lib.network import DeFusionNet
@@ -287,7 +287,7 @@ def _read_and_detect(
         raise _OneProblem(str(error).replace(str(path), file)) from error
     if not size:
         return photograph, as_levels(detect_tiles(photograph, network, progress=progress)), shape
-    seen = squash(Image.fromarray(photograph), size)
+    seen = resize_to_square(Image.fromarray(photograph), size)
     # As levels, a quarter of the memory: a map has as many pixels as its photograph.
     return photograph, _resized(as_levels(detect(seen, network, None)), shape), shape
 

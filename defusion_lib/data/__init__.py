@@ -1,16 +1,16 @@
-"""Photographs with defocus masks, whatever set they come from."""
+"""Photos with defocus masks, whatever set they come from."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 from tqdm.auto import tqdm
 
 
 class Photo(NamedTuple):
-    """One photograph and, where there is one, its mask.
+    """One photo and, where there is one, its mask.
 
     `image` is uint8 RGB (H, W, 3); `mask` is float32 (H, W) in [0, 1], 1 = blurred, or None.
     """
@@ -20,12 +20,12 @@ class Photo(NamedTuple):
     mask: np.ndarray | None
 
 
-class PhotoSet(Sequence):
-    """A set of photographs that are read when asked for.
+class PhotoSet(Sequence[Photo]):
+    """A set of photos, each of which is read when it is indexed.
 
-    `name` is the data set's key in result files ("shi-dutlab100", "synthetic", ...), `stems` names its
-    photographs in order, and `read` turns a stem into a `Photo`. An integer index gives a `Photo`, a slice a
-    smaller `PhotoSet` of the same name.
+    `name` is the data set's key in result files ("shi-dutlab100", "synthetic", ...), `stems` names its photos in order,
+    and `read` turns a stem into a `Photo`. An integer index gives a `Photo`, a slice a smaller `PhotoSet` of the same
+    name.
     """
 
     def __init__(self, name: str, stems: Sequence[str], read: Callable[[str], Photo]):
@@ -36,29 +36,33 @@ class PhotoSet(Sequence):
     def __len__(self) -> int:
         return len(self.stems)
 
+    @overload
+    def __getitem__(self, index: int) -> Photo: ...
+    @overload
+    def __getitem__(self, index: slice) -> "PhotoSet": ...
     def __getitem__(self, index):
         if isinstance(index, slice):
             return PhotoSet(self.name, self.stems[index], self.read)
         return self.read(self.stems[index])
 
     def provenance(self) -> dict:
-        """Return what a stamp says of the set: its name, its number of photographs, and a hash of their names."""
+        """Return what a stamp records of the set: its name, its number of photos, and a hash of their names."""
         digest = sha256("\n".join(self.stems).encode()).hexdigest()
         return {"name": self.name, "photographs": len(self), "stems_sha256": digest}
 
-    def in_memory(self) -> "PhotoSet":
-        """Return the same set with every photograph decoded, once and for all.
+    def in_memory(self) -> "InMemory":
+        """Return the same set with every photo decoded and kept.
 
-        Shi's 604 training photographs take 0.7 GB. Raises what reading the first unreadable one raises.
+        Shi's 604 training photos take 0.7 GB. Raises what reading the first unreadable one raises.
         """
         return InMemory(self)
 
 
 class InMemory(PhotoSet):
-    """A set whose photographs have been read, and the SHA-256 of all that was read (`sha256`)."""
+    """A set whose photos have been read, and the SHA-256 of all that was read (`sha256`)."""
 
     def __init__(self, photos: PhotoSet):
-        digest, kept = sha256(), {}
+        digest, kept = sha256(), dict[str, Photo]()
         with ThreadPoolExecutor(max_workers=4) as pool:
             found = pool.map(photos.read, photos.stems)
             for stem, photo in tqdm(zip(photos.stems, found), "reading", len(photos), leave=False):
@@ -72,7 +76,8 @@ class InMemory(PhotoSet):
         super().__init__(photos.name, photos.stems, lambda stem: _with_float_mask(kept[stem]))
         self.sha256 = digest.hexdigest()
 
-    def in_memory(self) -> PhotoSet:
+    def in_memory(self) -> "InMemory":
+        """Return this set: its photos have been read."""
         return self
 
 
@@ -80,7 +85,7 @@ def _with_float_mask(photo: Photo) -> Photo:
     return photo if photo.mask is None else photo._replace(mask=photo.mask.astype(np.float32))
 
 
-def some(names: list[str], count: int = 3) -> str:
-    """Write the first few of many names for a message: "a, b, c and 7 more"."""
+def first_few(names: list[str], count: int = 3) -> str:
+    """List the first few of many names for a message: "a, b, c and 7 more"."""
     rest = len(names) - count
     return ", ".join(names[:count]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,4 +1,4 @@
-"""From 604 photographs to 9,664 training samples (Sec. 3.5), and random steps beyond the paper's sixteen variants."""
+"""Make 9,664 training samples of 604 photos (Sec. 3.5), with random steps beyond the paper's sixteen variants."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,12 +12,12 @@ from defusion_lib.data import PhotoSet
 from defusion_lib.data.effects import blurred, grey, jpeg, noisy, rescaled, toned
 
 ROTATIONS = (0, 90, 180, 270)  # degrees; quarter turns need no filling at the border
-SCALES = (1.0, 1.25)  # an enlarged photograph is cut back to its own size
+SCALES = (1.0, 1.25)  # an enlarged photo is cut back to its own size
 FLIPS = (False, True)
 
-DRAWS = 32  # samples of one variant of a photograph that differ in their random steps
-LEAST_SQUARE = 80  # pixels a side of the smallest uniform square that is cut out
-RADII = (1.25, 8.0)  # pixels, of added blur, in the picture that the network sees
+DRAWS = 32  # samples of one variant of a photo that differ in their random steps
+MIN_SQUARE = 80  # pixels a side of the smallest uniform square that is cut out
+RADII = (1.25, 8.0)  # pixels, of added blur, in the image that the network sees
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -25,7 +25,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 class Step(NamedTuple):
     """A random step of the augmentation.
 
-    It happens with a probability; `apply(image, mask, rng)` takes and returns uint8 (H, W, 3) and float32 (H, W).
+    It is applied with a probability; `apply(image, mask, rng)` takes and returns uint8 (H, W, 3) and float32 (H, W).
     """
 
     probability: float
@@ -33,7 +33,7 @@ class Step(NamedTuple):
 
 
 def _uniform_square(value: int) -> Callable[..., Pair]:
-    """A step that cuts out a large square in which the mask is `value` everywhere; nothing where there is none."""
+    """Make a step that cuts out a large square in which the mask is `value`; it does nothing where there is none."""
 
     def apply(image, mask, rng):
         # Imported here, because a bundle (tools/bundle.py) trains without SciPy.
@@ -41,7 +41,7 @@ def _uniform_square(value: int) -> Callable[..., Pair]:
 
         # Distance to the nearest other pixel or border: a square of that reach fits around the pixel.
         reach = ndimage.distance_transform_cdt(np.pad(mask == value, 1), "chessboard")[1:-1, 1:-1]
-        wanted = math.ceil(max(LEAST_SQUARE / 2, rng.uniform(0.6, 1.0) * reach.max()))
+        wanted = math.ceil(max(MIN_SQUARE / 2, rng.uniform(0.6, 1.0) * reach.max()))
         centres = np.argwhere(reach >= wanted)
         if not len(centres):
             return image, mask
@@ -52,7 +52,7 @@ def _uniform_square(value: int) -> Callable[..., Pair]:
 
 
 def _crop(image, mask, rng) -> Pair:
-    """Cut out a window of 0.55 to 1 of each side; a uniform mask stays whole, where steps before have cut it."""
+    """Cut out a window of 0.55 to 1 of each side; a uniform mask, which an earlier step may have cut, stays whole."""
     if mask.min() == mask.max():
         return image, mask
     sides = [math.ceil(share * side) for share, side in zip(rng.uniform(0.55, 1.0, 2), mask.shape)]
@@ -67,12 +67,12 @@ def _turn(image, mask, rng) -> Pair:
 
 
 def _rendered(image, mask, rng) -> Pair:
-    """Take a rendered scene instead. Even seeds train, odd ones test (`data.choose`)."""
+    """Take a rendered scene instead. Even seeds train, odd ones test (`datasets.open_dataset`)."""
     # Imported here, because a bundle (tools/bundle.py) trains without SciPy, which both need.
     from defusion_lib.data.camera import render
     from defusion_lib.data.synthetic import CHALLENGES, SMALLEST_SIDE, make_scene
 
-    size = tuple(max(SMALLEST_SIDE, side) for side in mask.shape)
+    size = max(SMALLEST_SIDE, mask.shape[0]), max(SMALLEST_SIDE, mask.shape[1])
     challenge, index = CHALLENGES[rng.integers(len(CHALLENGES))], int(rng.integers(2**31))
     scene, camera = make_scene(challenge, index, size, seed=0)
     found = render(scene, camera, [0, CHALLENGES.index(challenge), index])
@@ -86,7 +86,7 @@ def _radius(rng) -> float:
 
 
 def _half_blur(image, mask, rng) -> Pair:
-    """Blur one side of a straight line through a picture that is in focus; other pictures stay as they are."""
+    """Blur one side of a straight line through an image that is in focus; other images stay as they are."""
     if mask.any():
         return image, mask
     angle = rng.choice([0, 0.5, 1, 1.5, rng.uniform(0, 2)]) * math.pi
@@ -107,14 +107,14 @@ def _noise(image, mask, rng) -> Pair:
     return noisy(image, rng.uniform(0, 24), rng, shot=rng.choice([0.0, rng.uniform()])), mask
 
 
-# Steps on the photograph at its own size: what of it is seen.
+# Steps on the photo at its own size, which select what is seen of it.
 VIEWS = {
     "sharp-square": Step(0.15, _uniform_square(0)),
     "blurred-square": Step(0.03, _uniform_square(1)),
     "crop": Step(0.7, _crop),
     "turn": Step(0.15, _turn),
 }
-# Steps on the picture that the network sees.
+# Steps on the image that the network sees.
 EFFECTS = {
     "rendered": Step(0.1, _rendered),
     "half-blur": Step(0.35, _half_blur),
@@ -128,15 +128,15 @@ EFFECTS = {
 STEPS = VIEWS | EFFECTS
 
 
-class Augmented(Sequence):
-    """Every photograph of a set in every rotation, scale and flip: `len(photos)` x 16 samples by default.
+class Augmented(Sequence[tuple[torch.Tensor, torch.Tensor]]):
+    """Every photo of a set in every rotation, scale and flip: `len(photos)` x 16 samples by default.
 
-    The paper names the three operations and the total of 9,664 = 604 x 16; how the sixteen are made up is our
-    reading. `steps` are names in `STEPS`, which act in the order of that dictionary, each with its probability;
-    with any, each variant comes `DRAWS` times. Sample i is the same whenever and wherever it is asked for: what
-    is random depends on `seed` and i alone, and a step draws the same numbers whatever the others are. Gives
-    (photograph (3, size, size), mask (1, size, size)), float32 in [0, 1], 1 = blurred. Raises ValueError for a
-    rotation that is no quarter turn, and for a photograph without a mask.
+    The paper names the three operations and the total of 9,664 = 604 x 16; how the sixteen are made up is our reading.
+    `steps` are names in `STEPS`, which act in the order of that dictionary, each with its probability; with any, each
+    variant is drawn `DRAWS` times. Sample i is always the same: its random numbers depend on `seed` and i alone, and a
+    step draws the same numbers whatever the others are. A sample is (photo (3, size, size), mask (1, size, size)),
+    float32 in [0, 1], 1 = blurred. Raises ValueError for a rotation that is no quarter turn, and for a photo without a
+    mask.
     """
 
     def __init__(
@@ -145,46 +145,41 @@ class Augmented(Sequence):
         size: int,
         rotations: Sequence[int] = ROTATIONS,
         scales: Sequence[float] = SCALES,
-        flips: Sequence[bool] = FLIPS,
         seed: int = 0,
         steps: Sequence[str] = (),
     ):
         if not set(rotations) <= set(ROTATIONS):
             raise ValueError(f"rotations={tuple(rotations)} cannot be used: expected quarter turns, of {ROTATIONS}.")
         self.photos, self.size, self.seed, self.steps = photos, size, seed, steps
-        self.variants = [
-            (rotation, scale, flip) for rotation in rotations for scale in scales for flip in flips
-        ]
+        self.variants = [(rotation, scale, flip) for rotation in rotations for scale in scales for flip in FLIPS]
 
     def __len__(self) -> int:
         return len(self.photos) * len(self.variants) * (DRAWS if self.steps else 1)
 
     def variant(self, index: int) -> tuple[int, tuple[int, float, bool]]:
-        """Return which photograph sample `index` shows, and its (rotation in degrees, scale, flip)."""
+        """Return which photo sample `index` shows, and its (rotation in degrees, scale, flip)."""
         if not 0 <= index < len(self):
             raise IndexError(f"Sample {index} of {len(self)} does not exist.")
         which, variant = divmod(index, len(self.variants))
         return which % len(self.photos), self.variants[variant]
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]  # no slices
         which, (rotation, scale, flip) = self.variant(index)
         name, image, mask = self.photos[which]
         if mask is None:
-            raise ValueError(
-                f"{name} of {self.photos.name} has no mask, and training needs one for every photograph."
-            )
-        image, mask = self._after(VIEWS, index, image, mask)
+            raise ValueError(f"{name} of {self.photos.name} has no mask, and training needs one for every photograph.")
+        image, mask = self._apply(VIEWS, index, image, mask)
         window = self._window(index, image.shape[:2], scale)
-        image = squash(Image.fromarray(image), self.size, window)
-        mask = squash(Image.fromarray(mask), self.size, window)
-        image, mask = self._after(EFFECTS, index, image, mask)
+        image = resize_to_square(Image.fromarray(image), self.size, window)
+        mask = resize_to_square(Image.fromarray(mask), self.size, window)
+        image, mask = self._apply(EFFECTS, index, image, mask)
         image, mask = (np.rot90(array, rotation // 90, axes=(0, 1)) for array in (image, mask))
         if flip:
             image, mask = image[:, ::-1], mask[:, ::-1]
         return to_tensor(image), torch.from_numpy(np.array(mask, np.float32, order="C"))[None]
 
-    def _after(self, steps: dict[str, Step], index: int, image: np.ndarray, mask: np.ndarray) -> Pair:
-        """A photograph and its mask after those of the steps that are wanted and happen."""
+    def _apply(self, steps: dict[str, Step], index: int, image: np.ndarray, mask: np.ndarray) -> Pair:
+        """Apply those of the steps that are chosen and drawn to a photo and its mask."""
         for name, step in steps.items():
             if name in self.steps:
                 rng = np.random.default_rng((self.seed, index, 1 + list(STEPS).index(name)))
@@ -193,7 +188,7 @@ class Augmented(Sequence):
         return image, mask
 
     def _window(self, index: int, shape: tuple[int, int], scale: float) -> tuple[float, float, float, float]:
-        """What stays in view (left, top, right, bottom) when a photograph is enlarged and cut back."""
+        """Draw what stays in view (left, top, right, bottom) when a photo is enlarged and cut back."""
         height, width = shape
         if scale == 1:
             return 0, 0, width, height
@@ -201,11 +196,11 @@ class Augmented(Sequence):
         return left, top, left + width / scale, top + height / scale
 
 
-def squash(picture: Image.Image, size: int, window: tuple | None = None) -> np.ndarray:
-    """Resize a picture, or a window of it, to size x size whatever its proportions, without aliasing."""
-    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR, box=window))
+def resize_to_square(image: Image.Image, size: int, window: tuple | None = None) -> np.ndarray:
+    """Resize an image, or a window of it, to size x size whatever its proportions, without aliasing."""
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=window))
 
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:
-    """Turn a uint8 photograph (H, W, 3) into float32 (3, H, W) in [0, 1]."""
+    """Convert a uint8 photo (H, W, 3) to float32 (3, H, W) in [0, 1]."""
     return torch.from_numpy(np.array(image, order="C")).permute(2, 0, 1).float() / 255

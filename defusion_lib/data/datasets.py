@@ -1,87 +1,111 @@
-"""A set of photographs by its name, as notebooks and their parameters speak of it."""
+"""Open a data set by its name: one entry of `DATASETS` adds one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import get_args
+from pathlib import Path
+from typing import NamedTuple, get_args
 
-from defusion_lib.data import PhotoSet, ctcug, dut, shi, szu
-from defusion_lib.data import folder as own
+from defusion_lib.data import PhotoSet, ctcug, dut, folder, shi, szu
+from defusion_lib.data.files import Polarity
 from defusion_lib.data.synthetic import open_synthetic
 from defusion_lib.paths import locate
 
-# Each data set by its name, and its parts.
-PARTS = {
-    "synthetic": ("train", "test"),
-    "shi": get_args(shi.Part),
-    "dut": ("train", "test"),
-    "ctcug": ("test",),
-    "szu": ("test",),
-    "folder": ("train", "test", "all"),
-}
-DATA_SETS = tuple(PARTS)
-WHITES = ("", "blurred", "focus")
 SYNTHETIC_SIZE = (160, 160)
-WHERE = {"shi": shi.WHERE, "dut": dut.WHERE, "ctcug": ctcug.WHERE, "szu": szu.WHERE, "folder": own.WHERE}
+POLARITIES = ("", *get_args(Polarity))  # what white may mean in masks, "" where the data set knows it
 
 
-def choose(
-    dataset: str,
+class Dataset(NamedTuple):
+    """A data set.
+
+    `open` takes the set's folder, `part`, and by name those of `split`, `count`, `seed` and `white` that `options`
+    names; `parts` are the parts that it has; `where` says how to get a copy, as a clause for error messages ("get it
+    from ..."), and is empty for a set without a folder.
+    """
+
+    title: str
+    open: Callable[..., PhotoSet]
+    parts: tuple[str, ...]
+    where: str = ""
+    options: tuple[str, ...] = ()
+
+
+def _open_synthetic(part: str, count: int, seed: int) -> PhotoSet:
+    # Seeds of the two parts never meet: even ones train, odd ones test.
+    photos = open_synthetic(count, SYNTHETIC_SIZE, seed=2 * seed + (part == "test"))
+    # Rendering takes longer than reading: each photo is rendered once and kept.
+    return PhotoSet(photos.name, photos.stems, cache(photos.read))
+
+
+DATASETS = {
+    "synthetic": Dataset("Rendered photographs", _open_synthetic, ("train", "test"), options=("count", "seed")),
+    "shi": Dataset("Shi: 704 photographs with masks", shi.open_shi, get_args(shi.Part), shi.WHERE, ("split",)),
+    "dut": Dataset("DUT: 500 photographs with masks", dut.open_dut, get_args(dut.Part), dut.WHERE),
+    "ctcug": Dataset(
+        "CTCUG: 150 photographs with masks", lambda root, part: ctcug.open_ctcug(root), ("test",), ctcug.WHERE
+    ),
+    "szu": Dataset("SZU-BD: 347 photographs with masks", lambda root, part: szu.open_szu(root), ("test",), szu.WHERE),
+    "folder": Dataset(
+        "A folder of your own",
+        lambda root, part, white: folder.open_folder(root, part, white or "blurred"),
+        get_args(folder.Part),
+        folder.WHERE,
+        ("white",),
+    ),
+}
+
+
+def open_dataset(
+    name: str,
     part: str,
-    root: str = "",
+    root: str | Path = "",
     split: str = "dutlab100",
     count: int = 16,
     seed: int = 0,
     white: str = "",
 ) -> PhotoSet:
-    """Open a part of a data set, one of its `PARTS`; "all" is the whole of a folder of one's own.
+    """Open a part of a data set of `DATASETS`.
 
-    dataset: one of `DATA_SETS`; root: its folder, found as `runs.locate` says (`data/<dataset>` where empty); split: which
-    hundred photographs of Shi's set are for testing; count, seed: of the synthetic set, whose two parts share no scene;
-    white: what white means in the masks of a folder of one's own, "blurred" (or empty) or "focus". Raises
-    ValueError for an unknown name or part and for a root, split or white that the data set has no use for, FileNotFoundError where there is no such folder, and what the readers raise.
+    root: its folder, found as `paths.locate` says (`data/<name>` where empty); split: which hundred photos of Shi's set
+    are for testing; count, seed: of the synthetic set, whose two parts share no scene; white: what white means in the
+    masks of a folder of your own, "blurred" (or empty) or "focus". Raises ValueError for an unknown name or part and
+    for a root, split or white that the data set does not use, FileNotFoundError where there is no such folder, and what
+    the readers raise.
     """
-    _check(dataset, part, root, split, white)
-    if dataset == "synthetic":
-        # Seeds of the two parts never meet: even ones train, odd ones test.
-        photos = open_synthetic(count, SYNTHETIC_SIZE, seed=2 * seed + (part == "test"))
-        # Rendering takes longer than reading: each photograph is rendered once and kept.
-        return PhotoSet(photos.name, photos.stems, cache(photos.read))
+    _check(name, part, root, split, white)
+    dataset = DATASETS[name]
+    given = {"split": split, "count": count, "seed": seed, "white": white}
+    options = {option: given[option] for option in dataset.options}
+    if not dataset.where:
+        return dataset.open(part=part, **options)
     try:
-        folder = locate(root or f"data/{dataset}")
+        path = locate(root or f"data/{name}")
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error} Or {WHERE[dataset]}.") from None
-    if dataset == "shi":
-        return shi.open_shi(folder, split=split, part=part)
-    if dataset == "dut":
-        return dut.open_dut(folder, part)
-    if dataset == "ctcug":
-        return ctcug.open_ctcug(folder)
-    if dataset == "szu":
-        return szu.open_szu(folder, part)
-    return own.open_part(folder, part, white or "blurred")
+        raise FileNotFoundError(f"{error} Or {dataset.where}.") from None
+    return dataset.open(path, part=part, **options)
 
 
 def check_unseen(photos: PhotoSet, card: Mapping) -> None:
     """Raise ValueError where `photos` are all of a folder that a network with this card was trained on a part of."""
-    if any(photos.name == f"{learnt['name']}-all" for learnt in card.get("data", [])):
+    if any(photos.name == f"{trained['name']}-all" for trained in card.get("data", [])):
         raise ValueError(
-            f"The network was trained on photographs of {photos.name.removesuffix('-all')}, so all of them are no test: "
-            'evaluate it with part = "test".'
+            f"The network was trained on photographs of {photos.name.removesuffix('-all')}, so all of them are no "
+            'test: evaluate it with part = "test".'
         )
 
 
-def _check(dataset, part, root, split, white):
-    if dataset not in DATA_SETS:
-        raise ValueError(f"dataset={dataset!r} does not exist: choose one of {', '.join(DATA_SETS)}.")
-    if part not in PARTS[dataset]:
-        raise ValueError(f"dataset={dataset!r} has no part {part!r}: choose one of {', '.join(PARTS[dataset])}.")
-    if white not in WHITES:
+def _check(name: str, part: str, root: str | Path, split: str, white: str) -> None:
+    if name not in DATASETS:
+        raise ValueError(f"dataset={name!r} does not exist: choose one of {', '.join(DATASETS)}.")
+    dataset = DATASETS[name]
+    if part not in dataset.parts:
+        raise ValueError(f"dataset={name!r} has no part {part!r}: choose one of {', '.join(dataset.parts)}.")
+    if white not in POLARITIES:
         raise ValueError(f'white={white!r} is not a mask polarity: choose "blurred" or "focus".')
-    if white and dataset != "folder":
+    if white and "white" not in dataset.options:
         raise ValueError(
-            f"dataset={dataset!r} has masks of one known polarity: leave white={white!r} (parameter masks_white) empty."
+            f"dataset={name!r} has masks of one known polarity: leave white={white!r} (parameter masks_white) empty."
         )
-    if split != "dutlab100" and dataset != "shi":
-        raise ValueError(f"dataset={dataset!r} has no split {split!r}: leave split at 'dutlab100', it is for Shi's set.")
-    if root and dataset == "synthetic":
-        raise ValueError("dataset='synthetic' is rendered and has no folder: leave data_root empty, or choose a dataset.")
+    if split != "dutlab100" and "split" not in dataset.options:
+        raise ValueError(f"dataset={name!r} has no split {split!r}: leave split at 'dutlab100', it is for Shi's set.")
+    if root and not dataset.where:
+        raise ValueError(f"dataset={name!r} is rendered and has no folder: leave data_root empty, or choose a dataset.")

@@ -1,7 +1,8 @@
-"""How one picture file is decoded: by Pillow, or by tifffile where Pillow does not do what a TIFF's header says.
+"""Decode one image file: by Pillow, or by tifffile where Pillow does not follow a TIFF's header.
 
-`decode` gives the pixels upright and in 8 bits. What the header leaves open and what no decoder here honours is
-refused in one sentence. Metadata (text, profiles, EXIF, resolution) never costs a picture its pixels.
+`decode` returns the pixels upright and in 8 bits. A file whose header does not define what its pixels mean, or asks for
+something that no decoder here supports, raises ValueError with one sentence. Broken metadata (text, profiles, EXIF,
+resolution) does not make an image unreadable.
 """
 
 import contextlib
@@ -12,19 +13,19 @@ import itertools
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
-from PIL import Image, ImagePalette, TiffImagePlugin, features
+from PIL import Image, ImageFile, ImagePalette, TiffImagePlugin, features
 
-LARGEST = 500  # megapixels that are decoded at most; a photograph takes about 10 bytes of memory a pixel
+MAX_MEGAPIXELS = 500  # larger images are refused; a photo takes about 10 bytes of memory per pixel
 
 HAS_AVIF = "avif" in features.modules and bool(features.check("avif"))
 HAS_HEIF = importlib.util.find_spec("pillow_heif") is not None
 
-# Pillow's other formats are left out: what it makes of them was not compared with what their headers say.
+# Pillow's other formats are left out: its pixels were not compared with what the headers of their files say.
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "AVIF")
 for _plugin in ("Bmp", "Gif", "Jpeg", "Png", "Tiff", "WebP", *["Avif"] * HAS_AVIF):
     importlib.import_module(f"PIL.{_plugin}ImagePlugin")
@@ -50,13 +51,16 @@ _PIXEL_TAGS = _TAGS | {266, 278, 279, 292, 293, 317, 322, 323, 324, 325, 347, 52
 _INVERTED, _GREY, _RGB, _CMYK, _YCBCR = (0,), (1,), (2,), (5,), (6,)
 
 
-class Picture(NamedTuple):
-    """A decoded picture.
+Tags = dict[int, tuple[int, ...]]  # of a TIFF: {number: values}
 
-    `image` is upright and has 8 bits a channel, or is grey in Pillow's mode "I;16", scaled to 0-65535;
-    `shape` is the (height, width) of the whole picture, upright, where `image` is a reduced one;
-    `orientation` is what the file's EXIF says of its stored pixels (1-8); `deep` says that a colour or
-    transparent picture of 16 bits came down to 8.
+
+class Picture(NamedTuple):
+    """A decoded image file.
+
+    `image` is upright and has 8 bits per channel, or is grey in Pillow's mode "I;16", scaled to 0-65535; `shape` is the
+    (height, width) of the full image, upright, also where `image` is a reduced one; `orientation` is the EXIF
+    orientation (1-8) of the stored pixels; `deep` is True where a colour or transparent image of 16 bits was reduced to
+    8.
     """
 
     image: Image.Image
@@ -69,43 +73,43 @@ class _Broken(ValueError):
     """A file that its decoder cannot read."""
 
 
-def decode(path: Path, least: int | None = None) -> Picture:
-    """Decode a picture file, a JPEG at 1/2, 1/4 or 1/8 of its size where both sides keep `least` pixels.
+def decode(path: Path, min_side: int | None = None) -> Picture:
+    """Decode an image file, a JPEG at 1/2, 1/4 or 1/8 of its size where both sides keep `min_side` pixels.
 
-    Raises FileNotFoundError, or ValueError for a file that is broken, larger than `LARGEST`, or whose header
-    leaves open what its pixels mean.
+    Raises FileNotFoundError, or ValueError for a file that is broken, larger than `MAX_MEGAPIXELS`, or whose header
+    does not define what its pixels mean.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}: expected a picture there, so check the path")
+        raise FileNotFoundError(f"There is no file {path}: expected a picture there, so check the path.")
     with _decoding(path):
         file = open(path, "rb")
     with file:
         try:
-            return _decode(path, file, least)
+            return _decode(path, file, min_side)
         except _Broken:
             bare = _without_metadata(file)
             if bare is None:
                 raise
-            return _decode(path, bare, least)
+            return _decode(path, bare, min_side)
 
 
-def turned(image: Image.Image, orientation: int) -> Image.Image:
-    """The picture that EXIF's `orientation` (1-8) makes of stored pixels."""
+def orient(image: Image.Image, orientation: int) -> Image.Image:
+    """Turn stored pixels upright by EXIF's `orientation` (1-8)."""
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
-def _decode(path: Path, file: BinaryIO, least: int | None) -> Picture:
+def _decode(path: Path, file: BinaryIO, min_side: int | None) -> Picture:
     tags = _tiff_tags(path, file)
     if tags is not None:
         _check_tiff(path, tags)
-        if _wrong_in_pillow(tags):
-            return _by_tifffile(path, file, tags)
+        if _pillow_misreads(tags):
+            return _decode_by_tifffile(path, file, tags)
     image = _open(path, file)
     shape = image.size[::-1]
-    if least:
+    if min_side:
         with _decoding(path):
-            image.draft(None, (least, least))  # what a JPEG decoder skips costs nothing
-    # A progressive JPEG is held as a whole even where it is decoded at a fraction.
+            image.draft(None, (min_side, min_side))  # what a JPEG decoder skips costs nothing
+    # A progressive JPEG takes the memory of all its pixels even where it is decoded at a fraction.
     _check_size(path, *(shape if image.info.get("progressive") else image.size[::-1]))
     deep = image.mode[0] != "I" and any(";16" in str(tile[3]) for tile in image.tile)
     with _decoding(path), _PILLOWS_LIMIT.lifted(image.size):
@@ -124,38 +128,41 @@ def _decode(path: Path, file: BinaryIO, least: int | None) -> Picture:
         orientation, left, shape = _tiff_orientation(tags), 1, image.size[::-1]
         full = 4095 if tags.get(_BITS) == (12,) else full
         _complete_tiff(path, image, tags)
-    image = turned(_grey_16_bits(image, full), left)
-    return Picture(image.convert("LA") if image.mode == "La" else image, shape, orientation, deep)
+    upright = orient(_grey_16_bits(image, full), left)
+    return Picture(upright.convert("LA") if upright.mode == "La" else upright, shape, orientation, deep)
 
 
-def _open(path: Path, file: BinaryIO) -> Image.Image:
-    """Open by Pillow's registry: Image.open refuses by Pillow's own limit, which belongs to all its users."""
+def _open(path: Path, file: BinaryIO) -> ImageFile.ImageFile:
+    """Open a file by Pillow's registry: Image.open refuses by Pillow's own limit, which applies to all its users."""
     file.seek(0)
     start = file.read(64)
     name = getattr(file, "name", "")
-    factory, problem = None, "its format is not recognised"
+    factory: Callable[..., ImageFile.ImageFile] | None = None
+    problem = "its format is not recognised"
     if start[4:8] == b"ftyp" and b"avi" not in start and any(brand in start for brand in _HEIF_BRANDS):
         if not HAS_HEIF:
             raise ValueError(
                 f"{path} is a HEIC picture, which needs the package pillow-heif: install it "
-                "(pip install pillow-heif), or convert the picture to JPEG"
+                "(pip install pillow-heif), or convert the picture to JPEG."
             )
-        from pillow_heif import HeifImageFile as factory
+        from pillow_heif import HeifImageFile
+
+        factory = HeifImageFile
     for kind in _FORMATS:
         if factory is None and kind in Image.OPEN:
             opener, accept = Image.OPEN[kind]
-            accepted = accept(start)
+            accepted = accept is None or accept(start)
             if isinstance(accepted, str):  # Pillow was built without this format
                 problem = accepted
             elif accepted:
-                factory = opener
+                factory = cast(Callable[..., ImageFile.ImageFile], opener)
     file.seek(0)
     with _decoding(path):
         if factory is None:
             raise ValueError(problem)
         try:
             return factory(file, name)
-        except Image.DecompressionBombError:  # WebP's decoder looks at Pillow's limit by itself
+        except Image.DecompressionBombError:  # WebP's decoder checks Pillow's limit itself
             file.seek(0)
             with _PILLOWS_LIMIT.lifted():
                 return factory(file, name)
@@ -163,7 +170,7 @@ def _open(path: Path, file: BinaryIO) -> Image.Image:
 
 @contextlib.contextmanager
 def _decoding(path: Path) -> Iterator[None]:
-    """Whatever a decoder raises means a broken file, so only calls of decoders belong here."""
+    """Turn whatever a decoder raises into `_Broken`, so only calls of decoders belong here."""
     try:
         yield
     except Exception as error:
@@ -174,20 +181,21 @@ def _broken(path: Path, error: Exception) -> _Broken:
     reason = "memory does not suffice" if isinstance(error, MemoryError) else str(error) or type(error).__name__
     return _Broken(
         f"{path} cannot be read as a picture ({reason}): expected a whole JPEG, PNG, BMP, TIFF, WebP, GIF, AVIF "
-        "or HEIC file, so copy, download or convert it again"
+        "or HEIC file, so copy, download or convert it again."
     )
 
 
 def _check_size(path: Path, height: int, width: int) -> None:
-    if width * height > LARGEST * 1_000_000:
+    if width * height > MAX_MEGAPIXELS * 1_000_000:
         raise ValueError(
             f"{path} has {width}x{height} pixels, {width * height / 1e6:.0f} megapixels, more than the limit of "
-            f"{LARGEST}: make it smaller, or set defusion_lib.data.decoding.LARGEST to more where memory suffices"
+            f"{MAX_MEGAPIXELS}: make it smaller, or raise defusion_lib.data.decoding.MAX_MEGAPIXELS where memory "
+            "suffices."
         )
 
 
 class _PillowsLimit:
-    """Pillow's limit, one number for all threads: lifted while pictures above it are decoded, and only then."""
+    """Pillow's limit, one number for all threads: lifted only while images above it are decoded."""
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -196,7 +204,7 @@ class _PillowsLimit:
 
     @contextlib.contextmanager
     def lifted(self, size: tuple[int, int] | None = None) -> Iterator[None]:
-        """Lift the limit for a picture of this (width, height); some decoders look at it while they decode."""
+        """Lift the limit for an image of this (width, height); some decoders check it while they decode."""
         limit = Image.MAX_IMAGE_PIXELS
         if size is not None and limit is not None and size[0] * size[1] <= limit:
             yield
@@ -218,7 +226,7 @@ _PILLOWS_LIMIT = _PillowsLimit()
 
 
 def _orientation(image: Image.Image) -> int:
-    """The turn that a loaded picture still needs; EXIF that cannot be read, or says 0, says nothing of it."""
+    """Return the EXIF orientation of a loaded image; 1 where EXIF cannot be read or holds another value."""
     try:
         orientation = image.getexif().get(_ORIENTATION)
         return orientation if orientation in _TURNS else 1
@@ -227,7 +235,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _grey_16_bits(image: Image.Image, full: int) -> Image.Image:
-    """Grey of more than 8 bits as "I;16", or as "LA" where one of its values is transparent; `full` is white."""
+    """Convert grey of more than 8 bits to "I;16", or to "LA" where one value is transparent; `full` is white."""
     if image.mode[0] != "I":
         return image
     transparent = image.info.get("transparency")
@@ -238,10 +246,10 @@ def _grey_16_bits(image: Image.Image, full: int) -> Image.Image:
     if transparent is None:
         return Image.fromarray(levels)
     opaque = Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8))
-    return Image.merge("LA", (eight_bits(Image.fromarray(levels)), opaque))
+    return Image.merge("LA", (to_8_bits(Image.fromarray(levels)), opaque))
 
 
-def eight_bits(image: Image.Image) -> Image.Image:
+def to_8_bits(image: Image.Image) -> Image.Image:
     """Scale grey of 16 bits to 8; Pillow's own convert("L") clips it at 255."""
     if image.mode != "I;16":
         return image
@@ -251,8 +259,8 @@ def eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(levels.astype(np.uint8))
 
 
-def _tiff_tags(path: Path, file: BinaryIO) -> dict[int, tuple[int, ...]] | None:
-    """What the header of a TIFF's first page says of its pixels, by the numbers of the tags; None for other files."""
+def _tiff_tags(path: Path, file: BinaryIO) -> Tags | None:
+    """Read the tags of a TIFF's first page that describe its pixels, {number: values}; None for other files."""
     file.seek(0)
     head = file.read(8)
     if head[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
@@ -263,15 +271,15 @@ def _tiff_tags(path: Path, file: BinaryIO) -> dict[int, tuple[int, ...]] | None:
         tags = TiffImagePlugin.ImageFileDirectory_v2(head)
         file.seek(tags.next)
         tags.load(file)
-        said = {}
+        found: Tags = {}
         for tag in _TAGS.intersection(tags):
             value = tags[tag] if isinstance(tags[tag], tuple) else (tags[tag],)
-            said[tag] = tuple(int(each) for each in value)
-    return {tag: value for tag, value in said.items() if value}
+            found[tag] = tuple(int(each) for each in value)
+    return {tag: value for tag, value in found.items() if value}
 
 
-def _check_tiff(path: Path, tags: dict[int, tuple[int, ...]]) -> None:
-    """Refuse a TIFF whose header says what no decoder here honours, or leaves open what its pixels mean."""
+def _check_tiff(path: Path, tags: Tags) -> None:
+    """Raise ValueError for a TIFF whose pixels no decoder here supports, or whose header does not define them."""
     formats, bits, compression = set(tags.get(_FORMAT, (1,))), max(tags.get(_BITS, (1,))), tags.get(_COMPRESSION)
     problem = None
     if tags.get(_SUBFILE, (0,))[0] & 5:
@@ -290,11 +298,11 @@ def _check_tiff(path: Path, tags: dict[int, tuple[int, ...]]) -> None:
         if tags.get(_SUBSAMPLING, (2, 2)) != (1, 1):
             problem = "colours at a part of its resolution without JPEG compression"
     if problem:
-        raise ValueError(f"{path} holds {problem}: save it as RGB or grey with 8 or 16 bits")
+        raise ValueError(f"{path} holds {problem}: save it as RGB or grey with 8 or 16 bits.")
 
 
-def _wrong_in_pillow(tags: dict[int, tuple[int, ...]]) -> bool:
-    """Whether Pillow refuses or misreads a layout that tifffile reads."""
+def _pillow_misreads(tags: Tags) -> bool:
+    """Return whether Pillow refuses or misreads a layout that tifffile reads."""
     several = tags.get(_SAMPLES, (1,))[0] > 1
     grey = tags.get(_PHOTOMETRIC) in (_GREY, _INVERTED)
     if several and tags.get(_PLANES) == (2,) and (grey or tags.get(_COMPRESSION, (1,)) == (1,)):
@@ -303,22 +311,21 @@ def _wrong_in_pillow(tags: dict[int, tuple[int, ...]]) -> bool:
     return deep and (grey and several or tags.get(_PHOTOMETRIC) == _INVERTED or _tiff_full(tags) < 65535)
 
 
-def _tiff_orientation(tags: dict[int, tuple[int, ...]]) -> int:
+def _tiff_orientation(tags: Tags) -> int:
     orientation = tags.get(_ORIENTATION, (1,))[0]
     return orientation if orientation in _TURNS else 1
 
 
-def _tiff_full(tags: dict[int, tuple[int, ...]]) -> int:
-    """The value of white: a largest value of all ones in fewer bits says how many of the 16 are in use."""
+def _tiff_full(tags: Tags) -> int:
+    """Return the value of white: a largest value of all ones in fewer bits tells how many of the 16 are in use."""
     largest = max(tags.get(_MAX_VALUE, (65535,)))
     return largest if largest in [2**bits - 1 for bits in range(8, 16)] else 65535
 
 
-def _by_tifffile(path: Path, file: BinaryIO, tags: dict[int, tuple[int, ...]]) -> Picture:
-    import tifffile  # a part of a second that few files need
+def _decode_by_tifffile(path: Path, file: BinaryIO, tags: Tags) -> Picture:
+    import tifffile  # here, because it takes a part of a second and few files need it
 
     _check_size(path, *tags.get(_HEIGHT, (0,)), *tags.get(_WIDTH, (0,)))
-
     with _decoding(path):
         file.seek(0)
         with tifffile.TiffFile(file) as tiff:
@@ -326,16 +333,17 @@ def _by_tifffile(path: Path, file: BinaryIO, tags: dict[int, tuple[int, ...]]) -
             if not all(page.databytecounts):  # tifffile reads such parts as 0
                 raise ValueError("image file is incomplete")
             values = page.asarray()
-    photometric, extra = tags.get(_PHOTOMETRIC), tags.get(_EXTRA, ())
-    count = {_GREY: 1, _INVERTED: 1, _RGB: 3, _CMYK: 4}.get(photometric)
+    photometric, extra = tags.get(_PHOTOMETRIC, ()), tags.get(_EXTRA, ())
+    channels: dict[tuple[int, ...], int] = {_GREY: 1, _INVERTED: 1, _RGB: 3, _CMYK: 4}
+    count = channels.get(photometric)
     if values.ndim == 2:
         values = values[..., None]
     elif tags.get(_PLANES) == (2,) and values.ndim == 3:
         values = np.moveaxis(values, 0, -1)
     if count is None or values.dtype not in (np.uint8, np.uint16) or values.shape[2:] != (count + len(extra),):
         raise ValueError(
-            f"{path} holds {tags.get(_SAMPLES, (1,))[0]} channels in planes whose colours no decoder here tells apart: save it "
-            "as RGB or grey with 8 or 16 bits"
+            f"{path} holds {tags.get(_SAMPLES, (1,))[0]} channels in planes whose colours no decoder here tells apart: "
+            "save it as RGB or grey with 8 or 16 bits."
         )
     full = 255 if values.dtype == np.uint8 else _tiff_full(tags)
     if values.max() > full:  # then the largest value was no depth
@@ -347,31 +355,31 @@ def _by_tifffile(path: Path, file: BinaryIO, tags: dict[int, tuple[int, ...]]) -
         image = _grey_16_bits(Image.fromarray(values[..., 0]), full)
     else:
         levels = values if full == 255 else ((values.astype(np.uint32) * 255 + full // 2) // full).astype(np.uint8)
-        alpha = {1: "a", 2: "A"}.get(extra[0] if extra else None, "")
+        alpha = {1: "a", 2: "A"}.get(extra[0], "") if extra else ""
         mode = {1: "L", 3: "RGB", 4: "CMYK"}[count] + (alpha if count < 4 else "")
         levels = np.ascontiguousarray(levels[..., : len(mode)] if mode != "L" else levels[..., 0])
         image = Image.frombytes(mode, levels.shape[1::-1], levels.tobytes())
         if alpha == "a":
             image = image.convert(mode[:-1] + "A")
-    image = turned(image, orientation)
+    image = orient(image, orientation)
     return Picture(image, image.size[::-1], orientation, values.dtype == np.uint16 and image.mode != "I;16")
 
 
-def _complete_tiff(path: Path, image: Image.Image, tags: dict[int, tuple[int, ...]]) -> None:
-    """Do for a loaded TIFF what Pillow leaves out."""
+def _complete_tiff(path: Path, image: Image.Image, tags: Tags) -> None:
+    """Correct what Pillow leaves out of a loaded TIFF."""
     if image.mode in ("P", "PA") and max(tags[_COLOURS]) < 256:
         # Old programs wrote 8 bits here where 16 belong.
         image.palette = ImagePalette.raw("RGB;L", bytes(tags[_COLOURS]))
         image.load()
-    if image.mode == "RGBA" and _EXTRA not in tags and image.getextrema()[3] != (255, 255):
+    if image.mode == "RGBA" and _EXTRA not in tags and image.getchannel("A").getextrema() != (255, 255):
         raise ValueError(
             f"{path} holds a fourth channel that its header does not explain, expected red, green and blue: save it "
-            "without that channel"
+            "without that channel."
         )
 
 
 def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """The kinds and contents of a PNG's chunks; each content ends with its checksum."""
+    """Yield the kind and content of each chunk of a PNG; each content ends with its checksum."""
     file.seek(8)
     while len(head := file.read(8)) == 8:
         length, kind = struct.unpack(">I4s", head)
@@ -379,26 +387,28 @@ def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _check_png(path: Path, file: BinaryIO) -> None:
-    """Refuse a PNG whose pixels do not have their checksum: Pillow does not look, and fills its rows with what there is."""
+    """Raise ValueError for a PNG with a wrong checksum: Pillow does not check it, and fills rows with wrong pixels."""
     for kind, content in itertools.takewhile(lambda chunk: chunk[0] != b"IEND", _png_chunks(file)):
-        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT") and zlib.crc32(kind + content[:-4]) != int.from_bytes(content[-4:]):
+        checksum = zlib.crc32(kind + content[:-4])
+        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT") and checksum != int.from_bytes(content[-4:]):
             raise _broken(path, ValueError(f"wrong checksum of {kind.decode()}"))
 
 
 def _png_full(path: Path, file: BinaryIO, image: Image.Image) -> int:
-    """The value of white in a 16-bit PNG.
+    """Return the value of white in a 16-bit PNG.
 
-    A PNG of fewer significant bits must scale its values to 16, and most programs do; values that were not
-    scaled give themselves away, for they are small and their low bits are in use.
+    A PNG of fewer significant bits must scale its values to 16, and most programs do; values that were not scaled are
+    small and use their low bits.
     """
     head = itertools.takewhile(lambda chunk: chunk[0] != b"IDAT", _png_chunks(file))
     bits = next((min(content[:-4]) for kind, content in head if kind == b"sBIT" and len(content) > 4), 16)
     if image.mode[0] != "I":
-        darkest = max(high for _, high in image.getextrema()[:3]) < 2 ** max(bits - 8, 0)
-        if bits < 16 and darkest or image.mode == "RGB" and "transparency" in image.info:
+        extrema = cast(tuple[tuple[int, int], ...], image.getextrema())
+        dark = max(high for _, high in extrema[:3]) < 2 ** max(bits - 8, 0)
+        if bits < 16 and dark or image.mode == "RGB" and "transparency" in image.info:
             raise ValueError(
                 f"{path} holds 16-bit colours with {bits} significant bits or one transparent colour, which cannot "
-                "be read for certain: save it with 8 bits"
+                "be read for certain: save it with 8 bits."
             )
         return 65535
     values = np.asarray(image).astype(np.int64)
@@ -410,7 +420,7 @@ def _png_full(path: Path, file: BinaryIO, image: Image.Image) -> int:
 
 
 def _without_metadata(file: BinaryIO) -> io.BytesIO | None:
-    """A PNG, TIFF or JPEG without what its pixels and its orientation do not need, or None for other files."""
+    """Copy a PNG, TIFF or JPEG without what its pixels and its orientation do not need; None for other files."""
     file.seek(0)
     start = file.read(8)
     if start == b"\x89PNG\r\n\x1a\n":
@@ -467,7 +477,7 @@ def _bare_tiff(file: BinaryIO) -> io.BytesIO | None:
 
 
 def _exif_turn(block: bytes) -> bytes:
-    """An EXIF block with nothing but the orientation of `block`."""
+    """Return an EXIF block that holds only the orientation of `block`."""
     exif, bare = Image.Exif(), Image.Exif()
     with contextlib.suppress(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, struct.error):
         exif.load(block)

@@ -1,7 +1,7 @@
-"""DUT: 600 training and 500 test photographs, 320x320 (Zhao et al., CVPR 2018), masks white = in focus.
+"""DUT: 600 training and 500 test photos, 320x320 (Zhao et al., CVPR 2018), masks white = in focus.
 
-The folder names are those that published code for this set reads from. No copy could be had while this was
-written: the reader was tested on made-up folders of that layout.
+The folder names are those that published code for this set reads from. No copy was available: the reader was tested on
+made-up folders of that layout.
 """
 
 from pathlib import Path
@@ -25,34 +25,28 @@ WHERE = (
 
 
 def open_dut(root: str | Path, part: Part = "test") -> PhotoSet:
-    """Open the 500 test or 600 training photographs of DUT.
+    """Open the 500 test or 600 training photos of DUT as the set "dut".
 
-    `root` holds the release's folders (also inside its own DUT-DBD_Dataset), or images and masks below test
-    and train. All masks of the part are read once: in-focus regions cover about a third of this set, so
-    masks that are white for the most part are the wrong way round. Raises FileNotFoundError for missing
-    folders or masks, ValueError for an unknown part, another number of photographs, or masks with white =
-    blurred.
+    `root` holds the release's folders (also inside its own DUT-DBD_Dataset), or images and masks below test and train.
+    All masks of the part are read once: in-focus regions cover about a third of this set, so masks that are white for
+    the most part are inverted. Raises FileNotFoundError for missing folders or masks, ValueError for an unknown part,
+    another number of photos, or masks with white = blurred.
     """
     if part not in COUNTS:
-        raise ValueError(f'part={part!r} is not a part of DUT: say part="train" or part="test"')
-    return open_part(root, part, COUNTS[part])
-
-
-def open_part(root: str | Path, part: Part, count: int) -> PhotoSet:
-    """Open a part of DUT that must have `count` photographs; raises what `open_dut` raises."""
-    image_folder, mask_folder = _folders(Path(root), part)
+        raise ValueError(f'part={part!r} is not a part of DUT: choose part="train" or part="test".')
+    image_folder, mask_folder = _find_folders(Path(root), part)
     images = list_images(image_folder)
-    if len(images) != count:
+    if len(images) != COUNTS[part]:
         raise ValueError(
-            f"{image_folder} holds {len(images)} photographs, expected {count} in DUT's {part} part: "
-            "complete the copy, for results on another number compare with nothing (open_folder reads any)"
+            f"{image_folder} holds {len(images)} photographs, expected {COUNTS[part]} in DUT's {part} part: complete "
+            'the copy, because results on another number cannot be compared, or read it as dataset="folder".'
         )
     masks = pair_masks(images, mask_folder)
-    blurred = sum(float(read_mask(path, "focus").mean()) for path in masks.values()) / count
+    blurred = sum(float(read_mask(path, "focus").mean()) for path in masks.values()) / len(images)
     if blurred < 0.5:
         raise ValueError(
-            f"{mask_folder}: masks are inverted: white covers {1 - blurred:.2f} of the set, expected "
-            "about 0.31, for white = in focus in DUT; invert them or bring the released ones"
+            f"{mask_folder}: masks are inverted: white covers {1 - blurred:.2f} of the set, expected about 0.31, for "
+            "white = in focus in DUT: invert them, or use the released ones."
         )
 
     def read(stem: str) -> Photo:
@@ -61,9 +55,9 @@ def open_part(root: str | Path, part: Part, count: int) -> PhotoSet:
     return PhotoSet("dut", list(images), read)
 
 
-def _folders(root: Path, part: Part) -> tuple[Path, Path]:
+def _find_folders(root: Path, part: Part) -> tuple[Path, Path]:
     for base in (root, root / "DUT-DBD_Dataset"):
         for images, masks in LAYOUTS[part]:
             if (base / images).is_dir() and (base / masks).is_dir():
                 return base / images, base / masks
-    raise FileNotFoundError(f"{root} does not hold DUT's {part} part: {WHERE}")
+    raise FileNotFoundError(f"{root} does not hold DUT's {part} part: {WHERE}.")

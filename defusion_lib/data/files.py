@@ -1,6 +1,6 @@
-"""Reads pictures and masks from files, and lists and pairs them.
+"""Read photos and masks from files, and list and pair them.
 
-Every photograph becomes uint8 RGB and every mask float32 in [0, 1] with 1 = blurred, however a file stores them and
+Every photo becomes uint8 RGB and every mask float32 in [0, 1] with 1 = blurred, however a file stores them and
 whichever polarity its set uses.
 """
 
@@ -13,15 +13,15 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from defusion_lib.data import Photo, some
-from defusion_lib.data.decoding import HAS_AVIF, HAS_HEIF, Picture, decode, eight_bits, turned
+from defusion_lib.data import Photo, first_few
+from defusion_lib.data.decoding import HAS_AVIF, HAS_HEIF, Picture, decode, orient, to_8_bits
 
 SUFFIXES = frozenset(
     [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"]
     + [".avif"] * HAS_AVIF
     + [".heic", ".heif"] * HAS_HEIF
 )
-White = Literal["blurred", "focus"]
+Polarity = Literal["blurred", "focus"]  # what white means in a mask
 
 # White of a mask may have lost this little to JPEG; the largest level below is a label, not white.
 _NEARLY_WHITE = 250
@@ -36,75 +36,73 @@ _VOTES = 10
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read a picture as uint8 RGB (H, W, 3), turned upright as its EXIF orientation says.
+    """Read an image as uint8 RGB (H, W, 3), upright by its EXIF orientation.
 
-    Grey, palette, CMYK and 16-bit files (scaled to 8 bits) are converted; what is transparent becomes
-    white, as a viewer shows it; of several frames or pages the first counts. Raises FileNotFoundError, or
-    ValueError for a file that is broken, not a picture, larger than `decoding.LARGEST` megapixels, or whose
-    header leaves open what its pixels mean.
+    Grey, palette, CMYK and 16-bit files (scaled to 8 bits) are converted; transparent pixels become white, as a viewer
+    shows them; of several frames or pages the first is read. Raises FileNotFoundError, or ValueError for a file that is
+    broken, not an image, larger than `decoding.MAX_MEGAPIXELS`, or whose header does not define what its pixels mean.
     """
-    return np.array(_flattened(decode(Path(path)).image, "white").convert("RGB"))
+    return np.array(_flatten(decode(Path(path)).image, "white").convert("RGB"))
 
 
-def read_reduced(path: str | Path, least: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """Read a picture like `read_image`, but smaller by a whole factor where both sides keep `least` pixels.
+def read_reduced(path: str | Path, min_side: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """Read an image like `read_image`, but smaller by a whole factor where both sides keep `min_side` pixels.
 
-    Gives it as uint8 RGB, and the (height, width) of the whole one, upright. A JPEG is decoded at 1/2, 1/4 or
-    1/8 of its size at once, for a fraction of the time and memory, and may be larger than `decoding.LARGEST`;
-    what remains, and pictures in formats that cannot do so, are averaged. Raises what `read_image` raises.
+    Returns it as uint8 RGB, and the (height, width) of the full image, upright. A JPEG is decoded at 1/2, 1/4 or 1/8 of
+    its size at once, for a fraction of the time and memory, and may be larger than `decoding.MAX_MEGAPIXELS`; other
+    reductions are averages. Raises what `read_image` raises.
     """
-    picture = decode(Path(path), least)
-    image = _flattened(_reduced(eight_bits(picture.image), least), "white").convert("RGB")
+    picture = decode(Path(path), min_side)
+    image = _flatten(_reduce(to_8_bits(picture.image), min_side), "white").convert("RGB")
     return np.array(image), picture.shape
 
 
 def read_mask(
-    path: str | Path, white: White = "blurred", shape: tuple[int, int] | None = None, grey: bool = False
+    path: str | Path, white: Polarity = "blurred", shape: tuple[int, int] | None = None, grey: bool = False
 ) -> np.ndarray:
     """Read a mask as float32 (H, W) with 1 = blurred.
 
-    `white` says what white stands for in the file. Released masks hold greys from resampling, so values are
-    cut at 0.5 (from 0.5 on counts as white; 8 and 16 bits hold no exact 0.5) unless `grey` asks for them as
-    they are. What is transparent counts as black: nobody painted it. With `shape`, the (H, W) of the
-    photograph, a mask of another size is refused. Raises FileNotFoundError, or ValueError for a file that
-    is broken, of another size, or not a mask: colours, labels instead of 0 and 255, nothing but transparency.
+    `white` is what white means in the file. Released masks hold greys from resampling, so values are cut at 0.5 (0.5
+    and above is white; 8 and 16 bits hold no exact 0.5) unless `grey` keeps them as they are. Transparent pixels are
+    black: nobody painted them. With `shape`, the (H, W) of the photo, a mask of another size is refused. Raises
+    FileNotFoundError, or ValueError for a file that is broken, of another size, or not a mask: colours, labels instead
+    of 0 and 255, nothing but transparency.
     """
-    _check_polarity(white)
-    mask, _ = _levels(path, grey)
+    check_polarity(white)
+    mask, _ = _read_levels(path, grey)
     _check_shape(path, mask, shape)
     return _as_mask(mask, white, grey)
 
 
 def read_photo(
-    name: str, image: str | Path, mask: str | Path | None = None, white: White = "blurred", grey: bool = False
+    name: str, image: str | Path, mask: str | Path | None = None, white: Polarity = "blurred", grey: bool = False
 ) -> Photo:
-    """Read a photograph and, where there is one, its mask of the same size into a `Photo` called `name`.
+    """Read a photo and, where there is one, its mask of the same size into a `Photo` called `name`.
 
-    A mask drawn on the stored pixels of a photograph that EXIF turns is turned likewise. Raises what
-    `read_image` and `read_mask` raise, and ValueError where the sizes leave open on which of the two the mask
-    was drawn.
+    A mask drawn on the stored pixels of a photo that EXIF turns is turned likewise. Raises what `read_image` and
+    `read_mask` raise, and ValueError where the sizes do not tell on which of the two the mask was drawn.
     """
-    _check_polarity(white)
+    check_polarity(white)
     picture = decode(Path(image))
-    pixels = np.array(_flattened(picture.image, "white").convert("RGB"))
+    pixels = np.array(_flatten(picture.image, "white").convert("RGB"))
     if mask is None:
         return Photo(name, pixels, None)
-    levels, drawn = _levels(mask, grey)
+    levels, drawn = _read_levels(mask, grey)
     if picture.orientation != 1 and drawn == 1:
-        levels = _turned_like(picture, levels, image, mask)
+        levels = _orient_like(picture, levels, image, mask)
     _check_shape(mask, levels, pixels.shape[:2])
     return Photo(name, pixels, _as_mask(levels, white, grey))
 
 
 def list_paths(folder: str | Path, recursive: bool = False) -> list[Path]:
-    """List the pictures directly in a folder, or with `recursive` below it too, so that 2 comes before 10.
+    """List the image files directly in a folder, or with `recursive` below it too, so that 2 comes before 10.
 
-    Hidden files and folders and other kinds of file are passed over. Raises FileNotFoundError for a folder
-    that is missing or holds no picture, and OSError for one below it that cannot be listed.
+    Hidden files and folders and other kinds of file are skipped. Raises FileNotFoundError for a folder that is missing
+    or holds no image, and OSError for one below it that cannot be listed.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder: expected a folder of pictures, so check the path")
+        raise FileNotFoundError(f"{folder} is not a folder: expected a folder of pictures, so check the path.")
     paths = []
     for place, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = [name for name in folders if recursive and not name.startswith(".")]
@@ -112,15 +110,15 @@ def list_paths(folder: str | Path, recursive: bool = False) -> list[Path]:
     paths = [path for path in paths if path.suffix.lower() in SUFFIXES]
     if not paths:
         kinds = ", ".join(sorted(SUFFIXES))
-        raise FileNotFoundError(f"{folder} holds no picture (expected names ending in {kinds}): check it")
+        raise FileNotFoundError(f"{folder} holds no picture (expected names ending in {kinds}): check the path.")
     return sorted(paths, key=lambda p: ([_natural(part) for part in p.parent.parts], _natural(p.stem), p.name))
 
 
 def list_images(folder: str | Path) -> dict[str, Path]:
-    """List the pictures directly in a folder as stem -> path, in the order of `list_paths`.
+    """List the image files directly in a folder as {stem: path}, in the order of `list_paths`.
 
-    Stems are in Unicode's form NFC, whichever form the file system gives. Raises FileNotFoundError as
-    `list_paths` does, and ValueError for two pictures of one stem.
+    Stems are in Unicode's form NFC, whichever form the file system gives. Raises FileNotFoundError as `list_paths`
+    does, and ValueError for two images of one stem.
     """
     folder = Path(folder)
     found: dict[str, Path] = {}
@@ -129,25 +127,25 @@ def list_images(folder: str | Path) -> dict[str, Path]:
         if stem in found:
             forms = " (names of two Unicode forms)" if found[stem].stem != path.stem else ""
             raise ValueError(
-                f"{folder} holds both {found[stem].name} and {path.name}{forms}: expected one picture a name, "
-                "so remove or rename one of them"
+                f"{folder} holds both {found[stem].name} and {path.name}{forms}: expected one picture "
+                "of each name, so remove or rename one of them."
             )
         found[stem] = path
     return found
 
 
 def pair_masks(images: dict[str, Path], folder: str | Path) -> dict[str, Path]:
-    """Find the mask of every picture in `images` by its stem; masks without a picture are passed over.
+    """Find the mask of every image in `images` by its stem; masks without an image are skipped.
 
-    Unicode's forms of one name count as the same. Raises FileNotFoundError naming the first pictures that
-    have no mask, and what `list_images` raises.
+    Unicode's forms of one name are the same. Raises FileNotFoundError that names the first images without a mask, and
+    what `list_images` raises.
     """
     masks = list_images(folder)
     missing = [stem for stem in images if _composed(stem) not in masks]
     if missing:
         raise FileNotFoundError(
-            f"{folder} has no mask for {some(missing)} ({len(missing)} of {len(images)} photographs): "
-            "expected one mask a photograph under the photograph's name, so add or rename the masks"
+            f"{folder} has no mask for {first_few(missing)} ({len(missing)} of {len(images)} photographs): "
+            "expected one mask for each photograph under the photograph's name, so add or rename the masks."
         )
     return {stem: masks[_composed(stem)] for stem in images}
 
@@ -165,64 +163,65 @@ def _natural(stem: str) -> list:
     return [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece) for piece in pieces]
 
 
-def _flattened(image: Image.Image, backdrop: str) -> Image.Image:
-    image = eight_bits(image)
+def _flatten(image: Image.Image, backdrop: str) -> Image.Image:
+    image = to_8_bits(image)
     if not image.has_transparency_data:
         return image
     layer = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", layer.size, backdrop), layer)
 
 
-def _reduced(image: Image.Image, least: int) -> Image.Image:
-    """The means of squares of pixels, as large as leaves both sides with at least `least`."""
-    factor = min(image.size) // least
+def _reduce(image: Image.Image, min_side: int) -> Image.Image:
+    """Average squares of pixels, the largest that leave both sides at least `min_side`."""
+    factor = min(image.size) // min_side
     if factor < 2:
         return image
     if image.mode in ("1", "P", "PA"):
-        # Numbers of colours have no mean.
+        # Indices of colours have no mean.
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     return image.reduce(factor)
 
 
-def _check_polarity(white: str) -> None:
+def check_polarity(white: str) -> None:
+    """Raise ValueError where `white` is no `Polarity`."""
     if white not in ("blurred", "focus"):
-        raise ValueError(f'white={white!r} is not a mask polarity: say white="blurred" or white="focus"')
+        raise ValueError(f'white={white!r} is not a mask polarity: choose white="blurred" or white="focus".')
 
 
 def _check_shape(path: str | Path, levels: np.ndarray, shape: tuple[int, int] | None) -> None:
     if shape is not None and levels.shape != tuple(shape):
         raise ValueError(
             f"{path}: the mask is {levels.shape[1]}x{levels.shape[0]} pixels but its photograph is "
-            f"{shape[1]}x{shape[0]}: expected the same size, so bring the mask drawn on this photograph"
+            f"{shape[1]}x{shape[0]}: expected the same size, so use the mask drawn on this photograph."
         )
 
 
-def _as_mask(levels: np.ndarray, white: White, grey: bool) -> np.ndarray:
+def _as_mask(levels: np.ndarray, white: Polarity, grey: bool) -> np.ndarray:
     mask = levels.astype(np.float32) / 255
     if not grey:
         mask = (mask >= 0.5).astype(np.float32)
     return mask if white == "blurred" else 1 - mask
 
 
-def _turned_like(picture: Picture, levels: np.ndarray, image: str | Path, mask: str | Path) -> np.ndarray:
-    """The mask of a photograph that EXIF turns, as its size says: drawn upright, or on the stored pixels."""
+def _orient_like(picture: Picture, levels: np.ndarray, image: str | Path, mask: str | Path) -> np.ndarray:
+    """Turn the mask of a photo that EXIF turns, unless its size shows that it was drawn upright."""
     upright = picture.shape
     stored = upright[::-1] if picture.orientation in (5, 6, 7, 8) else upright
     if levels.shape == upright == stored:
         raise ValueError(
             f"{mask}: the mask fits its photograph {Path(image).name} both as it is stored and turned by its EXIF "
             f"orientation {picture.orientation}: expected one way, so save the photograph upright (without that "
-            "orientation) or give the mask the same orientation"
+            "orientation) or give the mask the same orientation."
         )
     if levels.shape == stored:
-        return np.asarray(turned(Image.fromarray(levels), picture.orientation))
+        return np.asarray(orient(Image.fromarray(levels), picture.orientation))
     return levels
 
 
-def _levels(path: str | Path, grey: bool) -> tuple[np.ndarray, int]:
-    """The levels of a mask, uint8 (H, W), and the EXIF orientation of its file."""
+def _read_levels(path: str | Path, grey: bool) -> tuple[np.ndarray, int]:
+    """Read the levels of a mask, uint8 (H, W), and the EXIF orientation of its file."""
     picture = decode(Path(path))
-    image = _flattened(picture.image, "black")
+    image = _flatten(picture.image, "black")
     if image.mode not in ("1", "L"):
         colours = np.asarray(image.convert("RGB"))
         if np.ptp(colours, axis=2).max(initial=0) > _COLOURLESS:
@@ -238,13 +237,13 @@ def _levels(path: str | Path, grey: bool) -> tuple[np.ndarray, int]:
     elif grey and highest <= _VOTES or not grey and _has_labels(levels, counts):
         values = [str(value) for value in counts.nonzero()[0]]
         few = "only " if len(values) <= _FEW_LEVELS else ""
-        raise _no_mask(path, f"{few}the values {' and '.join(values) if len(values) < 3 else some(values, 5)}")
+        raise _no_mask(path, f"{few}the values {' and '.join(values) if len(values) < 3 else first_few(values, 5)}")
     return levels, picture.orientation
 
 
 def _check_black(path: str | Path, picture: Picture) -> None:
-    """Refuse a mask that is black only because of how it was read."""
-    if picture.image.convert("RGBA").getextrema()[3][0] < 255:
+    """Raise ValueError for a mask that is black only because of how it was read."""
+    if any(picture.image.convert("RGBA").getchannel("A").histogram()[:255]):
         raise _no_mask(path, "transparency but nothing visible except black")
     if picture.deep:
         raise _no_mask(path, "16-bit colours with nothing in their upper 8 bits")
@@ -254,7 +253,7 @@ def _check_black(path: str | Path, picture: Picture) -> None:
 
 
 def _has_labels(levels: np.ndarray, counts: np.ndarray) -> bool:
-    """Whether levels lack white, or hold even areas of grey, which no edge leaves behind."""
+    """Return whether levels lack white, or hold even areas of grey, which no resampled edge makes."""
     if not counts[1:_NEARLY_WHITE].any():
         return False
     # Imported here: a bundle (tools/bundle.py) reads its masks without SciPy.
@@ -267,5 +266,5 @@ def _has_labels(levels: np.ndarray, counts: np.ndarray) -> bool:
 
 def _no_mask(path: str | Path, found: str) -> ValueError:
     return ValueError(
-        f"{path}: the mask holds {found}, expected 0 and 255: save it as black and white, 0 and 255 in 8 bits"
+        f"{path}: the mask holds {found}, expected 0 and 255: save it as black and white, 0 and 255 in 8 bits."
     )

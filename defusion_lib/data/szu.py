@@ -1,14 +1,13 @@
-"""SZU-BD: 347 partly defocused photographs of its defocus part, masks white = blurred, for testing only.
+"""SZU-BD: 347 partly defocused photos of its defocus part, masks white = blurred, for testing only.
 
-Published in 2019 with the deep method EFPN. The 347 are half of that part, less the photographs that are also in Shi's
-set, so a network that was trained on Shi's photographs has seen none of them. `szu_test.txt` lists their names.
+Published in 2019 with the deep method EFPN. The 347 are half of that part, less the photos that are also in Shi's set,
+so a network that was trained on Shi's photos has seen none of them. `szu_test.txt` lists their names.
 """
 
-from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-from defusion_lib.data import Photo, PhotoSet, some
+from defusion_lib.data import Photo, PhotoSet, first_few
 from defusion_lib.data.files import list_images, read_mask, read_photo
 
 # The second and third are the layout of the public repository: inside its folder SZU-BD, and beside that folder.
@@ -19,43 +18,37 @@ WHERE = (
 )
 
 
-def open_szu(root: str | Path, part: str = "test") -> PhotoSet:
-    """Open the 347 test photographs of SZU-BD as the set "szu".
+def open_szu(root: str | Path) -> PhotoSet:
+    """Open the 347 test photos of SZU-BD as the set "szu".
 
-    `root` is a clone of the public repository, its folder SZU-BD, or a folder with images and masks; other photographs
-    that lie there are skipped. All masks are read once. Raises FileNotFoundError for missing folders or files, and
-    ValueError for another part than "test" and for masks with white = in focus.
+    `root` is a clone of the public repository, its folder SZU-BD, or a folder with images and masks; other photos in it
+    are skipped. All masks are read once. Raises FileNotFoundError for missing folders or files, and ValueError for
+    masks with white = in focus.
     """
-    if part != "test":
-        raise ValueError(
-            f"part={part!r} of SZU-BD does not exist, the set is for testing only: "
-            'say part="test", and train on another set'
-        )
-    names = resources.files("defusion_lib.data").joinpath("szu_test.txt").read_text(encoding="ascii").split()
-    return open_photographs(root, names)
-
-
-def open_photographs(root: str | Path, names: Sequence[str]) -> PhotoSet:
-    """Open the photographs of SZU-BD with these names; raises what `open_szu` raises."""
-    root = Path(root)
+    root, names = Path(root), listed_stems()
     folders = next((pair for pair in LAYOUTS if all((root / folder).is_dir() for folder in pair)), None)
     if folders is None:
-        raise FileNotFoundError(f"{root} does not hold SZU-BD: {WHERE}")
+        raise FileNotFoundError(f"{root} does not hold SZU-BD: {WHERE}.")
     images, masks = (list_images(root / folder) for folder in folders)
     for folder, found in zip(folders, (images, masks)):
         if missing := [name for name in names if name not in found]:
             raise FileNotFoundError(
-                f"{root / folder} lacks {some(missing)} (expected {len(names)} photographs and their masks): complete "
-                f"the copy, or {WHERE}"
+                f"{root / folder} lacks {first_few(missing)} (expected {len(names)} photographs and their masks): "
+                f"complete the copy, or {WHERE}."
             )
     blurred = sum(float(read_mask(masks[name]).mean()) for name in names) / len(names)
     if blurred < 0.5:
         raise ValueError(
             f"{root / folders[1]}: masks are inverted: white covers {blurred:.2f} of the set, expected about 0.75, for "
-            "white = blurred in SZU-BD; invert them or bring the released ones"
+            "white = blurred in SZU-BD: invert them, or use the released ones."
         )
 
     def read(name: str) -> Photo:
         return read_photo(name, images[name], masks[name], white="blurred")
 
     return PhotoSet("szu", names, read)
+
+
+def listed_stems() -> list[str]:
+    """Return the names of the 347 test photos."""
+    return resources.files("defusion_lib.data").joinpath("szu_test.txt").read_text(encoding="ascii").split()

@@ -5,7 +5,7 @@ from PIL import Image
 from scipy import stats
 
 from defusion_lib.data import bundled
-from defusion_lib.data.augmentation import squash
+from defusion_lib.data.augmentation import resize_to_square
 from defusion_lib.evaluation import statistics
 from defusion_lib.experiments import controlled_images
 
@@ -75,7 +75,7 @@ def detector(answer) -> str:
     """A detector that ranks the pixels of half-and-half pictures, each both ways round."""
     shares = []
     for name in NAMES:
-        image = squash(Image.fromarray(bundled.embedded(name)), SIDE)
+        image = resize_to_square(Image.fromarray(bundled.embedded(name)), SIDE)
         for sharp_left in (True, False):
             photo = controlled_images.half_and_half(name, image, RADIUS, sharp_left).photo
             found = np.asarray(answer(photo.image), float)

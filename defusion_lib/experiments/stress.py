@@ -25,8 +25,8 @@ from tqdm.auto import tqdm
 
 from defusion_lib import metrics, paths, plots
 from defusion_lib.data import Photo, PhotoSet, bundled, effects
-from defusion_lib.data.augmentation import squash
-from defusion_lib.data.datasets import DATA_SETS, check_unseen, choose
+from defusion_lib.data.augmentation import resize_to_square
+from defusion_lib.data.datasets import DATASETS, check_unseen, open_dataset
 from defusion_lib.data.synthetic import open_synthetic
 from defusion_lib.evaluation.published_maps import Published, open_published
 from defusion_lib.experiments import controlled_images
@@ -72,9 +72,9 @@ def measure(
 ) -> Found:
     """Run the stress suite: the test photos plain and disturbed, and pictures with a known answer.
 
-    The network sees everything at `size` x `size` pixels. `names` are those of `probes.EMBEDDED` to use, `scenes` is
+    The network sees everything at `size` x `size` pixels. `names` are those of `bundled.EMBEDDED` to use, `scenes` is
     the number of rendered scenes, `half_radius` the blur of one half of the half-and-half pictures, `seed` that of
-    noise and scenes (their test part, see `choose`). Keys are
+    noise and scenes (their test part, see `open_dataset`). Keys are
 
     - of the photos: mae, auc, counts; mae-noise-5 and so on, mae-jpeg-90, mae-half-size, mae-double-size;
       blurred-share-sharp-square of the largest wholly sharp square, where a photo has one;
@@ -95,13 +95,13 @@ def measure(
         of_square = found[f"{photos.name}/blurred-share-sharp-square"]  # stays empty where no photo has one
         if (square := controlled_images.largest_sharp_square(photo.mask)) is not None:
             of_square[photo.name] = _blurred_share(detect(photo.image[square], network, size))
-        seen = squash(Image.fromarray(photo.image), size)
+        seen = resize_to_square(Image.fromarray(photo.image), size)
         for radius in DISCS:
             share = _blurred_share(detect(effects.blurred(seen, radius), network, None))
             found[f"{photos.name}/blurred-share-disc-{radius}"][photo.name] = share
 
     sharp = bundled.sharp_throughout(names, size)
-    squares = {name: squash(Image.fromarray(bundled.embedded(name)), size) for name in sharp}
+    squares = {name: resize_to_square(Image.fromarray(bundled.embedded(name)), size) for name in sharp}
     for name, image in tqdm(squares.items(), desc="sharp throughout", leave=False):
         found["sharp/blurred-share"][name] = _blurred_share(detect(image, network, None))
     halves = [
@@ -290,7 +290,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure a network file from a terminal."""
     parser = argparse.ArgumentParser(prog="python -m defusion_lib.experiments.stress", description=__doc__.splitlines()[0])
     parser.add_argument("network", help='a network file, or "shipped"')
-    parser.add_argument("--dataset", choices=DATA_SETS, default="shi")
+    parser.add_argument("--dataset", choices=tuple(DATASETS), default="shi")
     parser.add_argument("--root", default="", help="the data set's folder; data/<dataset> without it")
     parser.add_argument("--split", default="dutlab100", help="of Shi's set")
     parser.add_argument("--count", type=int, help="only the first so many photos")
@@ -312,8 +312,8 @@ def _measure_file(options: argparse.Namespace) -> None:
     if options.into.suffix != ".json":
         raise ValueError(f"--into {options.into.name} does not end in .json: give such a name, .npz goes beside it.")
     network = load_network(resolve(options.network))
-    part = "all" if options.dataset == "folder" else "test"
-    photos = choose(options.dataset, part, options.root, options.split, seed=options.seed)[: options.count]
+    part = "all" if "all" in DATASETS[options.dataset].parts else "test"
+    photos = open_dataset(options.dataset, part, options.root, options.split, seed=options.seed)[: options.count]
     check_unseen(photos, read_card(resolve(options.network)))
     published = open_published(options.maps) if options.maps else {}
     of_maps = {method: _covered(photos, maps) for method, maps in published.items()}

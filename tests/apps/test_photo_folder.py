@@ -124,7 +124,7 @@ BROKEN = {
     "page.webp": "format is not recognised",
     "float.tif": "no agreed range",
     "head.png": "cannot be read as a picture",
-    "gone.jpg": "there is no file",
+    "gone.jpg": "There is no file",
 }
 
 
@@ -687,7 +687,7 @@ def test_photographs_that_vanish_while_the_run_works(folder, into, network, gone
         return
     photo_folder.update(folder, network, SIZE)
     lost = ["b.png", "c.png"] if gone == "*.png" else ["b.png"]
-    assert [name for name, line in lines(into).items() if "there is no file" in line["problem"]] == lost
+    assert [name for name, line in lines(into).items() if "There is no file" in line["problem"]] == lost
 
 
 def test_a_line_of_a_problem_is_one_line(folder, into, network):

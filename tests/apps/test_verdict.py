@@ -89,7 +89,7 @@ def test_share():
 
 def test_masks_of_training_photographs_are_in_focus(shi_root):
     """Every photograph of the set has a sharp subject; a few of these are thinner than the window."""
-    photos = verdict_error.choose("shi", "train", str(shi_root))[::20]
+    photos = verdict_error.open_dataset("shi", "train", str(shi_root))[::20]
     called = [verdict.verdict(verdict.score(photo.mask)) for photo in photos]
     assert called.count("out of focus") <= verdict.AIMS[0] * len(called)
 

@@ -12,7 +12,7 @@ from test_training import MADE_UP, SHORT
 from defusion_lib import training
 from defusion_lib.baselines import BASELINES, DEEP
 from defusion_lib.baselines.deep import BUDGETS, OURS
-from defusion_lib.data.datasets import choose
+from defusion_lib.data.datasets import open_dataset
 from defusion_lib.paper.tables import TABLE_1
 from defusion_lib.training import applicable
 from defusion_lib.weights import load_network, read_card, weights_hash
@@ -56,7 +56,7 @@ def test_cvpr19_learns_two_photographs(tmp_path):
 @pytest.fixture(scope="module")
 def photos():
     """Rendered photographs, which have edges in focus for DHDE to learn from."""
-    return choose("synthetic", "train", count=2)
+    return open_dataset("synthetic", "train", count=2)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

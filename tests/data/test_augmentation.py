@@ -8,12 +8,12 @@ from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.data.augmentation import (
     DRAWS,
     EFFECTS,
-    LEAST_SQUARE,
+    MIN_SQUARE,
     STEPS,
     VIEWS,
     Augmented,
     Step,
-    squash,
+    resize_to_square,
     to_tensor,
 )
 
@@ -85,12 +85,12 @@ def test_enlarged_window_stays_inside_and_has_its_size():
         assert right - left == pytest.approx(60 / 1.25) and bottom - top == pytest.approx(40 / 1.25)
 
 
-def test_squash_averages_instead_of_skipping_pixels():
+def test_resizing_averages_instead_of_skipping_pixels():
     from PIL import Image
 
     stripes = np.zeros((64, 64), np.uint8)
     stripes[:, ::2] = 200
-    inner = squash(Image.fromarray(stripes), 16)[:, 2:-2]
+    inner = resize_to_square(Image.fromarray(stripes), 16)[:, 2:-2]
     assert np.abs(inner.astype(float) - 100).max() <= 2
 
 
@@ -126,7 +126,8 @@ def always(monkeypatch, *names):
 
 def samples_with(*names, size=96, count=2, photos=None):
     photos = photos or photo_set(count, 400, 600)
-    samples = Augmented(photos, size, (0,), (1.0,), (False,), steps=names)
+    samples = Augmented(photos, size, steps=names)
+    samples.variants = [(0, 1.0, False)]
     return [samples[i % len(samples)] for i in range(8)]
 
 
@@ -158,7 +159,7 @@ def test_a_square_is_uniform_and_large(monkeypatch, name, value):
     step = VIEWS[name].apply
     photo = photo_set(1, 400, 600)[0]
     image, mask = step(photo.image, photo.mask, np.random.default_rng(0))
-    assert mask.shape[0] == mask.shape[1] >= LEAST_SQUARE - 1
+    assert mask.shape[0] == mask.shape[1] >= MIN_SQUARE - 1
     other = np.full_like(photo.mask, 1 - value)
     assert step(photo.image, other, np.random.default_rng(0))[1] is other  # there is no such square
 

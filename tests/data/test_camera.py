@@ -201,12 +201,13 @@ def test_slices_of_one_surface_meet_without_showing_what_is_behind():
     assert all(1.0 <= distance <= 8.0 for distance in scene.distances[1:])
 
 
-def test_two_slices_render_like_two_layers():
+def test_two_slices_render_like_two_layers(monkeypatch):
+    monkeypatch.setattr(lens, "OVERLAP", 1.0)
     rng = np.random.default_rng(0)
     colour = rng.random((64, 64, 3), dtype=np.float32)
     distance = np.full((64, 64), 4.0)
     distance[:, 32:] = 1.0
-    scene = lens.slice_depth(colour, distance, 20, reach=1.0)
+    scene = lens.slice_depth(colour, distance, 20)
     assert sorted(scene.distances) == pytest.approx([1.0, 4.0])
     matte = np.float32(distance == 1.0)
     filled = colour.copy()

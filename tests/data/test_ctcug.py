@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from defusion_lib.data.ctcug import open_ctcug, open_photographs
+from defusion_lib.data import ctcug
+from defusion_lib.data.ctcug import open_ctcug
 
 # Column k of a photograph is called blurred by k of the five.
 VOTES = np.arange(6)
@@ -37,33 +38,33 @@ def make_averaged(root, stems, names=("images", "masks")):
 
 
 @pytest.mark.parametrize("make", [make_five, make_averaged])
-def test_both_layouts_say_the_same(tmp_path, make):
+def test_both_layouts_give_the_same(tmp_path, make, monkeypatch):
+    monkeypatch.setattr(ctcug, "COUNT", 2)
     make(tmp_path, ["a2", "a10"])
-    photos = open_photographs(tmp_path, grey=False, count=2)
+    photos = open_ctcug(tmp_path)
     assert (photos.name, photos.stems) == ("ctcug", ["a2", "a10"])
     assert photos[0].mask.dtype == np.float32
     assert photos[0].mask.tolist() == [[0, 0, 0, 1, 1, 1]] * 2
-    grey = open_photographs(tmp_path, grey=True, count=2)[1].mask
-    assert grey.dtype == np.float32
-    assert grey == pytest.approx(np.stack([VOTES / 5] * 2), abs=1e-6)
 
 
-def test_the_names_of_published_code(tmp_path):
+def test_the_names_of_published_code(tmp_path, monkeypatch):
+    monkeypatch.setattr(ctcug, "COUNT", 1)
     make_averaged(tmp_path / "CTCUG", ["1"], names=("CTCUG_images", "CTCUG_gt"))
-    assert open_photographs(tmp_path, grey=False, count=1)[0].mask[0].tolist() == [0, 0, 0, 1, 1, 1]
+    assert open_ctcug(tmp_path)[0].mask[0].tolist() == [0, 0, 0, 1, 1, 1]
 
 
-def test_incomplete_copies_are_refused(tmp_path):
+def test_incomplete_copies_are_refused(tmp_path, monkeypatch):
     make_five(tmp_path, ["1", "2"])
     with pytest.raises(ValueError, match="holds 2 photographs, expected 150 in CTCUG"):
         open_ctcug(tmp_path)
+    monkeypatch.setattr(ctcug, "COUNT", 2)
     (tmp_path / "masks/annotator3/2.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"annotator3 has no mask for 2 \(1 of 2"):
-        open_photographs(tmp_path, grey=False, count=2)
+        open_ctcug(tmp_path)
     (tmp_path / "masks/annotator3/1.png").unlink()
     (tmp_path / "masks/annotator3").rmdir()
-    with pytest.raises(ValueError, match="has 4 subfolders, expected 5, one an annotator"):
-        open_photographs(tmp_path, grey=False, count=2)
+    with pytest.raises(ValueError, match="has 4 subfolders, expected 5, one for each annotator"):
+        open_ctcug(tmp_path)
 
 
 def test_a_missing_folder_says_where_to_get_the_set(tmp_path):

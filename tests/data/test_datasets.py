@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from defusion_lib.data.datasets import check_unseen, choose
+from defusion_lib.data.datasets import DATASETS, check_unseen, open_dataset
 
 
 def test_synthetic_parts_share_no_scene():
-    train, test = choose("synthetic", "train", count=4), choose("synthetic", "test", count=4)
+    train, test = open_dataset("synthetic", "train", count=4), open_dataset("synthetic", "test", count=4)
     assert train.stems == test.stems and train.name == "synthetic"
     for one, other in zip(train, test):
         assert not np.array_equal(one.image, other.image)
@@ -16,7 +16,7 @@ def test_synthetic_parts_share_no_scene():
 
 def test_seeds_never_meet():
     images = [
-        choose("synthetic", part, count=1, seed=seed)[0].image
+        open_dataset("synthetic", part, count=1, seed=seed)[0].image
         for seed in (0, 1)
         for part in ("train", "test")
     ]
@@ -25,7 +25,7 @@ def test_seeds_never_meet():
 
 
 def test_rendered_photographs_are_kept():
-    photos = choose("synthetic", "train", count=1)
+    photos = open_dataset("synthetic", "train", count=1)
     assert photos[0] is photos[0]
 
 
@@ -39,22 +39,22 @@ def own_folder(folder, *names):
 
 def test_parts_of_a_folder_share_no_photograph(tmp_path):
     own_folder(tmp_path / "mine", "a", "b", "c", "d")
-    train, test, everything = (choose("folder", part, tmp_path / "mine") for part in ("train", "test", "all"))
+    train, test, everything = (open_dataset("folder", part, tmp_path / "mine") for part in ("train", "test", "all"))
     assert train.stems and test.stems and not set(train.stems) & set(test.stems)
     assert sorted(train.stems + test.stems) == everything.stems
     # Neither another seed nor another number moves a photograph into the other part.
-    assert choose("folder", "test", tmp_path / "mine", count=2, seed=7).stems == test.stems
+    assert open_dataset("folder", "test", tmp_path / "mine", count=2, seed=7).stems == test.stems
 
 
 def test_masks_of_a_folder_are_white_as_said(tmp_path):
     folder = own_folder(tmp_path / "mine", "a", "b")
-    shares = {white: choose("folder", "all", folder, white=white)[0].mask.mean() for white in ("", "blurred", "focus")}
+    shares = {white: open_dataset("folder", "all", folder, white=white)[0].mask.mean() for white in ("", "blurred", "focus")}
     assert shares == {"": 1, "blurred": 1, "focus": 0}
 
 
 def test_all_of_a_folder_is_no_test_of_what_learnt_from_it(tmp_path):
     folder = own_folder(tmp_path / "mine", "a", "b")
-    train, test, everything = (choose("folder", part, folder) for part in ("train", "test", "all"))
+    train, test, everything = (open_dataset("folder", part, folder) for part in ("train", "test", "all"))
     card = {"data": [train.provenance()]}
     check_unseen(test, card)
     for other in ({}, {"data": [{"name": "shi-dutlab100"}]}):
@@ -82,13 +82,13 @@ def test_all_of_a_folder_is_no_test_of_what_learnt_from_it(tmp_path):
 )
 def test_what_a_data_set_has_no_use_for_is_refused(dataset, part, given, sentence):
     with pytest.raises(ValueError, match=sentence) as caught:
-        choose(dataset, part, **given)
+        open_dataset(dataset, part, **given)
     assert "\n" not in str(caught.value)
 
 
 def test_parts_of_shi_by_split(shi_root):
-    assert choose("shi", "test", shi_root).name == "shi-dutlab100"
-    assert len(choose("shi", "train", shi_root, split="last100")) == 604
+    assert open_dataset("shi", "test", shi_root).name == "shi-dutlab100"
+    assert len(open_dataset("shi", "train", shi_root, split="last100")) == 604
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_missing_folder_is_named_with_both_places_and_what_belongs_there(datas
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("defusion_lib.paths.project_root", lambda: tmp_path / "project")
     with pytest.raises(FileNotFoundError, match=f"data/{dataset} in the current folder and .*project's folder.*{help}"):
-        choose(dataset, "test")
+        open_dataset(dataset, "test")
 
 
 def test_a_folder_is_found_in_the_checkout_from_elsewhere(tmp_path, monkeypatch):
@@ -108,9 +108,9 @@ def test_a_folder_is_found_in_the_checkout_from_elsewhere(tmp_path, monkeypatch)
     monkeypatch.setattr("defusion_lib.paths.project_root", lambda: tmp_path / "project")
     for folder in ("project", "project/notebooks", "."):
         monkeypatch.chdir(tmp_path / folder)
-        assert choose("folder", "all").stems == choose("folder", "all", "data/folder").stems == ["a", "b"]
+        assert open_dataset("folder", "all").stems == open_dataset("folder", "all", "data/folder").stems == ["a", "b"]
 
 
 def test_unknown_set_names_the_valid_ones():
-    with pytest.raises(ValueError, match="dataset='cuhk' does not exist: choose one of synthetic, shi, dut"):
-        choose("cuhk", "test")
+    with pytest.raises(ValueError, match=f"dataset='cuhk' does not exist: choose one of {', '.join(DATASETS)}"):
+        open_dataset("cuhk", "test")

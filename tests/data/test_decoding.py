@@ -290,8 +290,8 @@ def test_our_limit_says_how_to_change_it(tmp_path, monkeypatch, colours):
     for name, options in (("a.png", {}), ("a.tif", {}), ("a.jpg", {}), ("p.jpg", {"progressive": True})):
         Image.fromarray(colours).resize((640, 400)).save(tmp_path / name, **options)
     tifffile.imwrite(tmp_path / "planes.tif", np.zeros((3, 400, 640), np.uint8), photometric="rgb")
-    monkeypatch.setattr(decoding, "LARGEST", 0.1)
-    says = r"640x400 pixels, 0 megapixels, more than the limit of 0\.1: make .*decoding\.LARGEST to more"
+    monkeypatch.setattr(decoding, "MAX_MEGAPIXELS", 0.1)
+    says = r"640x400 pixels, 0 megapixels, more than the limit of 0\.1: make .*decoding\.MAX_MEGAPIXELS where"
     for name in ("a.png", "a.tif", "a.jpg", "p.jpg", "planes.tif"):
         with pytest.raises(ValueError, match=says):
             read_image(tmp_path / name)
@@ -301,7 +301,7 @@ def test_our_limit_says_how_to_change_it(tmp_path, monkeypatch, colours):
     for name in ("a.png", "p.jpg"):
         with pytest.raises(ValueError, match=says):
             read_reduced(tmp_path / name, 100)
-    monkeypatch.setattr(decoding, "LARGEST", 0.3)
+    monkeypatch.setattr(decoding, "MAX_MEGAPIXELS", 0.3)
     assert read_image(tmp_path / "a.png").shape == (400, 640, 3)
 
 
@@ -426,7 +426,7 @@ def test_exif_that_cannot_be_read_turns_nothing(tmp_path, colours, name, block):
     assert np.abs(read_image(tmp_path / name).astype(int) - colours).mean() < 1
 
 
-@pytest.mark.parametrize("function", ["_orientation", "_check_size", "eight_bits", "_tiff_full"])
+@pytest.mark.parametrize("function", ["_orientation", "_check_size", "to_8_bits", "_tiff_full"])
 def test_an_error_of_ours_is_not_called_a_broken_file(tmp_path, monkeypatch, function):
     def fail(*arguments):
         raise AttributeError("ours")

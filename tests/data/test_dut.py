@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from defusion_lib.data.dut import open_dut, open_part
+from defusion_lib.data.dut import COUNTS, open_dut
 
 
 def make(images, masks, count, white_columns=3):
@@ -27,9 +27,10 @@ def make(images, masks, count, white_columns=3):
         ("train", "train/images", "train/masks"),
     ],
 )
-def test_both_layouts(tmp_path, part, images, masks):
+def test_both_layouts(tmp_path, part, images, masks, monkeypatch):
+    monkeypatch.setitem(COUNTS, part, 11)
     make(tmp_path / images, tmp_path / masks, count=11)
-    photos = open_part(tmp_path, part, count=11)
+    photos = open_dut(tmp_path, part)
     assert photos.name == "dut"
     assert photos.stems == [str(number) for number in range(1, 12)]
     assert photos[9].name == "10" and photos[9].image.max() == 10
@@ -46,7 +47,8 @@ def test_an_incomplete_copy_is_refused(tmp_path):
         open_dut(tmp_path, "val")
 
 
-def test_inverted_masks_are_refused(tmp_path):
+def test_inverted_masks_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(COUNTS, "test", 3)
     make(tmp_path / "test/images", tmp_path / "test/masks", count=3, white_columns=7)
     with pytest.raises(ValueError, match=r"inverted: white covers 0\.70 of the set, expected about 0\.31"):
-        open_part(tmp_path, "test", count=3)
+        open_dut(tmp_path)

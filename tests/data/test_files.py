@@ -368,7 +368,7 @@ def test_pixels_without_a_range_are_refused(save):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"there is no file .*a\.png"):
+    with pytest.raises(FileNotFoundError, match=r"There is no file .*a\.png"):
         read_image(tmp_path / "a.png")
 
 

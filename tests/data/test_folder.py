@@ -1,4 +1,4 @@
-"""Anybody's photographs."""
+"""A folder of your own photos."""
 
 import shutil
 import unicodedata
@@ -7,54 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from defusion_lib.data.folder import open_folder, open_part
-
-
-@pytest.fixture
-def holiday(tmp_path):
-    """Two photographs, and masks of their left halves."""
-    images, masks = tmp_path / "holiday", tmp_path / "drawn"
-    images.mkdir()
-    masks.mkdir()
-    left = np.zeros((4, 6), np.uint8)
-    left[:, :3] = 255
-    for level, stem in enumerate(("beach10", "beach9")):
-        Image.fromarray(np.full((4, 6, 3), 100 * level, np.uint8)).save(images / f"{stem}.png")
-        Image.fromarray(left).save(masks / f"{stem}.bmp")
-    return images, masks
-
-
-def test_photographs_without_masks(holiday):
-    photos = open_folder(holiday[0])
-    assert (photos.name, photos.stems) == ("holiday", ["beach9", "beach10"])
-    assert photos[0].name == "beach9" and photos[0].mask is None
-    assert photos[0].image.shape == (4, 6, 3) and photos[0].image.max() == 100
-
-
-def test_masks_of_either_polarity(holiday):
-    images, masks = holiday
-    assert open_folder(images, masks)[1].mask[0].tolist() == [1, 1, 1, 0, 0, 0]
-    assert open_folder(images, masks, white="focus")[1].mask[0].tolist() == [0, 0, 0, 1, 1, 1]
-
-
-def test_what_is_wrong_is_said_when_opening(holiday, tmp_path):
-    images, masks = holiday
-    with pytest.raises(ValueError, match="'white' is not a mask polarity"):
-        open_folder(images, masks, white="white")
-    (masks / "beach9.bmp").unlink()
-    with pytest.raises(FileNotFoundError, match=r"drawn has no mask for beach9 \(1 of 2 photographs\)"):
-        open_folder(images, masks)
-    with pytest.raises(FileNotFoundError, match="absent is not a folder"):
-        open_folder(tmp_path / "absent")
-
-
-def test_a_broken_photograph_spoils_only_itself(holiday):
-    images, _ = holiday
-    (images / "beach9.png").write_bytes(b"nothing")
-    photos = open_folder(images)
-    assert photos[1].name == "beach10"
-    with pytest.raises(ValueError, match=r"beach9\.png cannot be read as a picture"):
-        photos[0]
+from defusion_lib.data.folder import open_folder
 
 
 def fill(folder, *names, drawn=None, level=0):
@@ -74,7 +27,7 @@ def fill(folder, *names, drawn=None, level=0):
 
 def parts(folder):
     """The stems of the training and of the test part."""
-    return [set(open_part(folder, part).stems) for part in ("train", "test")]
+    return [set(open_folder(folder, part).stems) for part in ("train", "test")]
 
 
 def test_a_part_of_a_folder_is_held_out_by_name(tmp_path):
@@ -82,7 +35,7 @@ def test_a_part_of_a_folder_is_held_out_by_name(tmp_path):
     train, test = parts(fill(tmp_path / "holiday", *names))
     assert not train & test and train | test == set(names)
     assert 40 < len(test) < 80
-    assert set(open_part(tmp_path / "holiday", "all").stems) == set(names)
+    assert set(open_folder(tmp_path / "holiday", "all").stems) == set(names)
 
 
 def test_a_photograph_keeps_its_part_when_others_are_added(tmp_path):
@@ -112,19 +65,35 @@ def test_folders_train_and_test_are_the_parts(tmp_path, inside):
         folder = tmp_path / part
         drawn = (folder / "images", folder / "masks") if inside else None
         fill(folder, f"{part}1", f"{part}2", drawn=drawn, level=50 + level)
-    train, test = (open_part(tmp_path, part) for part in ("train", "test"))
+    train, test = (open_folder(tmp_path, part) for part in ("train", "test"))
     assert (train.stems, test.stems) == (["train1", "train2"], ["test1", "test2"])
     assert train[0].image.max() == 50 and test[0].image.max() == 51
     assert test[0].mask[0].tolist() == [1, 1, 1, 0, 0, 0]
-    assert open_part(tmp_path, "all").stems == ["train1", "train2", "test1", "test2"]
+    assert open_folder(tmp_path, "all").stems == ["train1", "train2", "test1", "test2"]
 
 
 def test_masks_of_a_part_may_be_white_in_focus(tmp_path):
     folder = fill(tmp_path / "x", "a", "b", drawn=(tmp_path / "x/images", tmp_path / "x/masks"))
     for part in ("train", "test", "all"):
-        assert open_part(folder, part, "focus")[0].mask[0].tolist() == [0, 0, 0, 1, 1, 1]
+        assert open_folder(folder, part, "focus")[0].mask[0].tolist() == [0, 0, 0, 1, 1, 1]
     with pytest.raises(ValueError, match="'sharp' is not a mask polarity"):
-        open_part(folder, "test", "sharp")
+        open_folder(folder, "test", "sharp")
+
+
+def test_what_is_missing_is_said_when_opening(tmp_path):
+    (fill(tmp_path / "holiday", "beach9", "beach10") / "masks/beach9.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"masks has no mask for beach9 \(1 of 2 photographs\)"):
+        open_folder(tmp_path / "holiday")
+    with pytest.raises(FileNotFoundError, match="absent is not a folder"):
+        open_folder(tmp_path / "absent")
+
+
+def test_a_broken_photograph_is_named_when_it_is_read(tmp_path):
+    (fill(tmp_path / "holiday", "beach9", "beach10") / "beach9.png").write_bytes(b"nothing")
+    photos = open_folder(tmp_path / "holiday", "all")
+    assert photos.stems == ["beach9", "beach10"] and photos[1].name == "beach10"
+    with pytest.raises(ValueError, match=r"beach9\.png cannot be read as a picture"):
+        photos[0]
 
 
 @pytest.mark.parametrize(
@@ -137,19 +106,19 @@ def test_masks_of_a_part_may_be_white_in_focus(tmp_path):
     ],
 )
 def test_a_set_is_named_so_that_results_can_be(tmp_path, folder, part, name):
-    assert open_part(fill(tmp_path / folder, "a", "b"), part).name == name
+    assert open_folder(fill(tmp_path / folder, "a", "b"), part).name == name
 
 
 def test_a_folder_of_another_layout_is_refused(tmp_path):
     def refused(folder, error, sentence, part="test"):
         with pytest.raises(error, match=sentence) as caught:
-            open_part(folder, part)
+            open_folder(folder, part)
         assert "\n" not in str(caught.value)
 
     one = fill(tmp_path / "one", "a")
     refused(one, ValueError, 'one holds a single photograph.*use part="all"')
     refused(one, ValueError, "single photograph", "train")
-    assert open_part(one, "all").stems == ["a"]
+    assert open_folder(one, "all").stems == ["a"]
     refused(one, ValueError, "part='val' is not a part", "val")
     shutil.rmtree(one / "masks")
     refused(one, FileNotFoundError, "one holds photographs but no folder masks: .*notebook 13", "all")
@@ -169,17 +138,17 @@ def test_a_folder_of_another_layout_is_refused(tmp_path):
 def test_a_picture_in_both_parts_is_refused(tmp_path):
     fill(tmp_path / "train", "a", "b", level=1)
     fill(tmp_path / "test", "c", "d", level=2)
-    assert len(open_part(tmp_path, "test")) == 2
+    assert len(open_folder(tmp_path, "test")) == 2
     shutil.copy(tmp_path / "train/b.png", tmp_path / "test/c.png")
     for part in ("train", "test"):
         with pytest.raises(ValueError, match=r"test/c\.png and .*train/b\.png are the same picture"):
-            open_part(tmp_path, part)
-    assert len(open_part(tmp_path, "all")) == 4
+            open_folder(tmp_path, part)
+    assert len(open_folder(tmp_path, "all")) == 4
 
 
 def test_all_of_two_parts_needs_different_names(tmp_path):
     for level, part in enumerate(("train", "test")):
         fill(tmp_path / part, "0001", level=level)
-    assert open_part(tmp_path, "test").stems == ["0001"]
+    assert open_folder(tmp_path, "test").stems == ["0001"]
     with pytest.raises(ValueError, match="holds 0001 in both train and test"):
-        open_part(tmp_path, "all")
+        open_folder(tmp_path, "all")

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from defusion_lib.data.shi import check_copy, open_shi, read_manifest, split_stems, write_manifest
+from defusion_lib.data.shi import check_copy, open_shi, read_manifest, split_stems
+from tools.shi_manifest import write_manifest
 
 STEMS = [f"out_of_focus{number:04d}" for number in range(1, 6)]
 
@@ -29,7 +30,8 @@ def copy(tmp_path):
 
 @pytest.fixture
 def manifest(copy, tmp_path):
-    return write_manifest(copy, tmp_path / "manifest.json")
+    write_manifest(copy, tmp_path / "manifest.json")
+    return read_manifest(tmp_path / "manifest.json")
 
 
 def test_a_manifest_tells_what_is_in_a_folder(copy, manifest, tmp_path):
@@ -40,7 +42,6 @@ def test_a_manifest_tells_what_is_in_a_folder(copy, manifest, tmp_path):
     for kind, suffix, column in (("images", "jpg", "image_sha256"), ("masks", "png", "mask_sha256")):
         content = (copy / kind / f"out_of_focus0002.{suffix}").read_bytes()
         assert entry[column] == hashlib.sha256(content).hexdigest()
-    assert read_manifest(tmp_path / "manifest.json") == manifest
     assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "shi"]
 
 
@@ -55,9 +56,8 @@ def test_missing_files_are_named(copy, manifest):
     (copy / "images/out_of_focus0003.jpg").unlink()
     (copy / "masks/out_of_focus0005.png").unlink()
     lacks = r"lacks images/out_of_focus0003\.jpg, masks/out_of_focus0005\.png"
-    for known in (manifest, None):
-        with pytest.raises(FileNotFoundError, match=lacks):
-            check_copy(copy, STEMS, known)
+    with pytest.raises(FileNotFoundError, match=lacks):
+        check_copy(copy, STEMS, manifest)
     check_copy(copy, STEMS[:2], manifest)
 
 
@@ -71,7 +71,6 @@ def test_files_that_differ_are_named(copy, manifest):
         "out_of_focus0002.jpg, out_of_focus0003.jpg (16x8 pixels, expected 20x10), out_of_focus0004.png "
         "differ from the manifest (another SHA-256 than expected in 3 of 10 files)"
     ) in str(error.value)
-    check_copy(copy, STEMS)
 
 
 def test_a_broken_photograph_is_named(copy, manifest):
@@ -89,10 +88,10 @@ def test_inverted_masks_are_recognised(copy, manifest):
         check_copy(copy, STEMS, manifest)
     message = str(error.value)
     assert "masks are inverted: white = in focus found (out_of_focus0001.png, " in message
-    assert "5 in all), expected white = blurred; invert them" in message
+    assert "5 in all), expected white = blurred: invert them" in message
 
 
-def test_a_copy_is_verified_unless_told_otherwise(tmp_path):
+def test_a_copy_is_verified(tmp_path):
     stems = split_stems("last100", "test")
     for kind, suffix, mode in (("images", "jpg", "RGB"), ("masks", "png", "L")):
         (tmp_path / kind).mkdir()
@@ -100,9 +99,6 @@ def test_a_copy_is_verified_unless_told_otherwise(tmp_path):
             Image.new(mode, (4, 3), "white").save(tmp_path / f"{kind}/{stem}.{suffix}")
     with pytest.raises(ValueError, match=r"out_of_focus0605\.jpg \(4x3 pixels, expected 640x427\)"):
         open_shi(tmp_path, "last100", "test")
-    photos = open_shi(tmp_path, "last100", "test", verify=False)
-    assert (photos.name, photos.stems) == ("shi-last100", stems)
-    assert photos[99].name == "out_of_focus0704" and photos[99].mask.tolist() == [[1] * 4] * 3
 
 
 def test_a_missing_folder_says_where_to_get_the_data(tmp_path):
@@ -154,6 +150,7 @@ def test_the_committed_manifest_is_what_the_released_photographs_give(shi_root, 
         (few / kind).mkdir(parents=True)
         for stem in stems:
             shutil.copy(shi_root / kind / f"{stem}.{suffix}", few / kind)
-    made = write_manifest(few, tmp_path / "few.json")["photographs"]
+    write_manifest(few, tmp_path / "few.json")
+    made = read_manifest(tmp_path / "few.json")["photographs"]
     known = read_manifest()["photographs"]
     assert json.dumps(made) == json.dumps({stem: known[stem] for stem in stems})

@@ -22,8 +22,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from defusion_lib.backbone import VGG16
-from defusion_lib.data.augmentation import STEPS, squash
-from defusion_lib.data.datasets import choose
+from defusion_lib.data.augmentation import STEPS, resize_to_square
+from defusion_lib.data.datasets import open_dataset
 from defusion_lib.data.files import read_image, read_mask
 from defusion_lib.inference import detect
 from defusion_lib.metrics import Evaluation
@@ -174,12 +174,12 @@ def test_photographs_are_those_that_the_network_would_see(place, checkout):
     listing = json.loads((place / "bundle.json").read_text())
     for part, error in (("train", 2.5), ("test", 1.5)):
         found = bundle_run.photographs(listing, part, None)
-        originals = choose("folder", part, str(checkout / "made-up"))
+        originals = open_dataset("folder", part, str(checkout / "made-up"))
         assert (found.name, found.stems) == (originals.name, originals.stems)
         for packed, original in zip(found, originals):
-            seen = squash(Image.fromarray(original.image), 32)
+            seen = resize_to_square(Image.fromarray(original.image), 32)
             assert np.abs(packed.image - seen.astype(float)).mean() < error  # levels of 255
-            mask = squash(Image.fromarray(original.mask), 32) if part == "train" else original.mask
+            mask = resize_to_square(Image.fromarray(original.mask), 32) if part == "train" else original.mask
             np.testing.assert_allclose(packed.mask, mask, atol=0.5 / 255 + 1e-6)
 
 
@@ -356,7 +356,7 @@ def test_the_same_bundle_is_the_same_file(checkout, unpacked):
 
 EVERY_STEP = """
 import numpy as np
-from defusion_lib.data.augmentation import STEPS, squash
+from defusion_lib.data.augmentation import STEPS, resize_to_square
 for name, step in STEPS.items():
     for mask in (np.zeros((200, 200), np.float32), np.ones((200, 200), np.float32)):
         try:

@@ -1,7 +1,7 @@
 """Painters of the objects in rendered scenes.
 
-Each takes (rng, style, size, (y, x) of the object's centre in pixels, its extent in pixels) and returns the colour,
-(H, W, 3) in linear light, and the matte, (H, W), of a whole frame. `style` is a generator with the seed of the class, so
+Each takes (rng, style, size, (y, x) of the object's centre in pixels, its extent in pixels) and returns the colour, (H,
+W, 3) in linear light, and the matte, (H, W), of a whole frame. `style` is a generator with the seed of the class, so
 that objects of one class look alike.
 """
 

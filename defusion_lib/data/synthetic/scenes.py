@@ -260,8 +260,8 @@ def _check_size(size: Sequence[float]) -> None:
     fits = len(size) == 2 and all(SMALLEST_SIDE <= n <= LARGEST_SIDE and n == int(n) for n in size)
     if not fits or max(size) > 2 * min(size):
         raise ValueError(
-            f"Synthetic photographs: size is {tuple(size)}, expected (height, width) in whole pixels from {SMALLEST_SIDE} "
-            f"to {LARGEST_SIDE}, neither above twice the other."
+            f"Synthetic photographs: size is {tuple(size)}, expected (height, width) in whole pixels from "
+            f"{SMALLEST_SIDE} to {LARGEST_SIDE}, neither above twice the other."
         )
 
 

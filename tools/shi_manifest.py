@@ -1,0 +1,41 @@
+"""Write the manifest of a copy of Shi's photos.
+
+    python -m tools.shi_manifest data/shi defusion_lib/data/shi_manifest.json
+
+made the committed one from one complete copy.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from defusion_lib.data.files import read_photo
+from defusion_lib.data.shi import find_folders, sha256_of
+from defusion_lib.paths import write_whole
+
+
+def write_manifest(root: Path, path: Path) -> None:
+    """Write the manifest of a copy whose masks are white = blurred, for `shi.read_manifest`.
+
+    Raises FileNotFoundError for missing folders, ValueError for files that cannot be read or masks whose size is not
+    their photo's.
+    """
+    images, masks = find_folders(root)
+    columns = ["width", "height", "blurred_share", "image_sha256", "mask_sha256"]
+    rows = {}
+    for image in sorted(images.glob("out_of_focus*.jpg")):
+        mask = masks / f"{image.stem}.png"
+        photo = read_photo(image.stem, image, mask, white="blurred")
+        height, width = photo.mask.shape
+        rows[image.stem] = [width, height, round(float(photo.mask.mean()), 4), sha256_of(image), sha256_of(mask)]
+    lines = ",\n".join(f"{json.dumps(stem)}: {json.dumps(row)}" for stem, row in rows.items())
+    text = f'{{"white": "blurred", "columns": {json.dumps(columns)}, "photographs": {{\n{lines}\n}}}}\n'
+    write_whole(path, text.encode("ascii"))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m tools.shi_manifest", description=__doc__.splitlines()[0])
+    parser.add_argument("root", type=Path, help="the folder of the copy")
+    parser.add_argument("path", type=Path, help="the file to write")
+    given = parser.parse_args()
+    write_manifest(given.root, given.path)

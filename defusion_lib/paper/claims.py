@@ -18,6 +18,7 @@ import yaml
 from defusion_lib.baselines import BASELINES, CLASSICAL, DEEP
 from defusion_lib.data import PhotoSet
 from defusion_lib.data.augmentation import Augmented
+from defusion_lib.data.datasets import DATASETS
 from defusion_lib.data.shi import read_manifest, split_stems
 from defusion_lib.losses import deep_supervision, side_loss
 from defusion_lib.metrics import f_measure
@@ -30,9 +31,7 @@ CLAIMS = Path(__file__).with_name("claims.yaml")
 OWN = ("quick", "06_claims")  # the profile and the notebook whose results `counts` gives
 STATUSES = ("reproduced", "differs", "needs data", "needs a GPU", "not attempted")
 MEASURED = STATUSES[:2]
-DATA = {
-    "dut": "DUT: 500 photographs with masks",
-    "ctcug": "CTCUG: 150 photographs with masks",
+DATA = {name: dataset.title for name, dataset in DATASETS.items()} | {
     "shi-motion": "the 296 motion-blurred photographs of Shi et al.'s 1000",
 }
 GROUPS = {

@@ -1,10 +1,19 @@
-"""Sets of photographs by their names."""
+"""Data sets by their names."""
+
+import ast
+import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from defusion_lib.data.datasets import DATASETS, check_unseen, open_dataset
+from defusion_lib.data import Photo, PhotoSet
+from defusion_lib.data.datasets import DATASETS, Dataset, check_unseen, open_dataset
+from defusion_lib.runs.parameters import check_parameters, read_parameters
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 
 def test_synthetic_parts_share_no_scene():
@@ -16,9 +25,7 @@ def test_synthetic_parts_share_no_scene():
 
 def test_seeds_never_meet():
     images = [
-        open_dataset("synthetic", part, count=1, seed=seed)[0].image
-        for seed in (0, 1)
-        for part in ("train", "test")
+        open_dataset("synthetic", part, count=1, seed=seed)[0].image for seed in (0, 1) for part in ("train", "test")
     ]
     for i, one in enumerate(images):
         assert not any(np.array_equal(one, other) for other in images[i + 1 :])
@@ -48,7 +55,8 @@ def test_parts_of_a_folder_share_no_photograph(tmp_path):
 
 def test_masks_of_a_folder_are_white_as_said(tmp_path):
     folder = own_folder(tmp_path / "mine", "a", "b")
-    shares = {white: open_dataset("folder", "all", folder, white=white)[0].mask.mean() for white in ("", "blurred", "focus")}
+    whites = ("", "blurred", "focus")
+    shares = {white: open_dataset("folder", "all", folder, white=white)[0].mask.mean() for white in whites}
     assert shares == {"": 1, "blurred": 1, "focus": 0}
 
 
@@ -114,3 +122,56 @@ def test_a_folder_is_found_in_the_checkout_from_elsewhere(tmp_path, monkeypatch)
 def test_unknown_set_names_the_valid_ones():
     with pytest.raises(ValueError, match=f"dataset='cuhk' does not exist: choose one of {', '.join(DATASETS)}"):
         open_dataset("cuhk", "test")
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """One more entry of `DATASETS`: a data set of one photo, named after its folder and its split."""
+
+    def open_tiny(root, part, split):
+        photo = Photo(part, np.zeros((2, 3, 3), np.uint8), np.ones((2, 3), np.float32))
+        return PhotoSet(f"tiny-{root.name}-{split}", [part], lambda stem: photo)
+
+    monkeypatch.setitem(DATASETS, "tiny", Dataset("Tiny", open_tiny, ("train", "test"), "draw it", ("split",)))
+
+
+def test_one_entry_adds_a_data_set(tiny, tmp_path):
+    photos = open_dataset("tiny", "test", tmp_path, split="last100")
+    assert (photos.name, photos[0].name, photos[0].mask.mean()) == (f"tiny-{tmp_path.name}-last100", "test", 1)
+    with pytest.raises(ValueError, match="dataset='cuhk' does not exist: choose one of synthetic, .*tiny"):
+        open_dataset("cuhk", "test")
+    with pytest.raises(ValueError, match="dataset='tiny' has no part 'all': choose one of train, test"):
+        open_dataset("tiny", "all", tmp_path)
+    with pytest.raises(ValueError, match="dataset='tiny' has masks of one known polarity"):
+        open_dataset("tiny", "test", tmp_path, white="focus")
+    with pytest.raises(FileNotFoundError, match=r"data/tiny .* Or draw it\.$"):
+        open_dataset("tiny", "test")
+
+
+def code_cells(notebook):
+    """Return the sources of a notebook's code cells."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
+def of_datasets(source):
+    """Return the limit of the parameter `dataset` in the call of `runs.start` of a source."""
+    for call in ast.walk(ast.parse(source)):
+        for keyword in getattr(call, "keywords", ()):
+            if keyword.arg == "limits":
+                limits = dict(zip(map(ast.literal_eval, keyword.value.keys), keyword.value.values))
+                return eval(ast.unparse(limits["dataset"]), {"DATASETS": DATASETS})
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_accept_every_data_set_and_list_none(tiny, notebook):
+    parameters, start = code_cells(notebook)[:2]
+    defaults = read_parameters(parameters)
+    if "dataset" not in defaults:
+        return
+    checked = check_parameters(defaults, {"dataset": "tiny"}, {"dataset": of_datasets(start)})
+    assert checked["dataset"] == "tiny"
+    with pytest.raises(ValueError, match="dataset must be one of"):
+        check_parameters(defaults, {"dataset": "cuhk"}, {"dataset": of_datasets(start)})
+    (line,) = [line for line in parameters.splitlines() if line.startswith("dataset = ")]
+    assert not set(DATASETS) & set(re.findall(r"\w+", line.partition("#")[2]))

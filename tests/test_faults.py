@@ -111,7 +111,7 @@ def test_f8_a_folder_of_the_checkout_is_found_from_its_notebooks(here, monkeypat
         (here / folder).mkdir(parents=True)
     monkeypatch.chdir(here / "notebooks")
     # It is found, and is empty.
-    with pytest.raises(FileNotFoundError, match=r"data/shi lacks images/out_of_focus.*\(expected 100 photographs"):
+    with pytest.raises(FileNotFoundError, match=r"data/shi lacks images/out_of_focus.*\(expected 100 photos"):
         open_dataset("shi", "test")
 
 

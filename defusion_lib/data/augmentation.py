@@ -167,7 +167,7 @@ class Augmented(Sequence[tuple[torch.Tensor, torch.Tensor]]):
         which, (rotation, scale, flip) = self.variant(index)
         name, image, mask = self.photos[which]
         if mask is None:
-            raise ValueError(f"{name} of {self.photos.name} has no mask, and training needs one for every photograph.")
+            raise ValueError(f"{name} of {self.photos.name} has no mask, and training needs one for every photo.")
         image, mask = self._apply(VIEWS, index, image, mask)
         window = self._window(index, image.shape[:2], scale)
         image = resize_to_square(Image.fromarray(image), self.size, window)

@@ -47,7 +47,7 @@ def wheel_file(package: str, name: str) -> Path:
 def read_embedded(name: str) -> np.ndarray:
     """Read a photo of `EMBEDDED` as uint8 RGB (H, W, 3), grey repeated; raise ValueError for another name."""
     if name not in EMBEDDED:
-        raise ValueError(f"There is no embedded photograph {name!r}: choose from {', '.join(EMBEDDED)}.")
+        raise ValueError(f"There is no embedded photo {name!r}: choose from {', '.join(EMBEDDED)}.")
     with Image.open(wheel_file(name.partition("-")[0], EMBEDDED[name][0])) as image:
         return np.asarray(image.convert("RGB"))
 

@@ -17,7 +17,7 @@ LAYOUTS = (("images", "masks"), ("CTCUG_images", "CTCUG_gt"))
 WHERE = (
     "ask for CTCUG where its paper points (http://tangchang.net, which did not answer) or write to the authors of "
     "DeFusionNET (TPAMI 2020), and lay it out as images and masks (or CTCUG_images and CTCUG_gt), with one mask for "
-    "each photograph or five subfolders of masks, one for each annotator"
+    "each photo or five subfolders of masks, one for each annotator"
 )
 
 
@@ -33,14 +33,14 @@ def open_ctcug(root: str | Path) -> PhotoSet:
     images = list_images(image_folder)
     if len(images) != COUNT:
         raise ValueError(
-            f"{image_folder} holds {len(images)} photographs, expected {COUNT} in CTCUG: complete the copy, because "
+            f"{image_folder} holds {len(images)} photos, expected {COUNT} in CTCUG: complete the copy, because "
             'results on another number cannot be compared, or read it as dataset="folder".'
         )
     annotators = sorted(path for path in mask_folder.glob("[!.]*") if path.is_dir())
     if annotators and len(annotators) != ANNOTATORS:
         raise ValueError(
             f"{mask_folder} has {len(annotators)} subfolders, expected {ANNOTATORS}, one for each annotator, or none "
-            "and one averaged mask for each photograph: complete or remove them."
+            "and one averaged mask for each photo: complete or remove them."
         )
     paired = [pair_masks(images, folder) for folder in annotators or [mask_folder]]
 

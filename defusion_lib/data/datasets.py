@@ -88,7 +88,7 @@ def check_unseen(photos: PhotoSet, card: Mapping) -> None:
     """Raise ValueError where `photos` are all of a folder that a network with this card was trained on a part of."""
     if any(photos.name == f"{trained['name']}-all" for trained in card.get("data", [])):
         raise ValueError(
-            f"The network was trained on photographs of {photos.name.removesuffix('-all')}, so all of them are no "
+            f"The network was trained on photos of {photos.name.removesuffix('-all')}, so all of them are no "
             'test: evaluate it with part = "test".'
         )
 

@@ -38,7 +38,7 @@ def open_dut(root: str | Path, part: Part = "test") -> PhotoSet:
     images = list_images(image_folder)
     if len(images) != COUNTS[part]:
         raise ValueError(
-            f"{image_folder} holds {len(images)} photographs, expected {COUNTS[part]} in DUT's {part} part: complete "
+            f"{image_folder} holds {len(images)} photos, expected {COUNTS[part]} in DUT's {part} part: complete "
             'the copy, because results on another number cannot be compared, or read it as dataset="folder".'
         )
     masks = pair_masks(images, mask_folder)

@@ -144,8 +144,8 @@ def pair_masks(images: dict[str, Path], folder: str | Path) -> dict[str, Path]:
     missing = [stem for stem in images if _composed(stem) not in masks]
     if missing:
         raise FileNotFoundError(
-            f"{folder} has no mask for {first_few(missing)} ({len(missing)} of {len(images)} photographs): "
-            "expected one mask for each photograph under the photograph's name, so add or rename the masks."
+            f"{folder} has no mask for {first_few(missing)} ({len(missing)} of {len(images)} photos): "
+            "expected one mask for each photo under the photo's name, so add or rename the masks."
         )
     return {stem: masks[_composed(stem)] for stem in images}
 
@@ -191,8 +191,8 @@ def check_polarity(white: str) -> None:
 def _check_shape(path: str | Path, levels: np.ndarray, shape: tuple[int, int] | None) -> None:
     if shape is not None and levels.shape != tuple(shape):
         raise ValueError(
-            f"{path}: the mask is {levels.shape[1]}x{levels.shape[0]} pixels but its photograph is "
-            f"{shape[1]}x{shape[0]}: expected the same size, so use the mask drawn on this photograph."
+            f"{path}: the mask is {levels.shape[1]}x{levels.shape[0]} pixels but its photo is "
+            f"{shape[1]}x{shape[0]}: expected the same size, so use the mask drawn on this photo."
         )
 
 
@@ -209,8 +209,8 @@ def _orient_like(picture: Picture, levels: np.ndarray, image: str | Path, mask: 
     stored = upright[::-1] if picture.orientation in (5, 6, 7, 8) else upright
     if levels.shape == upright == stored:
         raise ValueError(
-            f"{mask}: the mask fits its photograph {Path(image).name} both as it is stored and turned by its EXIF "
-            f"orientation {picture.orientation}: expected one way, so save the photograph upright (without that "
+            f"{mask}: the mask fits its photo {Path(image).name} both as it is stored and turned by its EXIF "
+            f"orientation {picture.orientation}: expected one way, so save the photo upright (without that "
             "orientation) or give the mask the same orientation."
         )
     if levels.shape == stored:

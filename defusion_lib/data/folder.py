@@ -14,8 +14,8 @@ Part = Literal["train", "test", "all"]
 TEST_SHARE = 0.2  # of names, whose photos are for testing
 Pairs = dict[str, tuple[Path, Path]]  # {stem: (photo, mask)}
 WHERE = (
-    "name a folder that holds photographs and a folder masks, with each mask under its photograph's name; "
-    "for photographs without masks, use notebook 13"
+    "name a folder that holds photos and a folder masks, with each mask under its photo's name; "
+    "for photos without masks, use notebook 13"
 )
 
 
@@ -73,7 +73,7 @@ def _parts(root: Path, divide: bool) -> dict[str, Pairs]:
         return {"all": pairs}
     if len(pairs) < 2:
         raise ValueError(
-            f"{root} holds a single photograph, which cannot be divided into training and test: add photographs, or "
+            f"{root} holds a single photo, which cannot be divided into training and test: add photos, or "
             'use part="all" where nothing is trained.'
         )
     order = sorted(pairs, key=_hash)
@@ -91,7 +91,7 @@ def _pairs(folder: Path) -> Pairs:
         _refuse_pictures(folder, "images")
     images = list_images(folder / "images" if inside else folder)
     if not (folder / "masks").is_dir():
-        raise FileNotFoundError(f"{folder} holds photographs but no folder masks: {WHERE}.")
+        raise FileNotFoundError(f"{folder} holds photos but no folder masks: {WHERE}.")
     masks = pair_masks(images, folder / "masks")
     return {stem: (images[stem], masks[stem]) for stem in images}
 
@@ -101,7 +101,7 @@ def _refuse_pictures(folder: Path, expected: str) -> None:
         first = list_paths(folder)[0]
     except FileNotFoundError:
         return
-    raise ValueError(f"{folder} holds {first.name} beside {expected}: expected all photographs in there, so move it.")
+    raise ValueError(f"{folder} holds {first.name} beside {expected}: expected all photos in there, so move it.")
 
 
 def _refuse_copies(parts: dict[str, Pairs]) -> None:

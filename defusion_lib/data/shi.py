@@ -79,7 +79,7 @@ def check_copy(root: str | Path, stems: Sequence[str], manifest: dict) -> None:
     missing = [str(path.relative_to(root)) for _, *pair in paths for path in pair if not path.is_file()]
     if missing:
         raise FileNotFoundError(
-            f"{root} lacks {first_few(missing)} (expected {len(stems)} photographs and their masks): complete the "
+            f"{root} lacks {first_few(missing)} (expected {len(stems)} photos and their masks): complete the "
             f"copy, or {WHERE}."
         )
     inverted, differing = [], []

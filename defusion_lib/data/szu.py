@@ -33,7 +33,7 @@ def open_szu(root: str | Path) -> PhotoSet:
     for folder, found in zip(folders, (images, masks)):
         if missing := [name for name in names if name not in found]:
             raise FileNotFoundError(
-                f"{root / folder} lacks {first_few(missing)} (expected {len(names)} photographs and their masks): "
+                f"{root / folder} lacks {first_few(missing)} (expected {len(names)} photos and their masks): "
                 f"complete the copy, or {WHERE}."
             )
     blurred = sum(float(read_mask(masks[name]).mean()) for name in names) / len(names)

@@ -71,9 +71,7 @@ def test_a_sample_depends_on_its_index_and_the_seed_alone():
     enlarged = [i for i in range(16) if Augmented(photos, 32).variant(i)[1][1] > 1]
     for index in enlarged:
         assert torch.equal(Augmented(photos, 32)[index][0], Augmented(photos, 32)[index][0])
-    others = [
-        not torch.equal(Augmented(photos, 32)[i][0], Augmented(photos, 32, seed=1)[i][0]) for i in enlarged
-    ]
+    others = [not torch.equal(Augmented(photos, 32)[i][0], Augmented(photos, 32, seed=1)[i][0]) for i in enlarged]
     assert all(others)
 
 

@@ -122,9 +122,7 @@ def test_against_a_slow_renderer_that_scatters_every_pixel():
     fast = render(Scene((back, front)), camera_for(radius, 0.9, 19))
 
     reach = 5
-    share = np.array(
-        [[covered(radius, dy, dx) for dx in range(-reach, reach + 1)] for dy in range(-reach, reach + 1)]
-    )
+    share = np.array([[covered(radius, dy, dx) for dx in range(-reach, reach + 1)] for dy in range(-reach, reach + 1)])
     share /= share.sum()
     light, alpha = np.zeros((*shape, 3)), np.zeros(shape)
     for sy in range(-reach, 22 + reach):

@@ -55,7 +55,7 @@ def test_the_names_of_published_code(tmp_path, monkeypatch):
 
 def test_incomplete_copies_are_refused(tmp_path, monkeypatch):
     make_five(tmp_path, ["1", "2"])
-    with pytest.raises(ValueError, match="holds 2 photographs, expected 150 in CTCUG"):
+    with pytest.raises(ValueError, match="holds 2 photos, expected 150 in CTCUG"):
         open_ctcug(tmp_path)
     monkeypatch.setattr(ctcug, "COUNT", 2)
     (tmp_path / "masks/annotator3/2.png").unlink()

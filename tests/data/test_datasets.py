@@ -67,7 +67,7 @@ def test_all_of_a_folder_is_no_test_of_what_learnt_from_it(tmp_path):
     check_unseen(test, card)
     for other in ({}, {"data": [{"name": "shi-dutlab100"}]}):
         check_unseen(everything, other)
-    with pytest.raises(ValueError, match="trained on photographs of folder-mine, so all of them are no test"):
+    with pytest.raises(ValueError, match="trained on photos of folder-mine, so all of them are no test"):
         check_unseen(everything, card)
 
 

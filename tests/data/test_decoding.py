@@ -204,9 +204,7 @@ def test_8_bit_colour_maps_and_lab_are_honoured(tmp_path):
     colour_map = np.zeros((3, 256), int)
     colour_map[:, 1], colour_map[:, 2] = (200, 100, 50), (90, 0, 0)
     for scale in (1, 257):  # as old programs wrote it, and as it should be
-        path = write_tiff(
-            tmp_path / "a.tif", 8, 3, bytes([1, 2, 0]), width=3, t320=tuple(colour_map.ravel() * scale)
-        )
+        path = write_tiff(tmp_path / "a.tif", 8, 3, bytes([1, 2, 0]), width=3, t320=tuple(colour_map.ravel() * scale))
         assert read_image(path)[0].tolist() == [[200, 100, 50], [90, 0, 0], [0, 0, 0]]
     lab = write_tiff(tmp_path / "lab.tif", (8, 8, 8), 8, bytes([128, 0, 0, 255, 0, 0]), width=2)
     assert np.abs(read_image(lab)[0].astype(int) - [[119] * 3, [255] * 3]).max() <= 1

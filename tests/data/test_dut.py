@@ -39,7 +39,7 @@ def test_both_layouts(tmp_path, part, images, masks, monkeypatch):
 
 def test_an_incomplete_copy_is_refused(tmp_path):
     make(tmp_path / "test/images", tmp_path / "test/masks", count=3)
-    with pytest.raises(ValueError, match="holds 3 photographs, expected 500 in DUT's test part"):
+    with pytest.raises(ValueError, match="holds 3 photos, expected 500 in DUT's test part"):
         open_dut(tmp_path)
     with pytest.raises(FileNotFoundError, match="does not hold DUT's train part: ask for DUT"):
         open_dut(tmp_path, "train")

@@ -306,7 +306,7 @@ def test_a_mask_that_fits_both_ways_is_refused(save, orientation):
     side = 40 if orientation == 6 else 60
     image = save(Image.new("RGB", (side, 40)), "a.jpg", exif=oriented(orientation))
     mask = Image.fromarray(LEFT[:, 20 : 20 + side] * 255) if side == 40 else Image.fromarray(LEFT * 255)
-    with pytest.raises(ValueError, match=rf"m\.png: the mask fits its photograph a\.jpg .* orientation {orientation}:"):
+    with pytest.raises(ValueError, match=rf"m\.png: the mask fits its photo a\.jpg .* orientation {orientation}:"):
         read_photo("a", image, save(mask, "m.png"))
     stored = np.asarray(mask) // 255
     photo = read_photo("a", image, save(mask, "tagged.png", exif=oriented(orientation)))
@@ -322,7 +322,7 @@ def test_an_orientation_that_turns_nothing_leaves_nothing_open(save, orientation
 
 def test_a_turned_photograph_with_a_mask_of_another_size(save):
     image = save(Image.new("RGB", (60, 40)), "a.jpg", exif=oriented(6))
-    with pytest.raises(ValueError, match=r"the mask is 61x40 pixels but its photograph is 40x60"):
+    with pytest.raises(ValueError, match=r"the mask is 61x40 pixels but its photo is 40x60"):
         read_photo("a", image, save(Image.new("L", (61, 40)), "m.png"))
 
 
@@ -335,7 +335,7 @@ def test_an_unknown_polarity_is_refused(save):
 def test_a_mask_of_another_size_names_both_sizes(save, colours):
     image = save(Image.fromarray(colours), "a.png")
     mask = save(Image.new("L", (8, 6)), "m.png")
-    with pytest.raises(ValueError, match=r"m\.png: the mask is 8x6 pixels but its photograph is 7x5"):
+    with pytest.raises(ValueError, match=r"m\.png: the mask is 8x6 pixels but its photo is 7x5"):
         read_photo("a", image, mask)
 
 
@@ -443,7 +443,7 @@ def test_unicode_forms_of_a_name_are_one_name(tmp_path, name):
 def test_pictures_without_a_mask_are_named(tmp_path):
     (tmp_path / "2.png").touch()
     images = {str(number): tmp_path / f"{number}.jpg" for number in range(1, 7)}
-    with pytest.raises(FileNotFoundError, match=r"no mask for 1, 3, 4 and 2 more \(5 of 6 photographs\)"):
+    with pytest.raises(FileNotFoundError, match=r"no mask for 1, 3, 4 and 2 more \(5 of 6 photos\)"):
         pair_masks(images, tmp_path)
 
 

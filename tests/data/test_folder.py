@@ -82,7 +82,7 @@ def test_masks_of_a_part_may_be_white_in_focus(tmp_path):
 
 def test_what_is_missing_is_said_when_opening(tmp_path):
     (fill(tmp_path / "holiday", "beach9", "beach10") / "masks/beach9.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"masks has no mask for beach9 \(1 of 2 photographs\)"):
+    with pytest.raises(FileNotFoundError, match=r"masks has no mask for beach9 \(1 of 2 photos\)"):
         open_folder(tmp_path / "holiday")
     with pytest.raises(FileNotFoundError, match="absent is not a folder"):
         open_folder(tmp_path / "absent")
@@ -116,12 +116,12 @@ def test_a_folder_of_another_layout_is_refused(tmp_path):
         assert "\n" not in str(caught.value)
 
     one = fill(tmp_path / "one", "a")
-    refused(one, ValueError, 'one holds a single photograph.*use part="all"')
-    refused(one, ValueError, "single photograph", "train")
+    refused(one, ValueError, 'one holds a single photo.*use part="all"')
+    refused(one, ValueError, "single photo", "train")
     assert open_folder(one, "all").stems == ["a"]
     refused(one, ValueError, "part='val' is not a part", "val")
     shutil.rmtree(one / "masks")
-    refused(one, FileNotFoundError, "one holds photographs but no folder masks: .*notebook 13", "all")
+    refused(one, FileNotFoundError, "one holds photos but no folder masks: .*notebook 13", "all")
 
     half = fill(tmp_path / "half", "a", "b")
     fill(half / "test", "c")

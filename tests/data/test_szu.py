@@ -43,7 +43,7 @@ def test_a_copy_that_lacks_something_is_refused(tmp_path, monkeypatch):
         open_szu(tmp_path)
     monkeypatch.setattr(szu, "listed_stems", lambda: ["0016", "451"])
     (tmp_path / "masks/451.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"masks lacks 451 \(expected 2 photographs"):
+    with pytest.raises(FileNotFoundError, match=r"masks lacks 451 \(expected 2 photos"):
         open_szu(tmp_path)
 
 

@@ -146,7 +146,7 @@ def _pasted(name: str) -> Painter:
     def paint(rng, style, size, centre, extent):
         sources = cut_outs(name)
         source = sources[rng.integers(len(sources))]
-        # Never enlarged, so that it stays as sharp as its photograph.
+        # Never enlarged, so that it stays as sharp as its photo.
         scale = min(1.0, 2 * extent / max(source.shape[:2]))
         if name == "coins":
             source = ndimage.rotate(source, rng.uniform(0, 360), reshape=False, order=1)

@@ -86,7 +86,7 @@ def open_synthetic(
     _check_size(size)
     _check_challenges(challenges)
     if count < 1:
-        raise ValueError(f"Synthetic photographs: count is {count}, expected 1 or more.")
+        raise ValueError(f"Synthetic photos: count is {count}, expected 1 or more.")
     stems = [f"{challenges[i % len(challenges)]}-{i // len(challenges):03d}" for i in range(count)]
 
     def read(stem: str) -> Photo:
@@ -260,7 +260,7 @@ def _check_size(size: Sequence[float]) -> None:
     fits = len(size) == 2 and all(SMALLEST_SIDE <= n <= LARGEST_SIDE and n == int(n) for n in size)
     if not fits or max(size) > 2 * min(size):
         raise ValueError(
-            f"Synthetic photographs: size is {tuple(size)}, expected (height, width) in whole pixels from "
+            f"Synthetic photos: size is {tuple(size)}, expected (height, width) in whole pixels from "
             f"{SMALLEST_SIDE} to {LARGEST_SIDE}, neither above twice the other."
         )
 
@@ -269,6 +269,6 @@ def _check_challenges(challenges: Sequence[str]) -> None:
     unknown = [name for name in challenges if name not in CHALLENGES]
     if unknown or not challenges:
         raise ValueError(
-            f"Synthetic photographs: challenges are {unknown or list(challenges)}, expected one or more of "
+            f"Synthetic photos: challenges are {unknown or list(challenges)}, expected one or more of "
             f"{', '.join(CHALLENGES)}."
         )

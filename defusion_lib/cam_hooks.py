@@ -1,7 +1,7 @@
-"""Find the channel attention modules (CAM, Section 3.2) of a network, and replace their weights.
+"""Find the channel attention modules (CAM, Section 3.2) of a network and replace their weights.
 
-A CAM has a place, (step, group): the steps count from 1, the group is "shallow" (fused to FSHF), "deep"
-(FSEF), or "all" in a network without FFRM. Its C channels lie tap by tap, 32 of each.
+The key of a CAM is (step, group). Steps count from 1; the group is "shallow" (fused to FSHF), "deep" (fused to FSEF), or
+"all" in a network without FFRM. The C channels of a group are ordered by tap, 32 per tap.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,64 +14,62 @@ import torch
 from defusion_lib.backbone import TAPS
 from defusion_lib.network import CAM, SHALLOW, DeFusionNet, Fuse
 
-Place = tuple[int, str]
-Change = Callable[[Place, torch.Tensor], torch.Tensor]  # place and weights (N, C) -> other weights (N, C)
+CamKey = tuple[int, str]
+Change = Callable[[CamKey, torch.Tensor], torch.Tensor]  # key and weights (N, C) -> other weights (N, C)
 GROUPS = {"fshf": "shallow", "fsef": "deep", "fused": "all"}
 GROUP_TAPS = {"shallow": TAPS[:SHALLOW], "deep": TAPS[SHALLOW:], "all": TAPS}
 
 
-def fusions(network: DeFusionNet) -> dict[Place, Fuse]:
-    """The modules of a network that hold a CAM, by their places; ValueError where it has none."""
+def fusion_modules(network: DeFusionNet) -> dict[CamKey, Fuse]:
+    """Return the modules of a network that contain a CAM, by key. Raises ValueError for a network without CAM."""
     if network.switches["cam"] == "off":
-        raise ValueError('The network has no CAM (cam="off"): choose one that was trained with one.')
+        raise ValueError('The network has no CAM (cam="off"): choose a network that was trained with CAM.')
     return {
-        (j, group): getattr(step, name)
-        for j, step in enumerate(network.steps, start=1)
+        (step, group): getattr(module, name)
+        for step, module in enumerate(network.steps, start=1)
         for name, group in GROUPS.items()
-        if hasattr(step, name)
+        if hasattr(module, name)
     }
 
 
 @contextmanager
 def intervene(network: DeFusionNet, change: Change) -> Iterator[None]:
-    """Within this block every CAM uses `change(place, weights)` instead of its weights (N, C) of Eq. 6.
+    """Make every CAM use `change(key, weights)` instead of its weights (N, C) of Eq. 6 within this block.
 
-    Afterwards, also after an error, the network is as it was. ValueError for a network without CAM, and
-    inside of another such block.
+    The network is restored afterwards, also after an error. Raises ValueError for a network without CAM, and inside
+    another such block.
     """
-    places = fusions(network)
-    if any("weights" in vars(fusion.cam) for fusion in places.values()):
-        raise ValueError("The weights are being changed already: make one function of both changes.")
+    modules = fusion_modules(network)
+    if any("weights" in vars(module.cam) for module in modules.values()):
+        raise ValueError("The CAM weights are already being changed: combine both changes in one function.")
 
-    def changed(place, cam, x):
-        return change(place, CAM.weights(cam, x))
+    def changed(key, cam, x):
+        return change(key, CAM.weights(cam, x))
 
     try:
-        for place, fusion in places.items():
-            fusion.cam.weights = partial(changed, place, fusion.cam)
+        for key, module in modules.items():
+            module.cam.weights = partial(changed, key, module.cam)
         yield
     finally:
-        for fusion in places.values():
-            vars(fusion.cam).pop("weights", None)
+        for module in modules.values():
+            vars(module.cam).pop("weights", None)
 
 
-def switched_off(channels: Mapping[Place, Sequence[int]]) -> Change:
-    """The change that sets the weights of these channels to zero."""
+def zero_channels(channels: Mapping[CamKey, Sequence[int]]) -> Change:
+    """Return the change that sets the weights of these channels to zero; other CAMs and channels keep theirs."""
 
-    def change(place, weights):
+    def change(key, weights):
         weights = weights.clone()
-        weights[:, list(channels.get(place, []))] = 0
+        weights[:, list(channels.get(key, []))] = 0
         return weights
 
     return change
 
 
-def replaced(by: Mapping[Place, np.ndarray]) -> Change:
-    """The change that gives every photograph the same weights: for each place an array (C,) or a number."""
+def constant_weights(by_key: Mapping[CamKey, np.ndarray | float]) -> Change:
+    """Return the change that uses the same weights for every image: per CAM an array (C,) or one number."""
 
-    def change(place, weights):
-        return torch.as_tensor(by[place], dtype=weights.dtype, device=weights.device).expand_as(weights)
+    def change(key, weights):
+        return torch.as_tensor(by_key[key], dtype=weights.dtype, device=weights.device).expand_as(weights)
 
     return change
-
-

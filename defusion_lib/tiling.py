@@ -15,14 +15,14 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from defusion_lib.backbone import STRIDE, TAPS
-from defusion_lib.cam_hooks import GROUP_TAPS, Place, fusions, intervene, replaced
+from defusion_lib.cam_hooks import GROUP_TAPS, CamKey, constant_weights, fusion_modules, intervene
 from defusion_lib.data.augmentation import to_tensor
 from defusion_lib.inference import as_rgb
 from defusion_lib.network import DeFusionNet, upsample
 
 TILE = 1024  # pixels a side of what is mapped at once
 
-Weights = Mapping[Place, np.ndarray]  # of each CAM's channels, (C,)
+Weights = Mapping[CamKey, np.ndarray]  # of each CAM's channels, (C,)
 Window = tuple[slice, slice]  # rows and columns
 
 
@@ -60,14 +60,14 @@ def detect_tiles(
 @torch.inference_mode()
 def whole_weights(
     image: np.ndarray, network: DeFusionNet, tile: int = TILE, progress: bool = False
-) -> dict[Place, np.ndarray]:
+) -> dict[CamKey, np.ndarray]:
     """Compute the CAM weights of a complete image at full resolution (Eq. 6), tile by tile.
 
     The CAMs of a step depend on the steps before it and their weights, so every step needs one pass over the tiles.
     Arguments and errors as in `detect_tiles`; empty for a network without CAM.
     """
     padded = _padded(image, tile)
-    found: dict[Place, np.ndarray] = {}
+    found: dict[CamKey, np.ndarray] = {}
     if network.switches["cam"] == "off":
         return found
     for j in range(1, len(network.steps) + 1):
@@ -75,7 +75,7 @@ def whole_weights(
             mean, highest = _pooled(_tiles(padded, network, tile, j - 1, 0, progress))
         # Two pixels that have the photograph's mean and maximum: all of it that a CAM looks at.
         pixels = torch.stack([highest, 2 * mean - highest], dim=-1)
-        for (step, group), fusion in fusions(network).items():
+        for (step, group), fusion in fusion_modules(network).items():
             if step == j:
                 seen = torch.cat([pixels[TAPS.index(tap)] for tap in GROUP_TAPS[group]])
                 found[step, group] = fusion.cam.weights(seen[None, :, None])[0].cpu().numpy()
@@ -177,7 +177,7 @@ def _pooled(
 
 def _held(network: DeFusionNet, weights: Weights):
     """Make a context in which the CAMs have these weights."""
-    return nullcontext() if network.switches["cam"] == "off" else intervene(network, replaced(weights))
+    return nullcontext() if network.switches["cam"] == "off" else intervene(network, constant_weights(weights))
 
 
 def _padded(image: np.ndarray, tile: int) -> np.ndarray:

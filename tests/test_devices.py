@@ -190,8 +190,8 @@ def test_watched_changed_and_tiled_networks_stay_on_the_device(away):
     seen = attention.record(IMAGE, network, 32)
     assert [each.weights.shape for each in seen] == [(96,)] * 2
     for change in (
-        cam_hooks.replaced({each.place: each.weights for each in seen}),
-        cam_hooks.switched_off({(1, "deep"): [3, 5]}),
+        cam_hooks.constant_weights({each.key: each.weights for each in seen}),
+        cam_hooks.zero_channels({(1, "deep"): [3, 5]}),
     ):
         with cam_hooks.intervene(network, change):
             assert all_places(list(all_maps(IMAGE, network, 32))) == {away}

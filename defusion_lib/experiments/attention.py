@@ -1,45 +1,47 @@
-"""Record and summarise what the channel attention modules (CAM, Section 3.2, Eq. 4-7) of a network do."""
+"""Record and summarise the channel attention modules (CAM, Section 3.2, Eq. 4-7) of a network."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from defusion_lib.cam_hooks import Place, fusions
+from defusion_lib.cam_hooks import GROUP_TAPS, CamKey, fusion_modules
 from defusion_lib.data import Photo
+from defusion_lib.evaluation.tables import table
 from defusion_lib.inference import SIZE, all_maps
-from defusion_lib.network import DeFusionNet
+from defusion_lib.network import CHANNELS, DeFusionNet
 
 POOLED = {"gap": partial(torch.mean, dim=(2, 3)), "gmp": partial(torch.amax, dim=(2, 3))}  # Eq. 4, Eq. 5
+SATURATED = 0.01, 0.99  # weights below or above: the sigmoid is saturated
 
 
 class Attention(NamedTuple):
-    """What one CAM saw and said of one photograph.
+    """Input and output of one CAM for one image.
 
-    `features` (C, H, W) are the concatenated maps before they are weighted, `weights` (C,) their weights.
-    `branches` holds for "gap" and "gmp", as far as the network has them, the terms of the sum in Eq. 6,
-    ReLU(W_D s), (C / 16,); `alone` the weights (C,) that each would give if the other were left out.
+    `features` (C, H, W) are the concatenated maps before weighting, `weights` (C,) their weights. `branches` holds for
+    "gap" and "gmp", as far as the network has them, the terms of the sum in Eq. 6, ReLU(W_D s), (C / 16,); `alone` the
+    weights (C,) that each branch gives without the other.
     """
 
-    place: Place
+    key: CamKey
     features: np.ndarray
     weights: np.ndarray
     branches: dict[str, np.ndarray]
     alone: dict[str, np.ndarray]
 
 
-class Survey(NamedTuple):
-    """The weights of M CAMs with C channels for N photographs, without the feature maps.
+class CollectedAttention(NamedTuple):
+    """The weights of M CAMs with C channels for N images, without the feature maps.
 
-    `weights` and `means` (the GAP of each channel, Eq. 4) are (N, M, C); `alive` (M, C) tells which channels
-    are above zero anywhere in any photograph; `branches` and `alone`, as in `Attention`, are (N, M, C / 16)
-    and (N, M, C).
+    `weights` and `means` (the GAP of each channel, Eq. 4) are (N, M, C). `alive` (M, C) marks the channels that are above
+    zero anywhere in any image. `branches` and `alone`, as in `Attention`, are (N, M, C / 16) and (N, M, C).
     """
 
-    places: list[Place]
+    keys: list[CamKey]
     weights: np.ndarray
     means: np.ndarray
     alive: np.ndarray
@@ -47,32 +49,47 @@ class Survey(NamedTuple):
     alone: dict[str, np.ndarray]
 
 
-def record(image: np.ndarray, network: DeFusionNet, size: int | None = SIZE) -> list[Attention]:
-    """What each CAM sees and says of a photograph, uint8 (H, W, 3), squashed to `size` as in `detect`.
+class Branch(NamedTuple):
+    """One branch (GAP or GMP) of M CAMs over N images.
 
-    Weights are the ones in use, also within `intervene`. ValueError for a network without CAM.
+    `term` (M,) is the mean of its term in Eq. 6, `active_units` (M,) the number of bottleneck units that are above zero
+    for any image. `correlation` (M,) compares the weights that the branch gives alone with the full weights, NaN where
+    one of them is constant; `overall_correlation` and `mean_difference` (absolute) do so for all CAMs together.
     """
-    found = []
 
-    def note(place, cam, inputs, _):
+    term: np.ndarray
+    active_units: np.ndarray
+    correlation: np.ndarray
+    overall_correlation: float
+    mean_difference: float
+
+
+def record(image: np.ndarray, network: DeFusionNet, size: int | None = SIZE) -> list[Attention]:
+    """Record the input and output of each CAM for one image, uint8 (H, W, 3), resized to `size` as in `detect`.
+
+    Within `cam_hooks.intervene`, `weights` are the changed ones. Raises ValueError for a network without CAM.
+    """
+    records = []
+
+    def keep(key, cam, inputs, _):
         (x,) = inputs
         terms = {name: F.relu(cam.down(POOLED[name](x))) for name in cam.pooling.split("+")}
         alone = {name: torch.sigmoid(cam.up(term)) for name, term in terms.items()}
-        found.append(Attention(place, _array(x), _array(cam.weights(x)), _arrays(terms), _arrays(alone)))
+        records.append(Attention(key, _array(x), _array(cam.weights(x)), _arrays(terms), _arrays(alone)))
 
     hooks = [
-        fusion.cam.register_forward_hook(partial(note, place)) for place, fusion in fusions(network).items()
+        module.cam.register_forward_hook(partial(keep, key)) for key, module in fusion_modules(network).items()
     ]
     try:
         all_maps(image, network, size)
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return records
 
 
-def survey(photos: Iterable[Photo], network: DeFusionNet, size: int | None = SIZE) -> Survey:
-    """`record` for every photograph, one after another, keeping all but the feature maps."""
+def collect(photos: Iterable[Photo], network: DeFusionNet, size: int | None = SIZE) -> CollectedAttention:
+    """Call `record` for each photo and stack the results, without the feature maps."""
     kept, means, alive = [], [], False
     for photo in photos:
         records = record(photo.image, network, size)
@@ -80,57 +97,148 @@ def survey(photos: Iterable[Photo], network: DeFusionNet, size: int | None = SIZ
         alive = alive | np.array([each.features.max((1, 2)) > 0 for each in records])
         kept.append([each._replace(features=None) for each in records])
 
-    def gathered(read):
+    def stack(read: Callable[[Attention], np.ndarray]) -> np.ndarray:
         return np.array([[read(each) for each in records] for records in kept])
 
     first = kept[0][0]
-    return Survey(
-        [each.place for each in kept[0]],
-        gathered(lambda each: each.weights),
+    return CollectedAttention(
+        [each.key for each in kept[0]],
+        stack(lambda each: each.weights),
         np.array(means),
-        alive,
-        {name: gathered(lambda each: each.branches[name]) for name in first.branches},
-        {name: gathered(lambda each: each.alone[name]) for name in first.alone},
+        np.asarray(alive),
+        {name: stack(lambda each, name=name: each.branches[name]) for name in first.branches},
+        {name: stack(lambda each, name=name: each.alone[name]) for name in first.alone},
     )
 
 
-def spreads(weights: np.ndarray) -> tuple[float, float]:
-    """Two standard deviations of weights (N, M, C): between photographs, and between channels.
+# -------------------------------------------------------------------------------------------------- statistics
 
-    The first is of one channel over the photographs, the second of the channels' means over the channels of
-    one CAM; each is the root of its mean square, over all channels and over all CAMs.
+
+def standard_deviations(weights: np.ndarray) -> tuple[float, float]:
+    """Compute two standard deviations of weights (N, M, C): between images, and between channels.
+
+    The first is that of one channel over the images, the second that of the channels' means over the channels of one
+    CAM. Each is the root of the mean variance over all channels and CAMs.
     """
-    between_photographs = np.sqrt(weights.var(axis=0).mean())
+    between_images = np.sqrt(weights.var(axis=0).mean())
     between_channels = np.sqrt(weights.mean(axis=0).var(axis=1).mean())
-    return float(between_photographs), float(between_channels)
+    return float(between_images), float(between_channels)
 
 
-def contributions(seen: Survey, network: DeFusionNet) -> np.ndarray:
-    """How much each channel brings to the fused maps, (M, C) >= 0, mean over the photographs.
+def tap_means(collected: CollectedAttention) -> np.ndarray:
+    """Compute the mean weight of each tap's channels in each CAM, (M, taps of a group)."""
+    return collected.weights.mean(axis=0).reshape(len(collected.keys), -1, CHANNELS).mean(axis=2)
 
-    It is the channel's weight, times the mean of its map, times the length of its column in the 1x1
-    convolution of Eq. 1-2. A weight alone does not tell: twice the weight and half the column give the same.
+
+def saturated_shares(collected: CollectedAttention) -> np.ndarray:
+    """Compute the share of weights of each CAM at which the sigmoid is saturated (`SATURATED`), (M,) in [0, 1]."""
+    low, high = SATURATED
+    return ((collected.weights < low) | (collected.weights > high)).mean(axis=(0, 2))
+
+
+def summarise_branches(collected: CollectedAttention) -> dict[str, Branch]:
+    """Compute the statistics of each branch, {"gap" or "gmp": `Branch`}."""
+    return {
+        name: Branch(
+            terms.mean(axis=(0, 2)),
+            (terms > 0).any(axis=0).sum(axis=1),
+            np.array([_correlation(alone[:, i], collected.weights[:, i]) for i in range(len(collected.keys))]),
+            _correlation(alone, collected.weights),
+            float(np.abs(alone - collected.weights).mean()),
+        )
+        for (name, terms), alone in zip(collected.branches.items(), collected.alone.values())
+    }
+
+
+def inactive_cams(collected: CollectedAttention) -> list[CamKey]:
+    """Return the CAMs without any active unit: their weights are always sigmoid(0) = 0.5."""
+    active = sum((terms > 0).any(axis=(0, 2)) for terms in collected.branches.values())
+    return [key for key, is_active in zip(collected.keys, active) if not is_active]
+
+
+def channel_contributions(collected: CollectedAttention, network: DeFusionNet) -> np.ndarray:
+    """Compute how much each channel contributes to the fused maps, (M, C) >= 0, mean over the images.
+
+    The contribution is the weight times the mean of the map times the norm of the channel's column in the 1x1
+    convolution of Eq. 1-2. The weight alone is ambiguous: twice the weight and half the column give the same output.
     """
-    kernels = [fusion.fuse.weight.detach().cpu().numpy()[:, :, 0, 0] for fusion in fusions(network).values()]
-    return (seen.weights * seen.means).mean(axis=0) * np.linalg.norm(kernels, axis=1)
+    kernels = [module.fuse.weight.detach().cpu().numpy()[:, :, 0, 0] for module in fusion_modules(network).values()]
+    return (collected.weights * collected.means).mean(axis=0) * np.linalg.norm(kernels, axis=1)
 
 
-def first_channels(seen: Survey, scores: np.ndarray, count: int) -> dict[Place, np.ndarray]:
-    """The `count` channels with the highest scores (M, C) in each CAM of the first step, of those alive."""
-    found = {}
-    for place, score, alive in zip(seen.places, scores, seen.alive):
-        if place[0] == 1:
+def top_channels(collected: CollectedAttention, scores: np.ndarray, count: int) -> dict[CamKey, np.ndarray]:
+    """Return the `count` channels with the highest scores (M, C) in each CAM of the first step, among those alive."""
+    channels = {}
+    for key, score, alive in zip(collected.keys, scores, collected.alive):
+        if key[0] == 1:
             ordered = np.argsort(-score, kind="stable")
-            found[place] = ordered[alive[ordered]][:count]
-    return found
+            channels[key] = ordered[alive[ordered]][:count]
+    return channels
 
 
-def tiles(maps: np.ndarray, columns: int = 6, side: int = 48) -> np.ndarray:
-    """Maps (n, H, W) in [0, 1] as one picture, `columns` a row, each side x side pixels, white between."""
-    small = F.adaptive_avg_pool2d(torch.as_tensor(maps), side).numpy()
-    framed = np.pad(small, ((0, -len(maps) % columns), (1, 1), (1, 1)), constant_values=1)
-    rows = framed.reshape(-1, columns, side + 2, side + 2)
-    return np.block([list(row) for row in rows])
+def summary(collected: CollectedAttention) -> dict[str, float]:
+    """Return the values of the attention for the result file, {metric: value}."""
+    between_images, between_channels = standard_deviations(collected.weights)
+    values = {
+        "weights-std-between-images": between_images,
+        "weights-std-between-channels": between_channels,
+        "weights-saturated-share": float(saturated_shares(collected).mean()),
+        "channels-always-zero-share": float((~collected.alive).mean()),
+    }
+    for name, branch in summarise_branches(collected).items():
+        values[f"{name}-term"] = branch.term.mean()
+        values[f"{name}-alone-correlation"] = branch.overall_correlation
+    return values
+
+
+# ------------------------------------------------------------------------------------------------------ tables
+
+
+def weight_table(collected: CollectedAttention) -> pd.DataFrame:
+    """Make a table of each CAM's weights, their standard deviations, and its channels that are always zero."""
+    rows: dict[str, dict[str, object]] = {}
+    for i, key in enumerate(collected.keys):
+        weights = collected.weights[:, i]
+        between_images, between_channels = standard_deviations(weights[:, None])
+        rows[_title(key)] = {
+            "lowest": weights.min(),
+            "mean": weights.mean(),
+            "highest": weights.max(),
+            "std between photos": between_images,
+            "std between channels": between_channels,
+            "channels always zero": f"{(~collected.alive[i]).sum()} of {collected.alive.shape[1]}",
+        }
+    return table(rows)
+
+
+def tap_table(collected: CollectedAttention) -> pd.DataFrame:
+    """Make a table of the mean weight by CAM and tap."""
+    means = tap_means(collected)
+    return table({_title(key): dict(zip(GROUP_TAPS[key[1]], row)) for key, row in zip(collected.keys, means)})
+
+
+def branch_table(collected: CollectedAttention) -> pd.DataFrame:
+    """Make a table of each CAM's saturated weights and of its branches, see `Branch`; constant weights correlate with "-"."""
+    branches, saturated = summarise_branches(collected), saturated_shares(collected)
+    rows: dict[str, dict[str, object]] = {}
+    for i, key in enumerate(collected.keys):
+        rows[_title(key)] = {"saturated": f"{saturated[i]:.1%}"}
+        for name, branch in branches.items():
+            rows[_title(key)] |= {
+                f"{name}: mean term": branch.term[i],
+                f"{name}: active units": branch.active_units[i],
+                f"{name}: correlation": "-" if np.isnan(branch.correlation[i]) else branch.correlation[i],
+            }
+    return table(rows)
+
+
+def _title(key: CamKey) -> str:
+    return f"step {key[0]}, {key[1]}"
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Compute Pearson's correlation of all entries of two arrays; NaN where one of them is constant."""
+    return np.corrcoef(first.ravel(), second.ravel())[0, 1] if np.ptp(first) and np.ptp(second) else np.nan
 
 
 def _array(batch: torch.Tensor) -> np.ndarray:

@@ -25,7 +25,7 @@ def made(**switches):
     for step in network.steps:
         for score in step.score:
             torch.nn.init.normal_(score.weight, std=0.5)
-    for fusion in cam_hooks.fusions(network).values() if network.switches["cam"] != "off" else ():
+    for fusion in cam_hooks.fusion_modules(network).values() if network.switches["cam"] != "off" else ():
         torch.nn.init.normal_(fusion.cam.down.weight, std=0.3)
         torch.nn.init.normal_(fusion.cam.up.weight, std=0.3)
     return network
@@ -65,9 +65,9 @@ def fed(network, image):
 def test_record_is_equations_4_to_7_at_every_place(network):
     records = attention.record(photo(), network, SIZE)
     for each, (place, features) in zip(records, fed(network, photo()), strict=True):
-        assert each.place == place
+        assert each.key == place
         np.testing.assert_allclose(each.features, features, **ROUNDING)
-        cam = cam_hooks.fusions(network)[place].cam
+        cam = cam_hooks.fusion_modules(network)[place].cam
         terms = literal_squeeze(cam, features)
         np.testing.assert_allclose(each.weights, literal_gate(cam, terms["gap"] + terms["gmp"]), **ROUNDING)
         for name, term in terms.items():
@@ -86,7 +86,7 @@ def test_a_network_with_one_branch_has_that_one(pooling):
 def test_without_ffrm_there_is_one_group():
     network = made(steps=2, ffrm=False)
     records = attention.record(photo(), network, SIZE)
-    assert [(each.place, len(each.weights)) for each in records] == [((1, "all"), 192), ((2, "all"), 192)]
+    assert [(each.key, len(each.weights)) for each in records] == [((1, "all"), 192), ((2, "all"), 192)]
     assert len(cam_hooks.GROUP_TAPS["all"]) * 32 == 192
 
 
@@ -94,14 +94,14 @@ def test_record_leaves_nothing_behind(network):
     attention.record(photo(), network, SIZE)
     with pytest.raises(ValueError):
         attention.record(np.zeros((0, 3, 3), np.uint8), network, SIZE)
-    assert not any(fusion.cam._forward_hooks for fusion in cam_hooks.fusions(network).values())
+    assert not any(fusion.cam._forward_hooks for fusion in cam_hooks.fusion_modules(network).values())
 
 
 def test_weights_of_one_are_the_network_without_cam(network):
     without = made(steps=2, cam="off")
     without.load_state_dict({k: v for k, v in network.state_dict().items() if ".cam." not in k})
-    by = {place: 1 for place in cam_hooks.fusions(network)}
-    with cam_hooks.intervene(network, cam_hooks.replaced(by)):
+    by = {place: 1 for place in cam_hooks.fusion_modules(network)}
+    with cam_hooks.intervene(network, cam_hooks.constant_weights(by)):
         found = detect(photo(), network, SIZE)
     np.testing.assert_allclose(found, detect(photo(), without, SIZE), **ROUNDING)
     assert np.abs(found - detect(photo(), network, SIZE)).max() > 1e-3
@@ -109,13 +109,13 @@ def test_weights_of_one_are_the_network_without_cam(network):
 
 def test_replaced_weights_are_each_channels_own(network):
     rng = np.random.default_rng(1)
-    by = {place: rng.random(96) for place in cam_hooks.fusions(network)}
+    by = {place: rng.random(96) for place in cam_hooks.fusion_modules(network)}
     scaled = made(steps=2, cam="off")
     scaled.load_state_dict({k: v for k, v in network.state_dict().items() if ".cam." not in k})
     for (j, group), weights in by.items():
         fuse = getattr(scaled.steps[j - 1], {"shallow": "fshf", "deep": "fsef"}[group]).fuse
         fuse.weight.data *= torch.from_numpy(weights)[None, :, None, None].float()
-    with cam_hooks.intervene(network, cam_hooks.replaced(by)):
+    with cam_hooks.intervene(network, cam_hooks.constant_weights(by)):
         found = detect(photo(), network, SIZE)
     np.testing.assert_allclose(found, detect(photo(), scaled, SIZE), **ROUNDING)
 
@@ -125,13 +125,13 @@ def test_switched_off_channels_are_columns_without_weight(network):
     cut = copy.deepcopy(network)
     cut.steps[0].fshf.fuse.weight.data[:, [0, 17, 95]] = 0
     cut.steps[1].fsef.fuse.weight.data[:, [3]] = 0
-    with cam_hooks.intervene(network, cam_hooks.switched_off(off)):
+    with cam_hooks.intervene(network, cam_hooks.zero_channels(off)):
         found = detect(photo(), network, SIZE)
-        seen = {each.place: each.weights for each in attention.record(photo(), network, SIZE)}
+        seen = {each.key: each.weights for each in attention.record(photo(), network, SIZE)}
     np.testing.assert_allclose(found, detect(photo(), cut, SIZE), **ROUNDING)
     assert np.abs(found - detect(photo(), network, SIZE)).max() > 1e-4
     assert {place: np.flatnonzero(weights == 0).tolist() for place, weights in seen.items()} == {
-        place: off.get(place, []) for place in cam_hooks.fusions(network)
+        place: off.get(place, []) for place in cam_hooks.fusion_modules(network)
     }
 
 

@@ -1,0 +1,185 @@
+"""Change the weights of the CAMs and measure the effect on the maps: channels set to zero, weights made constant."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from defusion_lib.cam_hooks import Change, constant_weights, intervene, zero_channels
+from defusion_lib.data import PhotoSet
+from defusion_lib.evaluation.tables import table
+from defusion_lib.experiments.attention import CollectedAttention, channel_contributions, top_channels
+from defusion_lib.inference import detect
+from defusion_lib.metrics import Evaluation
+from defusion_lib.network import DeFusionNet
+from defusion_lib.plots import COLOURS, Drawing
+
+# Names of changes are part of result keys (`effects_by_method`).
+UNCHANGED = "as trained"
+RANDOM = "random"
+AVERAGE = "average weight of each channel"
+SAME = "same weight for all channels"
+# How channels are chosen, and what the paper's claim predicts for their removal, compared with random channels.
+PREDICTED = {"highest weights": "larger error", "lowest weights": "smaller error", "largest contributions": ""}
+UNCLEAR = "no clear difference"
+
+
+class Effect(NamedTuple):
+    """The mean absolute error of each image (N,), and the max F over all of them, in-focus pixels positive."""
+
+    errors: np.ndarray
+    max_f: float
+
+
+class Comparison(NamedTuple):
+    """Two changes compared: mean difference of their MAE and its standard error over images, what that means, and what
+    the claim predicts ("" for nothing)."""
+
+    reference: str
+    difference: float
+    error: float
+    result: str
+    predicted: str
+
+
+def make_changes(
+    collected: CollectedAttention, network: DeFusionNet, counts: Sequence[int], draws: int, seed: int
+) -> dict[str, list[Change]]:
+    """Make the changes that notebook 09 measures, {name: versions}.
+
+    "K off: ..." sets K channels of each group in the first step to zero, among those alive, chosen as in `PREDICTED` or
+    drawn `draws` times at random. `AVERAGE` and `SAME` make the weights of all CAMs constant over the images, the latter
+    over the channels too.
+    """
+    mean = collected.weights.mean(axis=0)
+    scores = dict(zip(PREDICTED, (mean, -mean, channel_contributions(collected, network))))
+    random = np.random.default_rng(seed)
+    drawn = [random.random(mean.shape) for _ in range(draws)]
+    changes: dict[str, list[Change]] = {UNCHANGED: [lambda key, weights: weights]}
+    for count in counts:
+        for choice, score in scores.items():
+            changes[removal(count, choice)] = [zero_channels(top_channels(collected, score, count))]
+        changes[removal(count, RANDOM)] = [zero_channels(top_channels(collected, score, count)) for score in drawn]
+    changes[AVERAGE] = [constant_weights(dict(zip(collected.keys, mean)))]
+    changes[SAME] = [constant_weights(dict(zip(collected.keys, mean.mean(axis=1))))]
+    return changes
+
+
+def removal(count: int, choice: str) -> str:
+    """Return the name of the change that sets `count` channels of each group to zero."""
+    return f"{count} off: {choice}"
+
+
+def measure(
+    changes: Mapping[str, Iterable[Change]], network: DeFusionNet, photos: PhotoSet, size: int | None
+) -> dict[str, Effect]:
+    """Evaluate the network under each change, mean over its versions; `size` as in `detect`."""
+    effects = {}
+    for name, versions in tqdm(changes.items(), desc="changes"):
+        errors, max_f = zip(*(_measure(change, network, photos, size) for change in versions))
+        effects[name] = Effect(np.mean(errors, axis=0), float(np.mean(max_f)))
+    return effects
+
+
+def _measure(change: Change, network: DeFusionNet, photos: PhotoSet, size: int | None) -> Effect:
+    evaluation, errors = Evaluation(), []
+    with intervene(network, change):
+        for photo in photos:
+            defocus = detect(photo.image, network, size)
+            evaluation.add(defocus, photo.mask)
+            errors.append(np.abs(defocus - photo.mask).mean())
+    return Effect(np.array(errors), evaluation.max_f("focus"))
+
+
+def paired_difference(first: Effect, second: Effect) -> tuple[float, float]:
+    """Compute the mean difference of the errors of two changes over the images, and its standard error."""
+    differences = first.errors - second.errors
+    return float(differences.mean()), float(differences.std(ddof=1) / np.sqrt(len(differences)))
+
+
+def compare(effects: Mapping[str, Effect], counts: Iterable[int]) -> dict[str, Comparison]:
+    """Compare each choice of channels with random channels, and the constant weights with the network as trained.
+
+    A difference is clear if it exceeds twice its standard error.
+    """
+    references = {removal(count, choice): removal(count, RANDOM) for count in counts for choice in PREDICTED}
+    comparisons = {}
+    for name, reference in (references | {AVERAGE: UNCHANGED, SAME: UNCHANGED}).items():
+        difference, error = paired_difference(effects[name], effects[reference])
+        clear = "larger error" if difference > 0 else "smaller error"
+        result = clear if abs(difference) > 2 * error else UNCLEAR
+        predicted = PREDICTED.get(name.partition(": ")[2], "")
+        comparisons[name] = Comparison(reference, difference, error, result, predicted)
+    return comparisons
+
+
+def effect_table(effects: Mapping[str, Effect]) -> pd.DataFrame:
+    """Make a table of MAE and max F under each change, and of their differences from the network as trained."""
+    rows: dict[str, dict[str, object]] = {}
+    for name, effect in effects.items():
+        rows[name] = {"MAE": float(effect.errors.mean()), "max F, in focus": effect.max_f}
+        if name != UNCHANGED:
+            difference, error = paired_difference(effect, effects[UNCHANGED])
+            rows[name]["MAE: change ± standard error"] = f"{difference:+.4f} ± {error:.4f}"
+            rows[name]["max F: change"] = f"{effect.max_f - effects[UNCHANGED].max_f:+.3f}"
+    return table(rows)
+
+
+def comparison_table(comparisons: Mapping[str, Comparison]) -> pd.DataFrame:
+    """Make a table of comparisons, one per row."""
+    return table(
+        {
+            name: {
+                "compared with": each.reference,
+                "MAE: difference ± standard error": f"{each.difference:+.4f} ± {each.error:.4f}",
+                "result": each.result,
+                "the claim predicts": each.predicted,
+            }
+            for name, each in comparisons.items()
+        }
+    )
+
+
+def plot_effects(effects: Mapping[str, Effect], counts: Iterable[int]) -> Drawing:
+    """Plot the change of MAE and of max F under each change of the weights."""
+    names = [name for name in effects if name != UNCHANGED][::-1]
+    choices = [*PREDICTED, RANDOM]
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 0.33 * len(names) + 1), sharey=True, layout="constrained")
+    for y, name in enumerate(names):
+        choice = name.partition(": ")[2]
+        colour = COLOURS[choices.index(choice)] if choice in choices else "black"
+        change, error = paired_difference(effects[name], effects[UNCHANGED])
+        axes[0].errorbar(change, y, xerr=error, fmt="o", color=colour, capsize=3)
+        axes[1].plot(effects[name].max_f - effects[UNCHANGED].max_f, y, "o", color=colour)
+    axes[0].set(yticks=range(len(names)), yticklabels=names)
+    axes[0].set(xlabel="change of MAE ± standard error (right = worse)")
+    axes[1].set(xlabel="change of max F, in focus (left = worse)")
+    for axis in axes:
+        axis.axvline(0, color="0.3", linestyle=":", linewidth=1)
+        axis.grid(axis="y", color="0.9")
+    return Drawing(
+        "attention_effects",
+        figure,
+        f"Change of MAE (left) and of max F (right) when {' or '.join(map(str, counts))} channels of each CAM in the first "
+        "step are set to zero, chosen in four ways, or when weights are made constant. The dotted line is the network as "
+        "trained.",
+        {
+            "names": list(effects),
+            "errors": np.array([effect.errors for effect in effects.values()]),
+            "max_f": np.array([effect.max_f for effect in effects.values()]),
+        },
+    )
+
+
+def effects_by_method(method: str, effects: Mapping[str, Effect]) -> dict[str, dict[str, float]]:
+    """Return the values of the effects for the result file, {method+change: {metric: value}}."""
+    return {
+        method + ("" if name == UNCHANGED else "+" + name.replace(":", "").replace(" ", "-")): {
+            "mae": float(effect.errors.mean()),
+            "max-f-focus": effect.max_f,
+        }
+        for name, effect in effects.items()
+    }

@@ -235,7 +235,9 @@ def plot_parts(networks: Mapping[str, DeFusionNet], photos: Sequence[Photo], siz
         name: [predict_views(photo.image, networks[name], size, ["fused"])["fused"] for photo in photos]
         for name in [*names, reference]
     }
-    caption = "Photos, their masks, and the maps of networks without one part each and of the full network; white is blurred."
+    caption = (
+        "Photos, their masks, and the maps of networks without one part each and of the full network; white is blurred."
+    )
     return _drawing("figures_13_14", photos, maps, caption)
 
 

@@ -77,9 +77,7 @@ def record(image: np.ndarray, network: DeFusionNet, size: int | None = SIZE) -> 
         alone = {name: torch.sigmoid(cam.up(term)) for name, term in terms.items()}
         records.append(Attention(key, _array(x), _array(cam.weights(x)), _arrays(terms), _arrays(alone)))
 
-    hooks = [
-        module.cam.register_forward_hook(partial(keep, key)) for key, module in fusion_modules(network).items()
-    ]
+    hooks = [module.cam.register_forward_hook(partial(keep, key)) for key, module in fusion_modules(network).items()]
     try:
         all_maps(image, network, size)
     finally:

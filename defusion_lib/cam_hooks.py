@@ -1,18 +1,19 @@
 """Find the channel attention modules (CAM, Section 3.2) of a network and replace their weights.
 
-The key of a CAM is (step, group). Steps count from 1; the group is "shallow" (fused to FSHF), "deep" (fused to FSEF), or
-"all" in a network without FFRM. The C channels of a group are ordered by tap, 32 per tap.
+The key of a CAM is (step, group). Steps count from 1; the group is "shallow" (fused to FSHF), "deep" (fused to FSEF),
+or "all" in a network without FFRM. The C channels of a group are ordered by tap, 32 per tap.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
 from defusion_lib.backbone import TAPS
-from defusion_lib.network import CAM, SHALLOW, DeFusionNet, Fuse
+from defusion_lib.network import CAM, SHALLOW, DeFusionNet
 
 CamKey = tuple[int, str]
 Change = Callable[[CamKey, torch.Tensor], torch.Tensor]  # key and weights (N, C) -> other weights (N, C)
@@ -20,8 +21,8 @@ GROUPS = {"fshf": "shallow", "fsef": "deep", "fused": "all"}
 GROUP_TAPS = {"shallow": TAPS[:SHALLOW], "deep": TAPS[SHALLOW:], "all": TAPS}
 
 
-def fusion_modules(network: DeFusionNet) -> dict[CamKey, Fuse]:
-    """Return the modules of a network that contain a CAM, by key. Raises ValueError for a network without CAM."""
+def fusion_modules(network: DeFusionNet) -> dict[CamKey, Any]:
+    """Return the `Fuse` modules of a network that contain a CAM, by key; raises ValueError for a network without CAM."""
     if network.switches["cam"] == "off":
         raise ValueError('The network has no CAM (cam="off"): choose a network that was trained with CAM.')
     return {
@@ -55,7 +56,7 @@ def intervene(network: DeFusionNet, change: Change) -> Iterator[None]:
             vars(module.cam).pop("weights", None)
 
 
-def zero_channels(channels: Mapping[CamKey, Sequence[int]]) -> Change:
+def zero_channels(channels: Mapping[CamKey, Sequence[int] | np.ndarray]) -> Change:
     """Return the change that sets the weights of these channels to zero; other CAMs and channels keep theirs."""
 
     def change(key, weights):

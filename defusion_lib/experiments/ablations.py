@@ -1,7 +1,7 @@
 """Tables 2 and 3: train, evaluate and compare a separate network for each row.
 
-A row is a set of switches of DeFusionNet. Rows are compared over seeds: a seed sets the initial weights and the order of
-the samples, and with one seed all rows are trained on the same samples in the same order.
+A row is a set of switches of DeFusionNet. Rows are compared over seeds: a seed sets the initial weights and the order
+of the samples, and with one seed all rows are trained on the same samples in the same order.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -76,7 +76,7 @@ def train_row(
     backbone: str | Path | None = None,
     device: torch.device | str = "cpu",
     stamp: Mapping | None = None,
-) -> DeFusionNet:
+) -> Any:
     """Train the network of a row with a recipe and its seed, or load it from `folder`; see `training.train_or_load`.
 
     Raises KeyError for a row that is not in `ROWS`.
@@ -145,8 +145,8 @@ def evaluate_seeds(
 def seed_table(scores: Mapping[str, Scores], reference: str, metrics: Iterable[str] = tuple(METRICS)) -> pd.DataFrame:
     """Make a table of each row's mean ± standard deviation over seeds and its difference from the reference row.
 
-    `scores` is {row: {metric: one value per seed}}. The brackets hold the 95 % interval of the difference (Welch's t); a
-    row with one seed has neither standard deviation nor interval.
+    `scores` is {row: {metric: one value per seed}}. The brackets hold the 95 % interval of the difference (Welch's t).
+    A row with one seed has neither standard deviation nor interval.
     """
     rows: dict[str, dict[str, object]] = {}
     for name, row in scores.items():
@@ -217,16 +217,15 @@ def plot_seed_scores(scores: Mapping[str, Scores], seeds: Sequence[int], referen
     return Drawing(
         "ablations",
         figure,
-        f"MAE and max F of every row of the ablations. A dot is one seed, a stroke the mean, the grey band the range of "
-        f"{reference!r} over its seeds. A row inside the band differs from {reference!r} by no more than {reference!r} "
-        "differs between its seeds.",
+        "MAE and max F of every row of the ablations. A dot is one seed, a stroke the mean of a row's seeds. The grey "
+        f"band spans the seeds of {reference!r}: a row inside it cannot be told from {reference!r} with another seed.",
         {"rows": names, "seeds": list(seeds)}
         | {f"{name}_{metric}": scores[name][metric] for name in names for metric in METRICS},
     )
 
 
 def plot_parts(networks: Mapping[str, DeFusionNet], photos: Sequence[Photo], size: int, reference: str) -> Drawing:
-    """Draw the maps of the networks that lack a part, in the order of `ROWS`, and of the reference row (Figures 13, 14).
+    """Draw the maps of the networks that lack a part, in the order of `ROWS`, and of the reference (Figures 13, 14).
 
     `networks` is {row: network}; rows that lack no part are left out.
     """

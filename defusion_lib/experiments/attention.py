@@ -1,8 +1,8 @@
 """Record and summarise the channel attention modules (CAM, Section 3.2, Eq. 4-7) of a network."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,8 +37,8 @@ class Attention(NamedTuple):
 class CollectedAttention(NamedTuple):
     """The weights of M CAMs with C channels for N images, without the feature maps.
 
-    `weights` and `means` (the GAP of each channel, Eq. 4) are (N, M, C). `alive` (M, C) marks the channels that are above
-    zero anywhere in any image. `branches` and `alone`, as in `Attention`, are (N, M, C / 16) and (N, M, C).
+    `weights` and `means` (the GAP of each channel, Eq. 4) are (N, M, C). `alive` (M, C) marks the channels that are
+    above zero anywhere in any image. `branches` and `alone`, as in `Attention`, are (N, M, C / 16) and (N, M, C).
     """
 
     keys: list[CamKey]
@@ -88,24 +88,22 @@ def record(image: np.ndarray, network: DeFusionNet, size: int | None = SIZE) -> 
 
 def collect(photos: Iterable[Photo], network: DeFusionNet, size: int | None = SIZE) -> CollectedAttention:
     """Call `record` for each photo and stack the results, without the feature maps."""
-    kept, means, alive = [], [], False
+    kept: list[list[Attention]] = []
+    means = []
+    alive: Any = False
     for photo in photos:
         records = record(photo.image, network, size)
         means.append([each.features.mean((1, 2)) for each in records])
         alive = alive | np.array([each.features.max((1, 2)) > 0 for each in records])
-        kept.append([each._replace(features=None) for each in records])
-
-    def stack(read: Callable[[Attention], np.ndarray]) -> np.ndarray:
-        return np.array([[read(each) for each in records] for records in kept])
-
+        kept.append([each._replace(features=np.empty(0)) for each in records])
     first = kept[0][0]
     return CollectedAttention(
         [each.key for each in kept[0]],
-        stack(lambda each: each.weights),
+        np.array([[each.weights for each in records] for records in kept]),
         np.array(means),
-        np.asarray(alive),
-        {name: stack(lambda each, name=name: each.branches[name]) for name in first.branches},
-        {name: stack(lambda each, name=name: each.alone[name]) for name in first.alone},
+        alive,
+        {name: np.array([[each.branches[name] for each in records] for records in kept]) for name in first.branches},
+        {name: np.array([[each.alone[name] for each in records] for records in kept]) for name in first.alone},
     )
 
 
@@ -150,7 +148,7 @@ def summarise_branches(collected: CollectedAttention) -> dict[str, Branch]:
 
 def inactive_cams(collected: CollectedAttention) -> list[CamKey]:
     """Return the CAMs without any active unit: their weights are always sigmoid(0) = 0.5."""
-    active = sum((terms > 0).any(axis=(0, 2)) for terms in collected.branches.values())
+    active = np.any([(terms > 0).any(axis=(0, 2)) for terms in collected.branches.values()], axis=0)
     return [key for key, is_active in zip(collected.keys, active) if not is_active]
 
 
@@ -216,7 +214,7 @@ def tap_table(collected: CollectedAttention) -> pd.DataFrame:
 
 
 def branch_table(collected: CollectedAttention) -> pd.DataFrame:
-    """Make a table of each CAM's saturated weights and of its branches, see `Branch`; constant weights correlate with "-"."""
+    """Make a table of each CAM's saturated weights and of its branches, see `Branch`; "-" is no correlation."""
     branches, saturated = summarise_branches(collected), saturated_shares(collected)
     rows: dict[str, dict[str, object]] = {}
     for i, key in enumerate(collected.keys):

@@ -35,8 +35,10 @@ class Effect(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Two changes compared: mean difference of their MAE and its standard error over images, what that means, and what
-    the claim predicts ("" for nothing)."""
+    """A change compared with a reference: mean difference of their errors over the images, and its standard error.
+
+    `result` is the difference in words; `predicted` is what the paper's claim predicts, "" where it predicts nothing.
+    """
 
     reference: str
     difference: float
@@ -50,9 +52,9 @@ def make_changes(
 ) -> dict[str, list[Change]]:
     """Make the changes that notebook 09 measures, {name: versions}.
 
-    "K off: ..." sets K channels of each group in the first step to zero, among those alive, chosen as in `PREDICTED` or
-    drawn `draws` times at random. `AVERAGE` and `SAME` make the weights of all CAMs constant over the images, the latter
-    over the channels too.
+    "K off: ..." sets K channels of each group in the first step to zero, among those alive, chosen as in `PREDICTED`
+    or drawn `draws` times at random. `AVERAGE` makes the weights of all CAMs constant over the images, `SAME` also over
+    the channels of a CAM.
     """
     mean = collected.weights.mean(axis=0)
     scores = dict(zip(PREDICTED, (mean, -mean, channel_contributions(collected, network))))
@@ -163,9 +165,9 @@ def plot_effects(effects: Mapping[str, Effect], counts: Iterable[int]) -> Drawin
     return Drawing(
         "attention_effects",
         figure,
-        f"Change of MAE (left) and of max F (right) when {' or '.join(map(str, counts))} channels of each CAM in the first "
-        "step are set to zero, chosen in four ways, or when weights are made constant. The dotted line is the network as "
-        "trained.",
+        f"Change of MAE (left) and of max F (right) when {' or '.join(map(str, counts))} channels of each CAM in the "
+        "first step are set to zero, chosen in four ways, or when weights are made constant. The dotted line is the "
+        "network as trained.",
         {
             "names": list(effects),
             "errors": np.array([effect.errors for effect in effects.values()]),

@@ -130,8 +130,8 @@ def plot_weights(collected: CollectedAttention) -> Drawing:
     return Drawing(
         "attention_weights",
         figure,
-        "The weight of each channel by step (columns) and group (rows): mean over the photos, with the standard deviation "
-        "as a line. A cross marks a channel whose map is always zero.",
+        "The weight of each channel by step (columns) and group (rows): mean over the photos, with the standard "
+        "deviation as a line. A cross marks a channel whose map is always zero.",
         {"mean": mean, "std": std, "alive": collected.alive},
     )
 
@@ -155,8 +155,8 @@ def plot_branches(collected: CollectedAttention) -> Drawing:
     return Drawing(
         "attention_branches",
         figure,
-        "The contribution of the mean (GAP) and of the maximum (GMP) to each unit of the CAM's bottleneck, by step (columns) "
-        "and group (rows). The scales differ.",
+        "The contribution of the mean (GAP) and of the maximum (GMP) to each unit of the CAM's bottleneck, by step "
+        "(columns) and group (rows). The scales differ.",
         {"saturated": saturated_shares(collected)}
         | {name: terms.mean(axis=0) for name, terms in collected.branches.items()}
         | {f"{name}_alone": branch.correlation for name, branch in summarise_branches(collected).items()},

@@ -1,31 +1,31 @@
-"""Exercises of notebook 09: a CAM's weights, how many numbers it learns, what the photograph decides, and noGMP."""
+"""Check the exercises of notebook 09: a CAM's weights and parameters, the photo's share of the variance, noGMP."""
 
 import numpy as np
 import torch
 from scipy.special import expit
 
 from defusion_lib.exercises import near
-from defusion_lib.experiments.attention import spreads
+from defusion_lib.experiments.attention import standard_deviations
 from defusion_lib.network import CAM, CHANNELS, DeFusionNet
 
 ALL = 6 * CHANNELS  # channels of the one group of a network without FFRM
 
 
 def weights(answer) -> str:
-    """The channel weights of Eq. 4-6."""
-    rng = np.random.default_rng(13)  # in one unit of the bottleneck, mean and maximum differ in sign
+    """Check the channel weights of Eq. 4-6."""
+    rng = np.random.default_rng(13)  # with it, the mean and the maximum differ in sign in one unit of the bottleneck
     features = np.maximum(rng.normal(rng.uniform(-2, 1, (64, 1, 1)), 1, (64, 5, 7)), 0)
     down, up = rng.normal(0, 0.3, (4, 64)), rng.normal(0, 0.5, (64, 4))
     found = np.asarray(answer(features.copy(), down.copy(), up.copy()), float)
     if found.shape != (64,):
-        return f"64 channels must get 64 weights: yours have the shape {found.shape}."
+        return f"Found weights of shape {found.shape}, expected 64, one per channel."
     mean, highest = down @ features.mean((1, 2)), down @ features.max((1, 2))
     gap, gmp = np.maximum(mean, 0), np.maximum(highest, 0)
     likely = {
         "": _of_the_network(features, down, up),
         "That is noGMP: the maximum of each map is missing.": expit(up @ gap),
         "That is noGAP: the mean of each map is missing.": expit(up @ gmp),
-        "ReLU acts on each term, before they are added.": expit(up @ np.maximum(mean + highest, 0)),
+        "ReLU is applied to each term, before they are added.": expit(up @ np.maximum(mean + highest, 0)),
         "The ReLU between the two matrices is missing.": expit(up @ (mean + highest)),
         "The sigmoid is missing.": up @ (gap + gmp),
         "Add before the sigmoid, not after it.": expit(up @ gap) + expit(up @ gmp),
@@ -35,12 +35,12 @@ def weights(answer) -> str:
         if np.allclose(found, wrong, rtol=0, atol=1e-6):
             return sentence
     if found.min() < 0 or found.max() > 1:
-        return f"Weights lie between 0 and 1, yours between {found.min():.2f} and {found.max():.2f}."
-    return "These are other weights than the network's own CAM gives for the same matrices."
+        return f"Weights lie between 0 and 1; yours are between {found.min():.2f} and {found.max():.2f}."
+    return "The network's CAM computes other weights with the same matrices."
 
 
 def _of_the_network(features: np.ndarray, down: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """What the library's CAM makes of it, in double precision."""
+    """Compute the weights with the library's CAM, in double precision."""
     cam = CAM(len(features)).double()
     with torch.no_grad():
         cam.down.weight.copy_(torch.as_tensor(down))
@@ -48,14 +48,14 @@ def _of_the_network(features: np.ndarray, down: np.ndarray, up: np.ndarray) -> n
         return cam.weights(torch.as_tensor(features)[None])[0].numpy()
 
 
-def learnt(answer) -> str:
-    """How many numbers the CAM of a network without FFRM has to learn."""
+def parameters(answer) -> str:
+    """Check the number of parameters of the CAM in a network without FFRM."""
     cam = CAM(ALL)
-    right = sum(parameter.numel() for parameter in cam.parameters())
+    right = sum(matrix.numel() for matrix in cam.parameters())
     if answer == right + cam.down.out_features + cam.up.out_features:
         return "The two matrices have no biases."
     if answer == right // 4:
-        return "That is the CAM of one group: with twice the channels both sides of a matrix double."
+        return "That is the CAM of one group: with twice the channels, both dimensions of a matrix double."
     if answer == right // 2:
         return "There are two matrices, and the bottleneck is a sixteenth of all 192 channels."
     if answer == 2 * right:
@@ -64,23 +64,21 @@ def learnt(answer) -> str:
 
 
 def share(answer) -> str:
-    """How much of the variance of the weights is that of one channel between photographs."""
+    """Check the share of the weights' variance that is within channels, between photos."""
     rng = np.random.default_rng(10)
     given = rng.uniform(0.3, 0.7, 40) + rng.normal(0, 0.05, (12, 40)) + rng.normal(0, 0.02, (12, 1))
     found = answer(given.copy())
-    within, between = spreads(given[:, None])
+    within, between = standard_deviations(given[:, None])
     right = within**2 / (within**2 + between**2)
     likely = {
         "": right,
-        "That is the share of the channels: the photographs have the rest.": 1 - right,
+        "That is the share of the channels: the photos have the rest.": 1 - right,
         "Those are standard deviations: variances add up.": within / (within + between),
-        "That is one variance over the other: a share has their sum below.": within**2 / between**2,
-        "Your variances divide by n - 1: take those of np.var.": (
+        "That is one variance over the other: for a share, divide by their sum.": within**2 / between**2,
+        "Your variances divide by n - 1: use np.var without ddof.": (
             given.var(0, ddof=1).mean() / (given.var(0, ddof=1).mean() + given.mean(0).var(ddof=1))
         ),
-        "Average each channel over the photographs, not each photograph over its channels.": (
-            given.mean(1).var() / given.var()
-        ),
+        "Average each channel over the photos, not each photo over its channels.": (given.mean(1).var() / given.var()),
     }
     for sentence, wrong in likely.items():
         if abs(found - wrong) <= 1e-6:
@@ -89,30 +87,30 @@ def share(answer) -> str:
 
 
 def without_maximum(answer) -> str:
-    """A network whose channel attention sees the mean only."""
-    photo = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(9))
-    given = _decided()
+    """Check a network whose channel attention uses the mean only."""
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(9))
+    given = _network_with_distinct_weights()
     with torch.inference_mode():
-        before = given(photo).final
+        before = given(image).final
         found = answer(given)
         if not isinstance(found, torch.nn.Module):
-            return f"A network is wanted, not {found!r:.40}."
-        if not torch.equal(given(photo).final, before):
-            return "The network that was given has changed: work on a copy of it."
-        made = found(photo).final
+            return f"Found {found!r:.40}, expected a network."
+        if not torch.equal(given(image).final, before):
+            return "Your function changed the given network: work on a copy of it."
+        made = found(image).final
         for sentence, cam in {
             "": "gap",
-            "That is the map of the network as it was: its CAMs still see the maximum.": "gap+gmp",
-            "That is noGAP: the maximum is what has to go.": "gmp",
-            "That is noCAM: the weights from the mean stay.": "off",
+            "That is the map of the original network: its CAMs still use the maximum.": "gap+gmp",
+            "That is noGAP: remove the maximum, not the mean.": "gmp",
+            "That is noCAM: keep the weights from the mean.": "off",
         }.items():
-            if torch.allclose(made, _with(given, cam)(photo).final, rtol=1e-4, atol=1e-6):
+            if torch.allclose(made, _with_cam(given, cam)(image).final, rtol=1e-4, atol=1e-6):
                 return sentence
-    return "That is not noGMP's map: change the CAMs of both groups in all steps, and leave their matrices as they are."
+    return "That is not noGMP's map: change the CAMs of both groups in all steps, and keep their matrices."
 
 
-def _decided() -> DeFusionNet:
-    """A network with attention that decides something: fresh CAMs give all channels one half."""
+def _network_with_distinct_weights() -> DeFusionNet:
+    """Make a network whose CAM weights differ between channels: initial CAMs give all channels about 0.5."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(9)
         network = DeFusionNet("compact", steps=2)
@@ -123,12 +121,12 @@ def _decided() -> DeFusionNet:
     return network.eval()
 
 
-def _with(network: DeFusionNet, cam: str) -> DeFusionNet:
-    """The same weights in the library's network with that switch."""
+def _with_cam(network: DeFusionNet, cam: str) -> DeFusionNet:
+    """Return a network with the same parameters and another `cam` switch."""
     with torch.random.fork_rng(devices=()):
         other = DeFusionNet(**network.switches | {"cam": cam})
     other.load_state_dict(network.state_dict(), strict=cam != "off")
     return other.eval()
 
 
-CHECKS = [weights, learnt, share, without_maximum]
+CHECKS = [weights, parameters, share, without_maximum]

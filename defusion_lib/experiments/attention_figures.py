@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 
 from defusion_lib.cam_hooks import GROUP_TAPS, CamKey
 from defusion_lib.data import Photo
+from defusion_lib.evaluation.tables import table
 from defusion_lib.experiments.attention import (
     Attention,
     CollectedAttention,
@@ -44,6 +46,22 @@ def shown_maps(record: Attention) -> np.ndarray:
     """Return the maps of Figure 4, (36, h, w), each divided by its own maximum; a map of zeros stays zero."""
     maps = record.features[:SHOWN]
     return maps / np.maximum(maps.max((1, 2), keepdims=True), 1e-9)
+
+
+def figure_4_table(records: Sequence[Attention]) -> pd.DataFrame:
+    """Make a table of the weights in Figure 4, and of its maps that are zero everywhere, by group."""
+    return table(
+        {
+            group: {
+                "channels": len(each.weights[:SHOWN]),
+                "lowest weight": each.weights[:SHOWN].min(),
+                "highest weight": each.weights[:SHOWN].max(),
+                "maps of zeros": (shown_maps(each).max((1, 2)) == 0).sum(),
+            }
+            for group, each in first_step(records).items()
+        },
+        digits=2,
+    )
 
 
 def plot_figure_4(photo: Photo, defocus: np.ndarray, records: Sequence[Attention]) -> Drawing:

@@ -1,11 +1,11 @@
-"""Wrong answers to the exercises of notebook 08, and words that the verdict on each must contain."""
+"""Wrong answers to the exercises of notebook 08, and words that the answer of the check must contain."""
 
 import numpy as np
 from scipy import stats
 
 
 def interval(row, reference, ddof=1, normal=False):
-    """The right one, or spoilt."""
+    """Return the right answer, or one with a mistake."""
     difference = row.mean() - reference.mean()
     first, second = row.var(ddof=ddof) / len(row), reference.var(ddof=ddof) / len(reference)
     freedom = (first + second) ** 2 / (first**2 / (len(row) - 1) + second**2 / (len(reference) - 1))
@@ -25,7 +25,7 @@ def of_the_row(row, reference):
 
 
 def ablation(x, y, left_out):
-    """The right one, to be spoilt."""
+    """Return the right answer, to be changed."""
     rest = np.delete(x, left_out, axis=1)
     kept = np.delete(np.linalg.lstsq(x, y)[0], left_out)
     return np.mean((rest @ kept - y) ** 2), np.mean((rest @ np.linalg.lstsq(rest, y)[0] - y) ** 2)
@@ -33,7 +33,7 @@ def ablation(x, y, left_out):
 
 WRONG = [
     (1, lambda row, reference: None, "returns None"),
-    (1, lambda row, reference: interval(row, reference)[1:], "Three numbers are wanted"),
+    (1, lambda row, reference: interval(row, reference)[1:], "expected three numbers"),
     (1, lambda row, reference: interval(reference, row), "reference minus the row"),
     (1, lambda row, reference: (row.mean(), 0, 1), "The means differ by"),
     (1, lambda row, reference: interval(row, reference, normal=True), "with few, t is larger"),
@@ -46,10 +46,10 @@ WRONG = [
     (2, 16, "too large"),
     (2, 13, "too small"),
     (3, lambda x, y, k: None, "returns None"),
-    (3, lambda x, y, k: ablation(x, y, k)[0], "Two numbers are wanted"),
+    (3, lambda x, y, k: ablation(x, y, k)[0], "expected two numbers"),
     (3, lambda x, y, k: ablation(x, y, k)[::-1], "swapped"),
-    (3, lambda x, y, k: (ablation(x, y, k)[1],) * 2, "Both were fitted again"),
-    (3, lambda x, y, k: (ablation(x, y, k)[0],) * 2, "weights of the fit with all"),
+    (3, lambda x, y, k: (ablation(x, y, k)[1],) * 2, "Both come from a new fit"),
+    (3, lambda x, y, k: (ablation(x, y, k)[0],) * 2, "weights of the fit with all columns: for the second"),
     (3, lambda x, y, k: np.sqrt(ablation(x, y, k)), "roots"),
     (3, lambda x, y, k: ablation(x, y, 2), "The errors are"),
     (3, lambda x, y, k: np.multiply(ablation(x, y, k), 200), "The errors are"),

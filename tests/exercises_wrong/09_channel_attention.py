@@ -1,4 +1,4 @@
-"""Wrong answers to the exercises of notebook 09, and words that the verdict on each must contain."""
+"""Wrong answers to the exercises of notebook 09, and words that the answer of the check must contain."""
 
 from copy import deepcopy
 from functools import partial
@@ -9,7 +9,7 @@ from scipy.special import expit
 
 
 def terms(features, down):
-    """The two sums in the bottleneck, before the ReLU."""
+    """Compute the two sums in the bottleneck, before the ReLU."""
     return down @ features.mean((1, 2)), down @ features.max((1, 2))
 
 
@@ -18,7 +18,7 @@ def relu(x):
 
 
 def share(weights):
-    """The right one, to be spoilt."""
+    """Return the right answer, to be changed."""
     within, between = weights.var(0).mean(), weights.mean(0).var()
     return within / (within + between)
 
@@ -34,7 +34,7 @@ def with_n_minus_1(weights):
 
 
 def changed(network, attention, steps=None):
-    """A copy whose CAMs, in the first `steps` steps, have another `forward`."""
+    """Copy a network and replace `forward` of the CAMs in the first `steps` steps."""
     network = deepcopy(network)
     for step in network.steps[:steps]:
         for fuse in (step.fshf, step.fsef):
@@ -43,7 +43,7 @@ def changed(network, attention, steps=None):
 
 
 def by(squeeze):
-    """A CAM's `forward` with weights from one descriptor."""
+    """Return a CAM's `forward` with weights from one descriptor."""
     return lambda cam, x: x * torch.sigmoid(cam.up(cam.down(squeeze(x)).relu()))[..., None, None]
 
 
@@ -57,8 +57,8 @@ def in_place(network):
     return network
 
 
-def forgotten(network):
-    """The right CAMs, with matrices of their own."""
+def other_matrices(network):
+    """Return the right CAMs with other matrices."""
     network = changed(network, by(mean))
     for step in network.steps:
         torch.nn.init.zeros_(step.fshf.cam.up.weight)
@@ -67,7 +67,7 @@ def forgotten(network):
 
 WRONG = [
     (1, lambda x, down, up: None, "returns None"),
-    (1, lambda x, down, up: down @ x.mean((1, 2)), "64 channels must get 64 weights"),
+    (1, lambda x, down, up: down @ x.mean((1, 2)), "expected 64, one per channel"),
     (1, lambda x, down, up: expit(up @ relu(terms(x, down)[0])), "That is noGMP"),
     (1, lambda x, down, up: expit(up @ relu(terms(x, down)[1])), "That is noGAP"),
     (1, lambda x, down, up: expit(up @ relu(sum(terms(x, down)))), "before they are added"),
@@ -86,16 +86,16 @@ WRONG = [
     (3, lambda weights: None, "returns None"),
     (3, lambda weights: 1 - share(weights), "share of the channels"),
     (3, of_deviations, "variances add up"),
-    (3, lambda weights: share(weights) / (1 - share(weights)), "one variance over the other"),
+    (3, lambda weights: share(weights) / (1 - share(weights)), "divide by their sum"),
     (3, with_n_minus_1, "np.var"),
-    (3, lambda weights: weights.mean(1).var() / weights.var(), "not each photograph over its channels"),
+    (3, lambda weights: weights.mean(1).var() / weights.var(), "not each photo over its channels"),
     (3, lambda weights: 0.9, "too large"),
     (4, lambda network: None, "returns None"),
-    (4, lambda network: "noGMP", "A network is wanted"),
-    (4, deepcopy, "still see the maximum"),
+    (4, lambda network: "noGMP", "expected a network"),
+    (4, deepcopy, "still use the maximum"),
     (4, in_place, "work on a copy"),
     (4, lambda network: changed(network, by(lambda x: x.amax(dim=(2, 3)))), "That is noGAP"),
     (4, lambda network: changed(network, lambda cam, x: x), "That is noCAM"),
     (4, lambda network: changed(network, by(mean), steps=1), "in all steps"),
-    (4, forgotten, "leave their matrices as they are"),
+    (4, other_matrices, "keep their matrices"),
 ]

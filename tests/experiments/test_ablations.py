@@ -1,8 +1,9 @@
-"""Tables 2 and 3: the rows are the paper's, a finished row is kept, and differences come with honest intervals."""
+"""Tables 2 and 3: the rows are the paper's, a trained row is kept, and differences have their intervals."""
 
 from dataclasses import replace
 from math import sqrt
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -10,20 +11,35 @@ from test_training import MADE_UP, SHORT
 
 from defusion_lib import training
 from defusion_lib.evaluation.statistics import contrast
-from defusion_lib.experiments.ablations import ROWS, STRIDES, losses, score, train_row
+from defusion_lib.experiments import ablations
+from defusion_lib.experiments.ablations import PAPER_ROWS, STRIDE_ROWS, train_row
+from defusion_lib.experiments.result_keys import result_keys
 from defusion_lib.inference import detect
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import DeFusionNet
 from defusion_lib.paper.claims import RESULT_NAMES
 from defusion_lib.paper.tables import TABLE_2, TABLE_3
-from defusion_lib.weights import load_network, result_name, weights_hash
+from defusion_lib.plots import as_levels
+from defusion_lib.weights import SHIPPED, load_network, result_name, weights_hash
 
 RECIPE = replace(SHORT, stages=((2, 32, 2),), frozen_blocks=5)
+# {row: {metric: one value per seed}}: a row with two seeds that is clearly worse in MAE, and one with a single seed.
+SCORES = {
+    "full": {"mae": [0.100, 0.102], "max-f-focus": [0.80, 0.82], "auc-paper-focus": [0.700, 0.701]},
+    "noffrm": {"mae": [0.200, 0.202], "max-f-focus": [0.79, 0.84], "auc-paper-focus": [0.710, 0.711]},
+    "stride2": {"mae": [0.090], "max-f-focus": [0.81], "auc-paper-focus": [0.70]},
+}
+
+
+@pytest.fixture(autouse=True)
+def close():
+    yield
+    plt.close("all")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A row that was trained, and the folder that holds it."""
+    """The network of a trained row, and the folder that holds it."""
     folder = tmp_path_factory.mktemp("rows")
     return train_row("step2", RECIPE, MADE_UP, folder), folder
 
@@ -31,18 +47,18 @@ def finished(tmp_path_factory):
 def test_rows_are_those_of_the_tables():
     """Every network of Tables 2 and 3 is a row, under its name in result files; O1 to O6 are views of one."""
     with torch.device("meta"):
-        ours = {result_name(DeFusionNet(**switches)): row for row, switches in ROWS.items()}
+        ours = {result_name(DeFusionNet(**switches)): row for row, switches in PAPER_ROWS.items()}
     paper = {RESULT_NAMES.get(method, method) for *_, method in TABLE_2 | TABLE_3}
     assert set(ours) | {"defusionnet+nogap", "defusionnet+nogmp"} == set(ours)  # drawn in Figure 14
     assert paper - {f"defusionnet+o{i}" for i in range(1, 7)} == set(ours) - {"defusionnet+nogap", "defusionnet+nogmp"}
     assert all(name == f"defusionnet+{row}" for name, row in ours.items() if row != "full")
     with torch.device("meta"):
-        assert {result_name(DeFusionNet(**switches)): row for row, switches in STRIDES.items()} == {
-            f"defusionnet+{row}": row for row in STRIDES
+        assert {result_name(DeFusionNet(**switches)): row for row, switches in STRIDE_ROWS.items()} == {
+            f"defusionnet+{row}": row for row in STRIDE_ROWS
         }
 
 
-def test_a_finished_row_is_read_not_trained(finished, monkeypatch):
+def test_a_trained_row_is_loaded_not_trained_again(finished, monkeypatch):
     network, folder = finished
     monkeypatch.setattr(training, "train", None)
     assert weights_hash(train_row("step2", RECIPE, MADE_UP, folder)) == weights_hash(network)
@@ -50,52 +66,50 @@ def test_a_finished_row_is_read_not_trained(finished, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "other", [dict(recipe=replace(RECIPE, learning_rate=0.1)), dict(heads="radf"), dict(backbone="shipped")]
+    "other", [dict(recipe=replace(RECIPE, learning_rate=0.1)), dict(heads="radf"), dict(backbone=SHIPPED)]
 )
-def test_a_row_made_in_another_way_is_named(finished, other):
-    from defusion_lib.weights import SHIPPED
-
+def test_a_row_trained_in_another_way_raises(finished, other):
     _, folder = finished
     given = dict(row="step2", recipe=RECIPE, photos=MADE_UP, folder=folder)
-    other = {name: SHIPPED if value == "shipped" else value for name, value in other.items()}
     with pytest.raises(ValueError, match="made in another way.*delete the file"):
         train_row(**given | other)
 
 
-def test_a_seed_says_all(finished, tmp_path):
+def test_the_seed_determines_the_network(finished, tmp_path):
     network, _ = finished
     assert weights_hash(train_row("step2", RECIPE, MADE_UP, tmp_path)) == weights_hash(network)
     assert weights_hash(train_row("step2", replace(RECIPE, seed=1), MADE_UP, tmp_path)) != weights_hash(network)
 
 
-def test_losses_are_a_map(finished):
-    """Untrained maps cost about ln 2 each, thirteen of them in a network of two steps."""
+def test_losses_are_per_map(finished):
+    """The loss of an untrained map is about ln 2; a network of two steps has thirteen maps."""
     _, folder = finished
-    found = losses("step2", 0, folder)
+    found = ablations.losses("step2", 0, folder)
     assert len(found) == 2 and found[0] == pytest.approx(np.log(2), abs=0.3)
 
 
-def test_views_are_what_the_network_says(finished):
+def test_views_are_the_network_s_outputs(finished):
     network, folder = finished
     path = folder / "step2@seed0.safetensors"
-    photo = torch.rand(1, 3, 32, 32)
+    image = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
-        maps = network(photo)
+        maps = network(image)
         found = maps.intermediate()
         for i in range(1, 7):
-            assert torch.equal(found[f"o{i}"], load_network(path, output=f"o{i}")(photo).final)
+            assert torch.equal(found[f"o{i}"], load_network(path, output=f"o{i}")(image).final)
     assert torch.equal(found["fused"], maps.final)
-    assert set(found) == {"fused", "o1", "o2", "o3", "o4", "o5", "o6", "after1", "after2"}
+    assert tuple(found) == ablations.view_names(network)
+    assert list(found) == ["fused", "o1", "o2", "o3", "o4", "o5", "o6", "after1", "after2"]
     plain = sum(side.double() for side in maps.sides[:6]) / 6
     assert (found["after1"].double() - plain).abs().max() < 1e-5 * plain.abs().max()
     plain = sum(found[f"o{i}"].double() for i in range(1, 7)) / 6
     assert (found["after2"].double() - plain).abs().max() < 1e-5 * plain.abs().max()
 
 
-def test_score_is_that_of_the_detected_maps(finished):
+def test_evaluate_scores_the_detected_maps(finished):
     network, folder = finished
     side = load_network(folder / "step2@seed0.safetensors", output="o3")
-    found = score(network, MADE_UP, 32, ("fused", "o3"))
+    found = ablations.evaluate(network, MADE_UP, 32, ("fused", "o3"))
     for name, single in (("fused", network), ("o3", side)):
         expected = Evaluation()
         for photo in MADE_UP:
@@ -103,18 +117,141 @@ def test_score_is_that_of_the_detected_maps(finished):
         assert found[name].values() == pytest.approx(expected.values(), abs=1e-6)
 
 
+def test_evaluate_seeds_lists_one_value_per_network(finished):
+    network, _ = finished
+    torch.manual_seed(1)
+    other = DeFusionNet("compact", steps=1).eval()
+    expected = [ablations.evaluate(each, MADE_UP, 32)["fused"] for each in (network, other)]
+    found = ablations.evaluate_seeds([network, other], MADE_UP, 32)
+    assert list(found) == ["fused"]
+    assert found["fused"]["mae"] == [each.mae() for each in expected]
+    assert found["fused"]["mae-border"] == [each.border_mae() for each in expected]
+    views = ablations.evaluate_seeds([network], MADE_UP, 32, every_view=True)
+    assert tuple(views) == ablations.view_names(network)
+    assert views["fused"]["mae"] == found["fused"]["mae"][:1]
+    assert [view for view, row in views.items() if "mae-border" in row] == ["fused"]
+
+
 def test_contrast_is_welchs_interval():
-    """By hand, with t(0.975) of 2.4074 degrees of freedom from a table: 3.7 to the precision asked for."""
+    """By hand, with t(0.975) of 3.2 degrees of freedom from a table: 3.05 to the precision of the comparison."""
     ours, theirs = [0.10, 0.13, 0.10], [0.20, 0.21, 0.22]
     error = sqrt(0.0003 / 3 + 0.0001 / 3)
     freedom = (0.0001 + 0.0001 / 3) ** 2 / (0.0001**2 / 2 + (0.0001 / 3) ** 2 / 2)
     assert freedom == pytest.approx(3.2, abs=1e-9)
     quantile = 3.182 + (2.776 - 3.182) * 0.2 / 1  # between the tabled values of 3 and 4 degrees
-    apart, low, high = contrast(ours, theirs)
-    assert apart == pytest.approx(-0.1)
+    difference, low, high = contrast(ours, theirs)
+    assert difference == pytest.approx(-0.1)
     assert [low, high] == pytest.approx([-0.1 - quantile * error, -0.1 + quantile * error], abs=6e-4)
 
 
-def test_one_seed_knows_no_spread():
-    apart, low, high = contrast([0.2], [0.1, 0.1])
-    assert apart == pytest.approx(0.1) and np.isnan([low, high]).all()
+def test_one_seed_has_no_interval():
+    difference, low, high = contrast([0.2], [0.1, 0.1])
+    assert difference == pytest.approx(0.1) and np.isnan([low, high]).all()
+
+
+def test_seed_table_shows_mean_spread_and_interval():
+    found = ablations.seed_table(SCORES, "full")
+    _, low, high = contrast(SCORES["noffrm"]["mae"], SCORES["full"]["mae"])
+    assert found["seeds"].tolist() == [2, 2, 1]
+    # The standard deviation divides by n - 1: 0.002 / sqrt(2), not 0.001.
+    assert found["mae"].tolist() == ["0.101 ± 0.001", "0.201 ± 0.001", "0.090"]
+    assert found.loc["noffrm", "max-f-focus"] == "0.815 ± 0.035"
+    assert found["mae: difference"].tolist() == ["", f"+0.100 [{low:+.3f}, {high:+.3f}]", "-0.011"]
+    assert list(ablations.seed_table(SCORES, "full", ["mae"])) == ["seeds", "mae", "mae: difference"]
+
+
+def test_direction_table_has_a_direction_where_the_interval_excludes_zero():
+    found = ablations.direction_table(SCORES, "full")
+    assert list(found.index) == ["noffrm", "stride2"]
+    assert found.loc["noffrm"].to_dict() == {
+        "mae: paper": "worse",
+        "mae: here": "worse",
+        "max-f-focus: paper": "worse",
+        "max-f-focus: here": "undecided",
+        "auc-paper-focus: paper": "worse",
+        "auc-paper-focus: here": "better",
+    }
+    assert set(found.loc["stride2"]) == {"not in the tables", "one seed"}
+
+
+def test_direction_in_the_paper_uses_the_names_of_its_tables():
+    """The network of CVPR 2019 is `nocam+nofam`, and a lower MAE is better."""
+    swapped = {"full": SCORES["noffrm"], "nocam+nofam": SCORES["full"], "step5": SCORES["full"]}
+    found = ablations.direction_table(swapped, "full")
+    assert found.loc["nocam+nofam", "mae: paper"] == "worse"
+    assert TABLE_2["shi", "mae", "cvpr19"] > TABLE_2["shi", "mae", "defusionnet"]
+    assert found.loc["nocam+nofam", "mae: here"] == "better"
+    change = TABLE_3["shi", "mae", "defusionnet+step5"] - TABLE_2["shi", "mae", "defusionnet"]
+    assert found.loc["step5", "mae: paper"] == ("worse" if change > 0 else "better" if change < 0 else "the same")
+
+
+def test_the_plot_of_scores_shows_every_seed_and_the_band_of_the_reference():
+    drawing = ablations.plot_seed_scores(SCORES, [0, 1], "full")
+    assert drawing.name == "ablations" and "'full'" in drawing.caption
+    assert drawing.arrays["rows"] == list(SCORES) and drawing.arrays["seeds"] == [0, 1]
+    assert drawing.arrays["noffrm_auc-paper-focus"] == [0.710, 0.711]
+    assert len(drawing.arrays) == 2 + 3 * 3
+    axis = drawing.figure.axes[0]
+    dots = [sorted(line.get_xdata()) for line in axis.lines if line.get_marker() == "o"]
+    assert dots == [sorted(row["mae"]) for row in SCORES.values()]
+    strokes = [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "|"]
+    assert strokes == pytest.approx([0.101, 0.201, 0.09])
+    band = axis.patches[0].get_extents().transformed(axis.transData.inverted())
+    assert [band.x0, band.x1] == pytest.approx([0.100, 0.102])
+    assert [text.get_text() for text in axis.get_yticklabels()] == list(SCORES) and axis.yaxis_inverted()
+
+
+def test_parts_are_drawn_in_the_order_of_the_rows_and_without_steps(finished):
+    step2, _ = finished
+    torch.manual_seed(2)
+    nocam = DeFusionNet("compact", steps=1, cam="off").eval()
+    photos = [MADE_UP[0], MADE_UP[1]]
+    networks = {"full": step2, "step2": step2, "noffrm": step2, "nocam": nocam}
+    drawing = ablations.plot_parts(networks, photos, 32, "full")
+    assert drawing.name == "figures_13_14"
+    assert drawing.arrays["columns"] == ["nocam", "noffrm", "full"]
+    assert np.array_equal(drawing.arrays["map_0_1"], as_levels(detect(photos[1].image, nocam, 32)))
+    assert np.array_equal(drawing.arrays["map_2_0"], as_levels(detect(photos[0].image, step2, 32)))
+    assert len(drawing.figure.axes) == 2 * (2 + 3)
+
+
+def test_the_map_after_each_step_is_drawn(finished):
+    network, _ = finished
+    drawing = ablations.plot_steps(network, [MADE_UP[0]], 32)
+    assert drawing.name == "figure_15"
+    assert drawing.arrays["columns"] == ["after step 1", "after step 2", "fused"]
+    expected = ablations.predict_views(MADE_UP[0].image, network, 32, ["after1", "fused"])
+    assert np.array_equal(drawing.arrays["map_0_0"], as_levels(expected["after1"]))
+    assert np.array_equal(drawing.arrays["map_2_0"], as_levels(expected["fused"]))
+
+
+def test_seeds_are_summarised_under_their_keys():
+    found = ablations.summarise_seeds({"mae": [0.1, 0.3], "mae-border": [0.5, 0.7]}, [4, 9])
+    assert found == pytest.approx(
+        {
+            "mae@seed4": 0.1,
+            "mae@seed9": 0.3,
+            "mae": 0.2,
+            "mae-std": sqrt(0.02),
+            "mae-border@seed4": 0.5,
+            "mae-border@seed9": 0.7,
+            "mae-border": 0.6,
+        }
+    )
+    assert "mae-std" not in ablations.summarise_seeds({"mae": [0.1]}, [4, 9])
+
+
+def test_results_have_a_key_per_method_and_metric(finished):
+    _, folder = finished
+    scores = {"step2": {"fused": {"mae": [0.1]}, "o3": {"mae": [0.2]}}}
+    rows = ablations.method_values(scores, {"step2": "ours+step2"}, [0], folder)
+    last = ablations.losses("step2", 0, folder).mean()
+    assert result_keys("shi", rows) == {
+        "shi/ours+step2/mae@seed0": 0.1,
+        "shi/ours+step2/mae": 0.1,
+        "shi/ours+step2/loss-last": pytest.approx(last),
+        "shi/ours+step2+o3/mae@seed0": 0.2,
+        "shi/ours+step2+o3/mae": 0.2,
+    }
+    shipped = ablations.shipped_values({"fused": {"mae": [0.1], "mae-border": [0.4]}, "o3": {"mae": [0.2]}}, "ours")
+    assert result_keys("shi", shipped) == {"shi/ours/shipped-mae": 0.1, "shi/ours+o3/shipped-mae": 0.2}

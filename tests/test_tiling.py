@@ -86,16 +86,16 @@ def test_whole_weights_are_those_of_the_whole_photograph(network):
     found = tiling.whole_weights(image, network, 128)
     recorded = {each.key: each.weights for each in attention.record(image, network, None)}
     assert found.keys() == recorded.keys()
-    for place, weights in recorded.items():
-        np.testing.assert_allclose(found[place], weights, atol=ROUNDING)
+    for key, weights in recorded.items():
+        np.testing.assert_allclose(found[key], weights, atol=ROUNDING)
     # Something to get wrong: a part of the photograph has other weights.
     part = {each.key: each.weights for each in attention.record(image[:, :128], network, None)}
-    assert max(np.abs(part[place] - recorded[place]).max() for place in part) > 0.05
+    assert max(np.abs(part[key] - recorded[key]).max() for key in part) > 0.05
 
 
 def test_tiles_hold_the_weights_that_are_given(network):
     image = photo(*WIDE)
-    weights = {place: np.full(96, 0.3, np.float32) for place in cam_hooks.fusion_modules(network)}
+    weights = {key: np.full(96, 0.3, np.float32) for key in cam_hooks.fusion_modules(network)}
     with cam_hooks.intervene(network, cam_hooks.constant_weights(weights)):
         whole = detect(image, network, None)
     tiled = tiling.detect_tiles(image, network, 128, weights)
@@ -140,7 +140,7 @@ def test_each_tile_sees_as_far_as_it_reaches(network, monkeypatch):
     seen = []
     forward = network.backbone.forward
     monkeypatch.setattr(network.backbone, "forward", lambda part: seen.append(part.shape) or forward(part))
-    weights = {place: np.ones(96, np.float32) for place in cam_hooks.fusion_modules(network)}
+    weights = {key: np.ones(96, np.float32) for key in cam_hooks.fusion_modules(network)}
     tiling.detect_tiles(photo(32, 1024), network, 128, weights)
     first, last = tiling.reach(network, 384, 511)
     assert len(seen) == 8

@@ -1,9 +1,9 @@
-"""Measure a network on test photos with noise, JPEG and other sizes, and on pictures of which the blur is known.
+"""Measure a network on test photos with noise, JPEG and other sizes, and on images whose blur is known.
 
     python -m defusion_lib.experiments.stress NETWORK --dataset shi --root data/shi --into stress.json
 
-writes the means with their standard errors over the photos to stress.json, and what was found of each photo to
-stress.npz, so that two networks can be compared photo by photo: `differences(read(one), read(other))`.
+writes the means with their standard errors over the photos to stress.json, and the values of each photo to stress.npz,
+so that two networks can be compared photo by photo: `differences(read(one), read(other))`.
 
 Photos are uint8 RGB (H, W, 3), maps and masks float (H, W) with 1 = blurred, radii are in pixels.
 """
@@ -19,7 +19,6 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from PIL import Image
 from tqdm.auto import tqdm
 
@@ -37,23 +36,23 @@ from defusion_lib.weights import load_network, read_card, resolve, result_name, 
 
 NOISE = (5, 10, 20)  # standard deviations in levels of 255; the plain photos have none
 QUALITIES = (90, 70, 50, 30, 20)  # of JPEG
-SCALES = {"half-size": 0.5, "double-size": 2}  # of the photo before the network sees it
-DISCS = (1, 2, 4, 8)  # radii of uniform blur, in pixels of what the network sees
-HALF_RADIUS = 3.0  # of the blur in one half of the half-and-half pictures
+SCALES = {"half-size": 0.5, "double-size": 2}  # of the photo, before it is resized for the network
+DISCS = (1, 2, 4, 8)  # radii of uniform blur, in pixels of the network's input
+HALF_RADIUS = 3.0  # of the blur in one half of the half-and-half images
 HALF_NOISE = 20  # the noise on them
 SCENES = 48
 DRAWS = 2000  # resamplings of the photos for the standard error of a max F
 CLASSES = {"max-f-blur": "blur", "max-f-focus": "focus"}
 
-# {"dataset/metric": {photo: its number}}; under "dataset/counts" its histogram, int64 (2, 256), see metrics.histogram.
+# {"dataset/metric": {photo: value}}; under "dataset/counts" a value is a histogram, int64 (2, 256): metrics.histogram.
 Found = dict[str, dict[str, float | np.ndarray]]
 
 
 def score(photos: PhotoSet, detector: Callable[[Photo], np.ndarray]) -> Found:
     """Score one map of each photo: MAE, AUC and the histogram that max F is computed from.
 
-    `detector` gives a photo's map (H, W) at the photo's size. A photo whose mask has one class only has no AUC. Shows a
-    progress bar. Raises ValueError for a photo without a mask and for a map that `metrics.histogram` refuses.
+    `detector` returns a photo's map (H, W) at the photo's size. A photo whose mask has one class only has no AUC. Shows
+    a progress bar. Raises ValueError for a photo without a mask and for a map that `metrics.histogram` refuses.
     """
     found = defaultdict(dict)
     for photo in tqdm(photos, desc=photos.name, leave=False):
@@ -70,18 +69,18 @@ def measure(
     scenes: int = SCENES,
     half_radius: float = HALF_RADIUS,
 ) -> Found:
-    """Run the stress suite: the test photos plain and disturbed, and pictures with a known answer.
+    """Run the stress suite: the test photos plain and disturbed, and images whose blur is known.
 
-    The network sees everything at `size` x `size` pixels. `names` are those of `bundled.EMBEDDED` to use, `scenes` is
-    the number of rendered scenes, `half_radius` the blur of one half of the half-and-half pictures, `seed` that of
-    noise and scenes (their test part, see `open_dataset`). Keys are
+    The network's input is `size` x `size` pixels. `names` selects photos of `bundled.EMBEDDED`, `scenes` is the number
+    of rendered scenes, `half_radius` the blur of one half of the half-and-half images, `seed` that of noise and scenes
+    (their test part, see `open_dataset`). Keys are
 
     - of the photos: mae, auc, counts; mae-noise-5 and so on, mae-jpeg-90, mae-half-size, mae-double-size;
-      blurred-share-sharp-square of the largest wholly sharp square, where a photo has one;
-      blurred-share-disc-1 and so on of the photo blurred as a whole;
-    - sharp/blurred-share of the embedded photos that are sharp throughout, half-and-half/mae and mae-noise-20 of the
-      pictures made of them, both ways round taken together;
-    - rendered/mae and rendered/mae-same-class and so on by challenge.
+      blurred-share-sharp-square of the largest entirely sharp square, if a photo has one;
+      blurred-share-disc-1 and so on of the photo blurred everywhere;
+    - sharp/blurred-share of the embedded photos that are sharp everywhere, half-and-half/mae and mae-noise-20 of the
+      images made of them, the mean of the two images of one photo;
+    - rendered/mae, and rendered/mae-same-class and so on for each challenge.
 
     A blurred share is the share of pixels with a map above 0.5. Shows progress bars. Raises ValueError for a photo
     without a mask.
@@ -92,30 +91,27 @@ def measure(
         for kind, image in _disturbed(photo.image, [seed, index]):
             defocus = to_shape(detect(image, network, size), photo.mask.shape)
             found[f"{photos.name}/mae-{kind}"][photo.name] = _mae(defocus, photo.mask)
-        of_square = found[f"{photos.name}/blurred-share-sharp-square"]  # stays empty where no photo has one
+        of_square = found[f"{photos.name}/blurred-share-sharp-square"]  # stays empty if no photo has one
         if (square := controlled_images.largest_sharp_square(photo.mask)) is not None:
-            of_square[photo.name] = _blurred_share(detect(photo.image[square], network, size))
+            of_square[photo.name] = controlled_images.blurred_share(detect(photo.image[square], network, size))
         seen = resize_to_square(Image.fromarray(photo.image), size)
         for radius in DISCS:
-            share = _blurred_share(detect(effects.blurred(seen, radius), network, None))
+            share = controlled_images.blurred_share(detect(effects.blurred(seen, radius), network, None))
             found[f"{photos.name}/blurred-share-disc-{radius}"][photo.name] = share
 
     sharp = bundled.sharp_throughout(names, size)
-    squares = {name: resize_to_square(Image.fromarray(bundled.embedded(name)), size) for name in sharp}
+    squares = controlled_images.embedded_squares(sharp, size)
     for name, image in tqdm(squares.items(), desc="sharp throughout", leave=False):
-        found["sharp/blurred-share"][name] = _blurred_share(detect(image, network, None))
-    halves = [
-        controlled_images.half_and_half(name, image, half_radius, sharp_left).photo
-        for name, image in squares.items()
-        for sharp_left in (True, False)
-    ]
+        found["sharp/blurred-share"][name] = controlled_images.blurred_share(detect(image, network, None))
+    halves = controlled_images.both_halves(squares, half_radius)
     both_ways = defaultdict(lambda: defaultdict(list))
-    for index, (name, image, mask) in enumerate(tqdm(halves, desc="half and half", leave=False)):
+    for index, each in enumerate(tqdm(halves, desc="half and half", leave=False)):
+        name, image, mask = each.photo
         of, noisy = controlled_images.origin(name), effects.noisy(image, HALF_NOISE, [seed, index])
         both_ways["half-and-half/mae"][of].append(_mae(detect(image, network, None), mask))
         both_ways[f"half-and-half/mae-noise-{HALF_NOISE}"][of].append(_mae(detect(noisy, network, None), mask))
     for key, errors in both_ways.items():
-        # What shows the same thing counts once, or the standard error would be too small.
+        # The two images of one photo count as one, or the standard error would be too small.
         found[key] = {of: float(np.mean(pair)) for of, pair in errors.items()}
     rendered = open_synthetic(scenes, (size, size), 2 * seed + 1)
     for name, image, mask in tqdm(rendered, desc="rendered", leave=False):
@@ -137,7 +133,7 @@ def _disturbed(image: np.ndarray, seed: Sequence[int]) -> Iterator[tuple[str, np
 
 def _add_plain(found: Found, dataset: str, photo: Photo, defocus: np.ndarray) -> None:
     if photo.mask is None:
-        raise ValueError(f"{photo.name} of {dataset} has no mask, and every photo needs one here: add its mask.")
+        raise ValueError(f"{photo.name} of {dataset} has no mask, but every photo needs one here: add its mask.")
     counts = metrics.histogram(defocus, photo.mask)
     found[f"{dataset}/mae"][photo.name] = _mae(defocus, photo.mask)
     found[f"{dataset}/counts"][photo.name] = counts
@@ -149,18 +145,14 @@ def _mae(defocus: np.ndarray, mask: np.ndarray) -> float:
     return float(np.abs(defocus.astype(np.float64) - mask).mean())
 
 
-def _blurred_share(defocus: np.ndarray) -> float:
-    return float((defocus > 0.5).mean())
-
-
 # --------------------------------------------------------------------------------------------------- numbers
 
 
 def results(found: Found, method: str) -> dict[str, float]:
     """Compute the means under result keys "dataset/method/metric", each with its standard error under "...-se".
 
-    max F is that of `Evaluation`, and its standard error is from a bootstrap over the photos. Photos that have a wholly
-    sharp square are counted under "sharp-squares". With one photo there is no standard error, with none no mean.
+    max F is computed as in `Evaluation`, and its standard error by a bootstrap over the photos. "sharp-squares" is the
+    number of photos that have an entirely sharp square. One photo has no standard error, no photos have no mean.
     """
     values = {}
     for key, (mean, error, count) in _means(found).items():
@@ -176,23 +168,23 @@ def results(found: Found, method: str) -> dict[str, float]:
 
 
 def table(found: Found) -> pd.DataFrame:
-    """Show what was found: a row for each data set and metric, with mean, standard error and number of photos."""
+    """Show one row per data set and metric, with mean, standard error and number of photos."""
     rows = {tuple(key.split("/")): row for key, row in _means(found).items()}
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "standard error", "photos"])
-    frame.index = pd.MultiIndex.from_tuples(rows, names=["pictures", "metric"])
+    frame.index = pd.MultiIndex.from_tuples(rows, names=["images", "metric"])
     return frame
 
 
 def differences(first: Found, second: Found) -> pd.DataFrame:
     """Compare two networks on the same photos: first minus second of each metric, with its paired standard error.
 
-    Raises ValueError where the two did not see the same photos.
+    Raises ValueError if the two were measured on different photos.
     """
     rows = {}
     for key in first:
         if list(first[key]) != list(second.get(key, ())):
             raise ValueError(
-                f"{key} was measured on other photos ({len(first[key])} and {len(second.get(key, ()))}): "
+                f"{key} was measured on different photos ({len(first[key])} and {len(second.get(key, ()))}): "
                 "measure both networks with the same data set, count, size and seed."
             )
         ours, theirs = (_values(each[key]) for each in (first, second))
@@ -207,7 +199,7 @@ def differences(first: Found, second: Found) -> pd.DataFrame:
 
 
 def _means(found: Found) -> dict[str, tuple[float, float, int]]:
-    """{"dataset/metric": (mean, standard error, photos)}, max F in the place of counts."""
+    """Return {"dataset/metric": (mean, standard error, photos)}, with max F instead of counts."""
     rows = {}
     for key, of_photo in found.items():
         values = _values(of_photo)
@@ -234,7 +226,7 @@ def _standard_error(values: np.ndarray) -> float:
 
 
 def _max_f_draws(counts: np.ndarray, positive: str) -> np.ndarray:
-    """The max F of `DRAWS` bootstrap samples of the photos (N, 2, 256), the same samples for the same N."""
+    """Compute max F of `DRAWS` bootstrap samples of the photos (N, 2, 256), the same samples for the same N."""
     counts = metrics.oriented(metrics.two_class(counts), positive)
     precision, recall = metrics.precision_recall(counts, metrics.above(counts))
     drawn = np.random.default_rng(0).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), DRAWS)
@@ -245,31 +237,38 @@ def _max_f_draws(counts: np.ndarray, positive: str) -> np.ndarray:
 # --------------------------------------------------------------------------------------------------- figure
 
 
-def figure(found: Found) -> Figure:
-    """Draw the means with their standard errors: errors on the left, shares called blurred on the right."""
+def draw(found: Found) -> plots.Drawing:
+    """Draw the means with their standard errors: errors on the left, shares marked as blurred on the right."""
     frame = table(found)
     details = [metric.removeprefix("mae").removeprefix("blurred-share").lstrip("-") for _, metric in frame.index]
     labels = [f"{dataset}, {detail}" if detail else dataset for (dataset, _), detail in zip(frame.index, details)]
-    of = {
+    rows_of = {
         "MAE": [i for i, (_, metric) in enumerate(frame.index) if metric.startswith("mae")],
-        "share called blurred": [i for i, (_, metric) in enumerate(frame.index) if metric.startswith("blurred")],
+        "share marked as blurred": [i for i, (_, metric) in enumerate(frame.index) if metric.startswith("blurred")],
     }
-    height = 0.8 + 0.28 * max(map(len, of.values()))
-    drawn, axes = plt.subplots(1, 2, figsize=(11, height), layout="constrained")
-    for axis, (title, chosen), colour in zip(axes, of.items(), plots.COLOURS):
+    height = 0.8 + 0.28 * max(map(len, rows_of.values()))
+    figure, axes = plt.subplots(1, 2, figsize=(11, height), layout="constrained")
+    for axis, (title, chosen), colour in zip(axes, rows_of.items(), plots.COLOURS):
         rows = frame.iloc[chosen]
         errors = rows["standard error"].fillna(0)
         axis.barh([labels[i] for i in chosen], rows["mean"].fillna(0), xerr=errors, color=colour)
         axis.set(xlabel=title, xlim=(0, None))
         axis.invert_yaxis()
-    return drawn
+    caption = (
+        "The stress suite: MAE (left) and share marked as blurred (right), one bar per kind of image, with its "
+        "standard error. Sharp images should have a share of 0, images blurred by a disc a share of 1."
+    )
+    names = [" ".join(row) for row in frame.index]
+    return plots.Drawing(
+        "stress", figure, caption, {"names": names, "means": frame["mean"], "errors": frame["standard error"]}
+    )
 
 
 # ---------------------------------------------------------------------------------------------------- files
 
 
 def save(found: Found, path: Path) -> None:
-    """Write what was found of each photo as .npz, for `read`; an old file stays until the new one is complete."""
+    """Write the values of each photo as .npz, for `read`; an old file stays until the new one is complete."""
     arrays = {}
     for key, of_photo in found.items():
         arrays[key] = _values(of_photo)
@@ -280,7 +279,7 @@ def save(found: Found, path: Path) -> None:
 
 
 def read(path: str | Path) -> Found:
-    """Read what `save` wrote."""
+    """Read a file that `save` wrote."""
     with np.load(path) as arrays:
         keys = [key for key in arrays.files if not key.endswith("/names")]
         return {key: dict(zip(arrays[f"{key}/names"].tolist(), arrays[key])) for key in keys}
@@ -288,17 +287,19 @@ def read(path: str | Path) -> Found:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure a network file from a terminal."""
-    parser = argparse.ArgumentParser(prog="python -m defusion_lib.experiments.stress", description=__doc__.splitlines()[0])
+    module, first_line = "defusion_lib.experiments.stress", __doc__.splitlines()[0]
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=first_line)
     parser.add_argument("network", help='a network file, or "shipped"')
     parser.add_argument("--dataset", choices=tuple(DATASETS), default="shi")
-    parser.add_argument("--root", default="", help="the data set's folder; data/<dataset> without it")
+    parser.add_argument("--root", default="", help="the data set's folder (default: data/<dataset>)")
     parser.add_argument("--split", default="dutlab100", help="of Shi's set")
-    parser.add_argument("--count", type=int, help="only the first so many photos")
-    parser.add_argument("--size", type=int, default=SIZE, help="pixels a side of what the network sees")
+    parser.add_argument("--count", type=int, help="number of photos (default: all)")
+    parser.add_argument("--size", type=int, default=SIZE, help="pixels a side of the network's input")
     parser.add_argument("--seed", type=int, default=0, help="of rendered scenes and noise")
-    parser.add_argument("--plain", action="store_true", help="only MAE, max F and AUC of the photos as they are")
-    parser.add_argument("--maps", help="a folder of published maps, one folder a method, to score on the same photos")
-    parser.add_argument("--into", type=Path, required=True, help="the result file, .json; photos go beside it as .npz")
+    parser.add_argument("--plain", action="store_true", help="measure only MAE, max F and AUC of the plain photos")
+    parser.add_argument("--maps", help="a folder of published maps, one folder per method, to score on the same photos")
+    result_file = "the result file, .json; each photo's values go to an .npz beside it"
+    parser.add_argument("--into", type=Path, required=True, help=result_file)
     options = parser.parse_args(arguments)
     try:
         _measure_file(options)
@@ -310,7 +311,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure_file(options: argparse.Namespace) -> None:
     if options.into.suffix != ".json":
-        raise ValueError(f"--into {options.into.name} does not end in .json: give such a name, .npz goes beside it.")
+        raise ValueError(f"--into {options.into.name} does not end in .json: choose a name that does.")
     network = load_network(resolve(options.network))
     part = "all" if "all" in DATASETS[options.dataset].parts else "test"
     photos = open_dataset(options.dataset, part, options.root, options.split, seed=options.seed)[: options.count]
@@ -340,15 +341,15 @@ def _measure_file(options: argparse.Namespace) -> None:
 
 
 def _covered(photos: PhotoSet, maps: Published) -> PhotoSet:
-    """The photos that a method published maps of, as "szu-maps87" where these are 87 and not all of them.
+    """Select the photos that a method published maps of, named like "szu-maps87" if these are 87 and not all of them.
 
-    Raises ValueError where there is none.
+    Raises ValueError if there is none.
     """
     known = set(maps.stems)
     stems = [stem for stem in photos.stems if stem in known]
     if not stems:
         raise ValueError(
-            f"The maps of {maps.method} are named like none of the {len(photos)} photos of {photos.name}: "
+            f"No map of {maps.method} is named like one of the {len(photos)} photos of {photos.name}: "
             "name each map like its photo."
         )
     name = photos.name if len(stems) == len(photos) else f"{photos.name}-maps{len(stems)}"

@@ -1,19 +1,18 @@
-"""Exercises of notebook 10: the count of a convolution, a padded photograph, and a fair time."""
+"""Exercises of notebook 10: the count of a convolution, a padded photo, and a correct timing."""
 
 import numpy as np
 import torch
 from torch import nn
 
-from defusion_lib import network
 from defusion_lib.exercises import near
-from defusion_lib.experiments.efficiency import layer_costs, total_cost
+from defusion_lib.experiments.efficiency import layer_costs, meta_network, total_cost
 
-SIDE, PADDED = 321, 352  # of the photograph, and of what the network sees: eleven times 32
+SIDE, PADDED = 321, 352  # of the photo, and of the network's input: eleven times 32
 SECONDS = (9.0, 1.0, 1.5, 7.0, 1.1, 1.3)  # of the calls, the first one slow and one disturbed
 
 
 def convolution(answer) -> str:
-    """The multiply-accumulates of a k x k convolution."""
+    """Check the multiply-accumulates of a k x k convolution."""
     for kernel, given, made, height, width in ((3, 32, 64, 20, 30), (1, 192, 16, 7, 9), (5, 6, 6, 12, 12)):
         found = answer(kernel, given, made, height, width)
         with torch.device("meta"):
@@ -21,12 +20,12 @@ def convolution(answer) -> str:
             network = nn.Sequential(nn.Conv2d(3, given, 1), layer)
         right = layer_costs(network, width, height)["1"].macs
         likely = {
-            "Those are the weights: each of them is used at every position.": layer.weight.numel(),
-            "Each number that is made sees all channels that come in.": right / given,
-            "Every channel that comes out takes as many again.": right / made,
-            "The kernel has k x k places.": right / kernel,
-            "A multiplication with its addition is one MAC, not two.": 2 * right,
-            "Biases are not counted.": right + made * height * width,
+            "That is the number of weights: each weight is used at every position.": layer.weight.numel(),
+            "Each output value depends on all input channels.": right / given,
+            "Multiply by the number of output channels.": right / made,
+            "The kernel has k x k weights per pair of channels.": right / kernel,
+            "A multiplication and its addition count as one MAC, not two.": 2 * right,
+            "Do not count biases.": right + made * height * width,
         }
         if found != right:
             named = [sentence for sentence, wrong in likely.items() if found == wrong]
@@ -36,21 +35,20 @@ def convolution(answer) -> str:
 
 
 def padded(answer) -> str:
-    """The GMAC of the reference for a photograph whose sides are no multiple of 32."""
-    with torch.device("meta"):
-        right = total_cost(network.DeFusionNet(), SIDE, SIDE).macs / 1e9
+    """Check the GMAC of the reference for a photo whose sides are not a multiple of 32."""
+    right = total_cost(meta_network(), SIDE, SIDE).gmac
     of_a_pixel = right / PADDED**2
     if not near(answer, of_a_pixel * 320**2, 0.1):
-        return "That is what 320 x 320 takes: one pixel more makes the network see more than one."
+        return "That is the count for 320 x 320: one pixel more makes the padded input larger by 32 pixels."
     if not near(answer, of_a_pixel * SIDE**2, 0.2):
-        return "So it would be without padding: the sides grow to the next multiple of 32 first."
+        return "That is the count without padding: the network first pads both sides to the next multiple of 32."
     if not near(answer, of_a_pixel * PADDED * 320, 0.2):
-        return "Both sides are padded: the pixels grow with the square."
+        return "Both sides are padded: the number of pixels grows with the square of the side."
     return near(answer, right, 0.3, " GMAC")
 
 
 def timing(answer) -> str:
-    """The median time of the later calls."""
+    """Check the median time of the later calls."""
     now, calls = [100.0], []
 
     def work():
@@ -60,24 +58,24 @@ def timing(answer) -> str:
     found = answer(work, 5, lambda: now[0])
     later = SECONDS[1:]
     likely = {
-        "The first call is there to warm up: it does not count.": (
+        "The first call only warms up: leave it out.": (
             np.median(SECONDS),
             np.median(SECONDS[:5]),
         ),
-        "That is a mean, which one disturbed call moves: take the median.": (
+        "That is a mean, which one disturbed call changes: take the median.": (
             np.mean(later),
             np.mean(SECONDS),
             np.mean(SECONDS[:5]),
         ),
-        "That is the luckiest call: take the median.": (min(SECONDS),),
+        "That is the fastest call: take the median.": (min(SECONDS),),
     }
     if found < 0.5:
-        return f"{found:g} s is no time of these calls: read the clock that your function is given."
+        return f"{found:g} s is not a time of these calls: read the clock that your function gets as its argument."
     for sentence, wrongs in likely.items():
         if any(abs(found - wrong) <= 1e-9 for wrong in wrongs):
             return sentence
     if len(calls) != 6:
-        return f"With 5 repeats the work is called 6 times, once to warm up: yours called it {len(calls)}."
+        return f"With 5 repeats, call the work 6 times, once to warm up: your function called it {len(calls)} times."
     return near(found, float(np.median(later)), 1e-9, " s")
 
 

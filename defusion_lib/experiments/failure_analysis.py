@@ -48,13 +48,16 @@ def evaluate(images: Sequence[ControlledImage], maps: Sequence[np.ndarray]) -> E
 def embedded_table(maps: Mapping[str, np.ndarray], sharp: Sequence[str]) -> pd.DataFrame:
     """Show the share of each embedded photo that is marked as blurred, and what a person sees in focus.
 
-    `sharp` names the photos that count as sharp everywhere.
+    `sharp` names the photos that count as sharp everywhere: a last row has their mean.
     """
     rows = {}
     for name, defocus in maps.items():
         seen = bundled.EMBEDDED[name][1]
         note = " (but enlarged)" if seen == bundled.ALL_SHARP and name not in sharp else ""
         rows[name] = {MARKED: blurred_share(defocus), "in focus, judged by eye": seen + note}
+    if sharp:
+        mean = float(np.mean([blurred_share(maps[name]) for name in sharp]))
+        rows["mean of false alarms"] = {MARKED: mean, "in focus, judged by eye": f"{len(sharp)} sharp photos"}
     return table(rows)
 
 
@@ -90,7 +93,12 @@ class BlurResponse(NamedTuple):
 
 
 def blur_response(images: Mapping[str, np.ndarray], radii: Sequence[float], network: DeFusionNet) -> BlurResponse:
-    """Blur sharp photos everywhere, with no blur and with each of the ascending radii, and measure the shares."""
+    """Blur sharp photos everywhere, with radius 0 and with each of the ascending radii, and measure the shares.
+
+    Raises ValueError if there is no photo.
+    """
+    if not images:
+        raise ValueError("No photo is sharp everywhere at this size: name one that is, or choose a smaller size.")
     steps = [0.0, *radii]
     shares = {}
     for name, image in images.items():

@@ -101,7 +101,7 @@ def measure(
 
     sharp = bundled.sharp_throughout(names, size)
     squares = controlled_images.embedded_squares(sharp, size)
-    for name, image in tqdm(squares.items(), desc="sharp throughout", leave=False):
+    for name, image in tqdm(squares.items(), desc="sharp everywhere", leave=False):
         found["sharp/blurred-share"][name] = controlled_images.blurred_share(detect(image, network, None))
     halves = controlled_images.both_halves(squares, half_radius)
     both_ways = defaultdict(lambda: defaultdict(list))

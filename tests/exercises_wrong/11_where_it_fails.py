@@ -4,7 +4,7 @@ import numpy as np
 
 
 def halves(sharp, soft, sharp_left):
-    """The right one, to be spoilt."""
+    """Return the right answer, for the wrong ones to change."""
     mask = np.broadcast_to((np.arange(sharp.shape[1]) < sharp.shape[1] // 2) != sharp_left, sharp.shape[:2])
     return np.where(mask[..., None], soft, sharp), mask.astype(np.float32)
 
@@ -19,8 +19,8 @@ def into_the_sharp_one(sharp, soft, sharp_left):
 
 
 def inverted(sharp, soft, sharp_left):
-    picture, mask = halves(sharp, soft, sharp_left)
-    return picture, 1 - mask
+    image, mask = halves(sharp, soft, sharp_left)
+    return image, 1 - mask
 
 
 def swapped(sharp, soft, sharp_left):
@@ -28,12 +28,12 @@ def swapped(sharp, soft, sharp_left):
 
 
 def middle_to_the_left(sharp, soft, sharp_left):
-    picture, mask = halves(sharp[:, ::-1], soft[:, ::-1], not sharp_left)
-    return picture[:, ::-1], mask[:, ::-1]
+    image, mask = halves(sharp[:, ::-1], soft[:, ::-1], not sharp_left)
+    return image[:, ::-1], mask[:, ::-1]
 
 
-def firing(radii, shares):
-    """The right one, to be spoilt."""
+def detection_radius(radii, shares):
+    """Return the right answer, for the wrong ones to change."""
     if shares[0] >= 0.5:
         return radii[0]
     for i in range(1, len(radii)):
@@ -49,12 +49,12 @@ def on_no_line(radii, shares):
 def the_last_time(radii, shares):
     for i in range(len(radii) - 1, 0, -1):
         if shares[i - 1] < 0.5 <= shares[i]:
-            return firing(radii[i - 1 : i + 1], shares[i - 1 : i + 1])
-    return firing(radii, shares)
+            return detection_radius(radii[i - 1 : i + 1], shares[i - 1 : i + 1])
+    return detection_radius(radii, shares)
 
 
 def above_half(radii, shares):
-    return firing(radii, [share if share != 0.5 else 0.5 - 1e-3 for share in shares])
+    return detection_radius(radii, [share if share != 0.5 else 0.5 - 1e-3 for share in shares])
 
 
 WRONG = [
@@ -63,17 +63,17 @@ WRONG = [
     (1, inverted, "1 in the sharp half"),
     (1, lambda sharp, soft, left: halves(sharp, soft, not left), "1 in the sharp half"),
     (1, lambda sharp, soft, left: halves(sharp, soft, True), "sharp_left=False the mask is 1 in the sharp"),
-    (1, lambda sharp, soft, left: (sharp, halves(sharp, soft, left)[1]), "blurred where the mask says so"),
-    (1, swapped, "blurred where the mask says so"),
-    (1, middle_to_the_left, "of 9 columns the left has 4"),
+    (1, lambda sharp, soft, left: (sharp, halves(sharp, soft, left)[1]), "blurred exactly where the mask is 1"),
+    (1, swapped, "blurred exactly where the mask is 1"),
+    (1, middle_to_the_left, "of 9 columns the left half has 4"),
     (1, lambda sharp, soft, left: (halves(sharp, soft, left)[0], np.zeros(3)), "the mask (3,), not"),
     (2, lambda radii, shares: None, "returns None"),
-    (2, on_no_line, "on a line between two radii"),
-    (2, lambda radii, shares: min(firing(radii, shares), radii[-1]), "it is infinite"),
-    (2, lambda radii, shares: firing(radii, shares) or radii[-1], "it is the first radius"),
-    (2, the_last_time, "the first time"),
-    (2, above_half, "a share of just one half"),
-    (3, 5, "it can go either way"),
+    (2, on_no_line, "changes linearly"),
+    (2, lambda radii, shares: min(detection_radius(radii, shares), radii[-1]), "the radius is infinite"),
+    (2, lambda radii, shares: detection_radius(radii, shares) or radii[-1], "return the first radius"),
+    (2, the_last_time, "find the first time"),
+    (2, above_half, "exactly one half"),
+    (3, 5, "count both directions"),
     (3, 7, "too large"),
     (3, 4, "too small"),
 ]

@@ -1,4 +1,4 @@
-"""Pictures with a known answer, and numbers that say where a detector fails, against literal versions."""
+"""Images whose blur is known, and statistics of errors, against literal versions."""
 
 import importlib.metadata
 import math
@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import skimage.data
+from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from defusion_lib.data import bundled, effects
@@ -83,7 +84,7 @@ def test_largest_sharp_square_of_masks_of_one_class():
 
 
 def photographed(image, radius, in_front):
-    """What the renderer makes of a sharp part of a picture before the whole of it, blurred by `radius`."""
+    """Render a sharp part of an image in front of all of it, blurred by `radius`."""
     layers = (
         Layer(to_linear(image), np.ones(image.shape[:2], np.float32), 4.0, "behind"),
         Layer(to_linear(image), in_front.astype(np.float32), 1.0, "in front"),
@@ -115,6 +116,24 @@ def test_half_and_half_is_a_sharp_layer_before_a_blurred_one(rng, sharp_left):
     assert known.photo.name == ("noise-left-sharp" if sharp_left else "noise-right-sharp")
 
 
+def test_both_halves_of_each_photo_are_sharp_once(rng):
+    images = dict(zip("ab", rng.integers(0, 256, (2, 20, 20, 3), np.uint8)))
+    made = controlled_images.both_halves(images, 2.0)
+    assert [each.photo.name for each in made] == ["a-left-sharp", "a-right-sharp", "b-left-sharp", "b-right-sharp"]
+    alone = controlled_images.half_and_half("b", images["b"], 2.0, False)
+    assert np.array_equal(made[3].photo.image, alone.photo.image)
+
+
+def test_embedded_squares_have_the_size_of_the_input():
+    ((name, image),) = controlled_images.embedded_squares(["skimage-page"], 64).items()
+    expected = Image.fromarray(bundled.embedded(name)).resize((64, 64), Image.Resampling.BILINEAR)
+    assert name == "skimage-page" and np.array_equal(image, np.asarray(expected))
+
+
+def test_blurred_share_counts_pixels_above_one_half():
+    assert controlled_images.blurred_share(np.array([[0.5, 0.51], [1.0, 0.0]])) == 0.5
+
+
 def test_rendered_photographs_are_those_of_the_synthetic_set():
     photos = open_synthetic(7, (64, 64), seed=3)
     for index, photo in enumerate(photos):
@@ -137,11 +156,9 @@ def test_texture_of_a_rendered_photograph_is_from_before_the_blur():
 def test_texture_is_the_standard_deviation_around_each_pixel(rng):
     image = rng.integers(0, 256, (12, 15, 3), np.uint8)
     image[:, :6] //= 8
-    reach = controlled_images.WINDOW // 2
-    padded = np.pad(image.mean(2) / 255, reach, mode="symmetric")
-    literal = [
-        [padded[y : y + controlled_images.WINDOW, x : x + controlled_images.WINDOW].std() for x in range(15)] for y in range(12)
-    ]
+    window = controlled_images.WINDOW
+    padded = np.pad(image.mean(2) / 255, window // 2, mode="symmetric")
+    literal = [[padded[y : y + window, x : x + window].std() for x in range(15)] for y in range(12)]
     assert np.allclose(controlled_images.texture(image), literal, atol=1e-7)
     for level in range(256):
         # A difference of squares near 1 keeps 16 digits, its root 8, and it may fall below 0.

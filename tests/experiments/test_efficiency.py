@@ -1,26 +1,35 @@
-"""Costs are counted as formulas of the layers say, times by a clock that works share, memory as it was taken."""
+"""Arithmetic is that of the layers' formulas, times are those of the clock, memory is what was allocated."""
 
 import copy
+import json
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from defusion_lib.experiments import efficiency
 from defusion_lib.experiments.efficiency import (
     ALLOCATOR,
     PARTS,
+    Case,
     Cost,
-    costs,
-    rise,
-    timed,
+    Measurement,
+    benchmark,
+    benchmark_cases,
+    benchmark_threads,
+    layer_costs,
+    measure_in_subprocess,
+    measure_training,
+    meta_network,
+    part_costs,
+    peak_memory,
+    total_cost,
     training_iteration,
-    trial,
 )
 from defusion_lib.network import DeFusionNet
 from defusion_lib.training import Recipe
@@ -29,13 +38,8 @@ CPU = torch.device("cpu")
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def on_meta(**switches):
-    with torch.device("meta"):
-        return DeFusionNet(**switches)
-
-
 def by_hand(heads, steps, width, height):
-    """The cost of each part from the layer list of the paper and of RADF, one formula a layer."""
+    """Compute the cost of each part from the layer list of the paper and of RADF, one formula per layer."""
     width, height = -(-width // 32) * 32, -(-height // 32) * 32
     full = width * height
     macs, parameters = dict.fromkeys(PARTS, 0), dict.fromkeys(PARTS, 0)
@@ -67,7 +71,7 @@ def by_hand(heads, steps, width, height):
         for _ in range(6):
             convolution("refine", full, 32 + 16, 32, 3)
             convolution("score and final", full, 32, 1, 1)
-    # The final fusion sees maps that were cut to the photograph's own size.
+    # The final fusion has maps that were cut to the photo's own size as its input.
     return macs, parameters
 
 
@@ -80,33 +84,49 @@ def test_costs_are_those_of_the_layer_formulas(heads, steps, width, height):
     macs["score and final"] += width * height * 6
     parameters["score and final"] += 6 + 1
     expected = {part: Cost(macs[part], parameters[part]) for part in PARTS}
-    assert costs(on_meta(heads=heads, steps=steps), width, height) == expected
+    network = meta_network(heads=heads, steps=steps)
+    assert part_costs(network, width, height) == expected
+    assert total_cost(network, width, height) == (sum(macs.values()), sum(parameters.values()))
 
 
 def test_the_reference_costs_128_gmac_and_has_62_million_parameters():
-    of = costs(on_meta(), 320, 320).values()
-    assert round(sum(cost.macs for cost in of) / 1e9, 2) == 128.08
-    assert round(sum(cost.parameters for cost in of) / 1e6, 2) == 62.58
+    cost = total_cost(meta_network(), 320, 320)
+    assert cost.gmac == 128.079267968
+    assert round(cost.parameters / 1e6, 2) == 62.58
 
 
-@pytest.mark.parametrize("switches", [{"ffrm": False}, {"cam": "gap", "output": "o3"}, {"fam": False, "cam": "off"}])
-def test_ablations_cost_what_torch_counts(switches):
-    network = on_meta(heads="compact", steps=2, **switches)
-    counter = FlopCounterMode(display=False)
-    with counter, torch.inference_mode():
-        network(torch.empty(1, 3, 64, 64, device="meta"))
-    found = costs(network, 64, 64).values()
-    assert 2 * sum(cost.macs for cost in found) == counter.get_total_flops()
-    assert sum(cost.parameters for cost in found) == sum(parameter.numel() for parameter in network.parameters())
+@pytest.mark.parametrize(
+    "switches", [{"ffrm": False}, {"cam": "gap", "output": "o3"}, {"fam": False, "cam": "off"}, {"fusion_stride": 4}]
+)
+def test_layers_cost_what_their_outputs_and_weights_say(switches):
+    network = meta_network(heads="compact", steps=2, **switches)
+    expected = {}
+
+    def add(name, layer, given, made):
+        macs, _ = expected.get(name, (0, 0))
+        parameters = sum(parameter.numel() for parameter in layer.parameters())
+        expected[name] = macs + made.numel() * layer.weight[0].numel(), parameters
+
+    for name, layer in network.named_modules():
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
+            layer.register_forward_hook(partial(add, name))
+    assert layer_costs(network, 64, 48) == expected
+    assert sum(parameters for _, parameters in expected.values()) == sum(p.numel() for p in network.parameters())
 
 
-def test_counting_leaves_no_hook_behind():
-    network = on_meta(heads="compact", steps=1)
-    costs(network, 32, 32)
-    assert not any(module._forward_hooks for module in network.modules())
+def test_a_layer_that_is_called_twice_counts_twice_and_an_unused_one_not_at_all():
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.unused = torch.nn.Conv2d(3, 3, 1), torch.nn.Conv2d(3, 3, 1)
+
+        def forward(self, image):
+            return self.used(self.used(image))
+
+    assert layer_costs(Network(), 5, 4) == {"used": Cost(2 * 9 * 20, 12)}
 
 
-def test_works_take_turns_and_the_first_call_stands_apart(monkeypatch):
+def test_calls_take_turns_and_the_first_one_is_kept_apart(monkeypatch):
     clock, calls = [0.0], []
     monkeypatch.setattr(efficiency.time, "perf_counter", lambda: clock[0])
     durations = {"a": iter([9, 1, 2, 4, 8, 16]), "b": iter([7, 5, 5, 5, 5, 5])}
@@ -115,11 +135,53 @@ def test_works_take_turns_and_the_first_call_stands_apart(monkeypatch):
         calls.append(name)
         clock[0] += next(durations[name])
 
-    found = timed({name: lambda name=name: work(name) for name in "ab"}, 5, CPU)
+    found = benchmark({name: lambda name=name: work(name) for name in "ab"}, 5, CPU)
     assert "".join(calls) == "ab" * 6
     assert found["a"].first == 9 and list(found["a"].seconds) == [1, 2, 4, 8, 16]
     assert list(found["a"].quartiles) == [2, 4, 8]  # of five numbers: the second, third and fourth
     assert found["b"].first == 7 and list(found["b"].quartiles) == [5, 5, 5]
+    assert found["a"].median == 4
+
+
+def test_a_case_is_named_by_what_it_changes():
+    assert Case("radf", 640, 427).name == "defusionnet" and Case("radf", 640, 427).dataset == "random-640x427"
+    assert Case("compact", 64, 64, steps=3).name == "defusionnet-compact+step3"
+    case = Case("compact", 64, 64, precision="auto", fusion_stride=1)
+    assert case.name == "defusionnet-compact+auto+stride1"
+    assert case.switches == {"heads": "compact", "fusion_stride": 1}
+    assert Case("compact", 64, 96, steps=2).cost == total_cost(meta_network(heads="compact", steps=2), 64, 96)
+
+
+def test_cases_map_their_photo_with_their_network(monkeypatch):
+    calls = []
+    monkeypatch.setattr(efficiency, "detect", lambda *given: calls.append(given))
+    cases = [
+        Case("compact", 40, 32),
+        Case("compact", 32, 32),
+        Case("compact", 32, 32, steps=1),
+        Case("compact", 32, 32, precision="auto"),
+    ]
+    assert list(benchmark_cases(cases, 1, CPU, seed=3)) == cases
+    assert len(calls) == 2 * len(cases)
+    images, networks, sizes, precisions = zip(*calls[: len(cases)])
+    assert [image.shape for image in images] == [(32, 40, 3), *[(32, 32, 3)] * 3]
+    assert np.array_equal(images[1], efficiency.random_image(32, 32, 3))
+    assert sizes == (None,) * 4 and precisions == ("fp32", "fp32", "fp32", "auto")
+    assert [network.switches["steps"] for network in networks] == [3, 3, 1, 3]
+    # One network per set of switches and precision.
+    assert networks[0] is networks[1] and networks[3] is not networks[0]
+
+
+def test_threads_are_one_and_as_many_as_before(monkeypatch):
+    seen = []
+    monkeypatch.setattr(efficiency, "detect", lambda *given: seen.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert list(benchmark_threads(Case("compact", 32, 32), 1, CPU)) == [1, 3]
+        assert seen == [1, 3, 1, 3] and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_training_iteration_is_one_step_of_the_papers_recipe():
@@ -146,66 +208,75 @@ def test_a_training_iteration_is_one_step_of_the_papers_recipe():
     assert network.training and network.final.weight.grad is not None
 
 
-RISE = """
+ALLOCATE = """
 import torch
-from defusion_lib.experiments.efficiency import rise
-print(rise(lambda: bytearray(b"1") * (300 * 2**20), torch.device("cpu")))
+from defusion_lib.experiments.efficiency import peak_memory
+print(peak_memory(lambda: bytearray(b"1") * (300 * 2**20), torch.device("cpu")))
 """
 
 
-def test_memory_is_what_a_call_took_even_where_the_parent_holds_more():
-    if efficiency._level("VmHWM") is None:
-        pytest.skip("the highest level of a process can be read on Linux only")
+def test_memory_is_what_a_call_allocates_even_if_the_parent_holds_more():
+    if efficiency._process_memory("VmHWM") is None:
+        pytest.skip("only Linux reports the highest memory level of a process")
     held = np.ones(800 * 2**20 // 8)
-    done = subprocess.run([sys.executable, "-c", RISE], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", ALLOCATE], cwd=ROOT, capture_output=True, text=True, check=True)
     assert held.sum() == held.size
     # Python's own pages for the call are far below one MiB; Linux counts in batches of pages.
     assert float(done.stdout) == pytest.approx(300, abs=3)
 
 
-def test_memory_that_cannot_be_read_is_none(monkeypatch):
-    monkeypatch.setattr(efficiency, "_level", lambda name: None)
-    assert rise(lambda: None, CPU) is None
+def test_memory_that_is_not_reported_is_none(monkeypatch):
+    monkeypatch.setattr(efficiency, "_process_memory", lambda name: None)
+    assert peak_memory(lambda: None, CPU) is None
 
 
-def test_a_trial_holds_the_weights_and_in_training_their_gradients_and_momentum():
-    weights = sum(p.numel() for p in on_meta(heads="compact").parameters()) * 4 / 2**20
-    detection, training = trial("compact", 32, CPU), trial("compact", 32, CPU, batch=1)
+def test_memory_holds_the_weights_and_in_training_their_gradients_and_momentum():
+    weights = sum(p.numel() for p in meta_network(heads="compact").parameters()) * 4 / 2**20
+    case, batch, detection, training = measure_training("compact", 32, 1, CPU)
+    assert (case, batch) == (Case("compact", 32, 32), 1)
     for found in (detection, training):
         assert found.first > 0 and found.seconds > 0
-    if detection.mib is None:
-        pytest.skip("the highest level of a process can be read on Linux only")
-    # Maps of 32 x 32 pixels are small beside the weights. Room is left for copies of weights in the order that
-    # convolutions like, and for pages of freed gradients; the libraries, 220 MiB and more, would not fit.
-    assert weights < detection.mib < 2 * weights
-    assert 3 * weights < training.mib < 6 * weights
+    if detection.peak_mib is None:
+        pytest.skip("only Linux reports the highest memory level of a process")
+    # Maps of 32 x 32 pixels are small compared with the weights. The limits leave room for copies of weights in the
+    # layout that convolutions prefer, and for pages of freed gradients; the libraries, 220 MiB and more, do not fit.
+    assert weights < detection.peak_mib < 2 * weights
+    assert 3 * weights < training.peak_mib < 6 * weights
 
 
-def test_a_trial_that_fails_says_why():
+def test_a_process_that_fails_says_why():
     with pytest.raises(RuntimeError, match="heads='huge' does not exist"):
-        trial("huge", 32, CPU)
+        measure_in_subprocess("huge", 32, CPU, 0)
 
 
 def exported():
     return dict(re.findall(r"^export (MALLOC_\w+) := (\d+)$", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
-def test_the_allocator_setting_is_the_makefiles():
+def test_allocator_settings_are_the_makefiles():
     assert exported() == ALLOCATOR
 
 
 @pytest.mark.parametrize("allocator", [True, False])
-def test_a_trial_has_the_allocator_setting_or_none(monkeypatch, allocator):
+def test_a_process_has_the_allocator_settings_or_none(monkeypatch, allocator):
     monkeypatch.setenv("MALLOC_TOP_PAD_", "1")
     monkeypatch.setenv("OTHER", "kept")
     seen = {}
 
     def run(command, env, **how):
         seen.update(env)
-        answer = '{"first": 2, "seconds": 1, "mib": null}'
+        answer = json.dumps(Measurement(2, 1, None)._asdict())
         return subprocess.CompletedProcess(command, 0, f"said before\n{answer}\n", "")
 
     monkeypatch.setattr(efficiency.subprocess, "run", run)
-    assert trial("compact", 32, CPU, allocator=allocator) == (2, 1, None)
+    assert measure_in_subprocess("compact", 32, CPU, 0, allocator) == (2, 1, None)
     assert {key: value for key, value in seen.items() if key.startswith("MALLOC_")} == (exported() if allocator else {})
     assert seen["OTHER"] == "kept"
+
+
+def test_this_process_has_the_allocator_settings_if_all_of_them_are_set(monkeypatch):
+    for name, value in ALLOCATOR.items():
+        monkeypatch.setenv(name, value)
+    assert efficiency.has_allocator_settings()
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "1")
+    assert not efficiency.has_allocator_settings()

@@ -1,4 +1,4 @@
-"""The stress suite, with a "network" whose map is the photo's own brightness, so that every answer can be computed."""
+"""The stress suite, with a "network" whose map is the brightness of the photo, so that results can be computed."""
 
 import json
 
@@ -18,7 +18,7 @@ SIZE = 48
 
 
 class Brightness(torch.nn.Module):
-    """Calls bright pixels blurred: the map is the mean of R, G and B."""
+    """Mark bright pixels as blurred: the map is the mean of R, G and B."""
 
     def __init__(self):
         super().__init__()
@@ -37,14 +37,14 @@ def resized(picture, width, height):
 
 
 def error_after(image, mask):
-    """MAE of the brightness of a picture that is squashed to SIZE and brought back to the size of the mask."""
+    """Compute the MAE of the brightness of an image that is resized to SIZE and back to the size of the mask."""
     seen = grey(resized(image, SIZE, SIZE)).astype(np.float32)
     return np.abs(resized(resized(seen, *image.shape[1::-1]), *mask.shape[::-1]) - mask).mean()
 
 
 @pytest.fixture(scope="module")
 def photos():
-    """Two photos; the first has a wholly sharp square of 100 pixels a side, the second only one of 60."""
+    """Make two photos; the first has an entirely sharp square of 100 pixels a side, the second only one of 60."""
     rng = np.random.default_rng(3)
     made = {}
     for name, sharp in (("one", 100), ("two", 60)):
@@ -100,7 +100,7 @@ def test_no_photo_with_a_wholly_sharp_square_is_counted_as_well(photos, tmp_path
     assert values["made/bright/sharp-squares"] == 0 and np.isfinite(list(values.values())).all()
     assert "made/bright/blurred-share-sharp-square" not in values
     assert stress.table(found).loc[("made", "blurred-share-sharp-square"), "photos"] == 0
-    stress.figure(found)
+    stress.draw(found)
     stress.save(found, tmp_path / "found.npz")
     again = stress.read(tmp_path / "found.npz")
     assert again["made/blurred-share-sharp-square"] == {}
@@ -177,7 +177,7 @@ def test_networks_are_compared_photo_by_photo(two_networks):
     assert row["difference"] == pytest.approx(first.mean() - second.mean())
     assert row["standard error"] == pytest.approx((first - second).std(ddof=1) / np.sqrt(6))
     fewer = {key: dict(list(of.items())[:4]) for key, of in two_networks[1].items()}
-    with pytest.raises(ValueError, match=r"six/mae was measured on other photos \(6 and 4\): measure both"):
+    with pytest.raises(ValueError, match=r"six/mae was measured on different photos \(6 and 4\): measure both"):
         stress.differences(two_networks[0], fewer)
 
 
@@ -196,15 +196,18 @@ def test_table_and_figure_show_every_mean(found):
     for (dataset, metric), row in table.iterrows():
         assert row["mean"] == values[f"{dataset}/m/{metric}"]
     assert table.loc[("made", "mae-noise-20"), "photos"] == 2
-    drawn = stress.figure(found)
-    bars = [bar.get_width() for axis in drawn.axes for bar in axis.patches]
+    drawing = stress.draw(found)
+    bars = [bar.get_width() for axis in drawing.figure.axes for bar in axis.patches]
     shown = [mean for (_, metric), mean in table["mean"].items() if metric.startswith(("mae", "blurred"))]
     assert sorted(bars) == pytest.approx(sorted(shown))
+    assert drawing.arrays["names"] == [" ".join(row) for row in table.index]
+    assert np.array_equal(drawing.arrays["means"], table["mean"], equal_nan=True)
+    assert np.array_equal(drawing.arrays["errors"], table["standard error"], equal_nan=True)
 
 
 def test_a_photo_without_a_mask_is_refused():
     photos = PhotoSet("bare", ["a"], lambda name: Photo(name, np.zeros((8, 8, 3), np.uint8), None))
-    with pytest.raises(ValueError, match="a of bare has no mask, and every photo needs one here"):
+    with pytest.raises(ValueError, match="a of bare has no mask, but every photo needs one here"):
         stress.measure(Brightness(), photos, SIZE)
 
 
@@ -245,7 +248,8 @@ def test_terminal_writes_means_and_photos(folder, tmp_path, capsys):
     values = written["values"]
     assert values["folder-set-all-maps2/perfect/mae"] == 0 and values["folder-set-all-maps2/perfect/auc"] == 1
     found = stress.read(into.with_suffix(".npz"))
-    assert values["folder-set-all/defusionnet-compact/mae"] == pytest.approx(np.mean(list(found["folder-set-all/mae"].values())))
+    mean = np.mean(list(found["folder-set-all/mae"].values()))
+    assert values["folder-set-all/defusionnet-compact/mae"] == pytest.approx(mean)
     assert list(stress.read(tmp_path / "new/found-perfect.npz")["folder-set-all-maps2/mae"]) == ["a", "b"]
     assert "max-f-focus" in capsys.readouterr().out
 
@@ -256,7 +260,7 @@ def test_terminal_says_in_a_sentence_what_is_wrong(folder, tmp_path, capsys):
     (folder / "maps/perfect/a.png").unlink()
     (folder / "maps/perfect/b.png").rename(folder / "maps/perfect/other.png")
     assert call(folder, "--into", str(tmp_path / "found.json"), "--maps", str(folder / "maps")) == 1
-    assert "The maps of perfect are named like none of the 3 photos of folder-set-all" in capsys.readouterr().err
+    assert "No map of perfect is named like one of the 3 photos of folder-set-all" in capsys.readouterr().err
     assert stress.main(["absent.safetensors", "--into", str(tmp_path / "found.json")]) == 1
     assert "No network at absent.safetensors" in capsys.readouterr().err
     assert not list(tmp_path.glob("found*"))

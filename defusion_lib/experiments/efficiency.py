@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -124,7 +124,7 @@ class Case(NamedTuple):
     @property
     def cost(self) -> Cost:
         """Cost of the map of one photo."""
-        return total_cost(meta_network(**self.switches), self.width, self.height)
+        return _case_cost(self)
 
 
 class TrainingCost(NamedTuple):
@@ -147,9 +147,15 @@ def meta_network(**switches) -> DeFusionNet:
         return DeFusionNet(**switches)
 
 
+@cache
 def head_name(heads: str) -> str:
     """Return the name that a complete network with these heads has in result keys."""
     return result_name(meta_network(heads=heads))
+
+
+@cache
+def _case_cost(case: Case) -> Cost:
+    return total_cost(meta_network(**case.switches), case.width, case.height)
 
 
 def part_costs(network: DeFusionNet, width: int, height: int) -> dict[str, Cost]:

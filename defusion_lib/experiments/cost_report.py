@@ -1,6 +1,6 @@
 """Show what a network costs (`efficiency`) as tables, figures and result values.
 
-A row of a table is one `Case`; its label is the name of the network and of the random photo, as in result keys.
+A row of a table is one `Case`; its label is the name of the network, as in result keys, and the size of the photo.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -161,13 +161,15 @@ def training_cost_table(found: Iterable[TrainingCost]) -> pd.DataFrame:
     for cost in found:
         hours = SAMPLES * cost.training_seconds / 3600
         rows[f"{_label(cost.case)}, detection"] = {
+            "batch": 1,
             "seconds per photo": cost.detection.seconds,
             "peak MiB": _memory(cost.detection),
         }
-        rows[f"{_label(cost.case)}, training, batch {cost.batch}"] = {
+        rows[f"{_label(cost.case)}, training"] = {
+            "batch": cost.batch,
             "seconds per photo": cost.training_seconds,
             "peak MiB": _memory(cost.training),
-            "times as long as detection": f"{cost.training_seconds / cost.detection.seconds:.1f}",
+            "seconds, detection = 1": f"{cost.training_seconds / cost.detection.seconds:.1f}",
             f"hours for {SAMPLES:,} samples": f"{hours:,.1f}",
         }
     return table(rows)
@@ -196,8 +198,8 @@ def influence_table(
 
 def allocator_names() -> tuple[str, str]:
     """Name the Makefile's allocator settings and the defaults, and tell which of them this process has."""
-    here = " (as in this notebook)"
-    makefile, default = "allocator as in the Makefile", "allocator by default"
+    here = " (as here)"
+    makefile, default = "Makefile's allocator", "default allocator"
     return (makefile + here, default) if has_allocator_settings() else (makefile, default + here)
 
 
@@ -207,7 +209,7 @@ def _draw_quartiles(axis: Axes, x: Sequence[float], times: Iterable[Timing], **s
 
 
 def _label(case: Case) -> str:
-    return f"{case.name}, {case.dataset}"
+    return f"{case.name}, {case.width}x{case.height}"
 
 
 def _memory(found: Measurement) -> str:

@@ -242,7 +242,7 @@ def test_the_worst_maps_come_first(images, maps):
 def test_results_have_the_keys_of_the_collection(images, maps):
     response = BlurResponse([0.0, 1.0], {"brick": [0.2, 0.8], "grass": [0.0, 0.1]})
     evaluation = failure_analysis.evaluate(images, maps)
-    quarters = {("half-and-half", "focus"): np.array([[0.1, 0.2, 0.3, 0.4], [0.3, 0.2, 0.3, 0.6]])}
+    quarters = {("half-and-half", "focus"): np.array([[0.1, 0.1, 0.3, 0.4], [0.3, 0.1, 0.3, 0.6]])}
     disturbances = Disturbances(Outcome(0.1, 0.5), {"noise": {20: Outcome(0.4, 0.2)}})
     shown = {"brick": np.eye(4)}
     found = failure_analysis.results("net", shown, response, {"half-and-half": evaluation}, quarters, disturbances)

@@ -179,7 +179,11 @@ def test_threads_are_one_and_as_many_as_before(monkeypatch):
     torch.set_num_threads(3)
     try:
         assert list(benchmark_threads(Case("compact", 32, 32), 1, CPU)) == [1, 3]
-        assert seen == [1, 3, 1, 3] and torch.get_num_threads() == 3
+        assert seen == [1, 3, 1, 3]
+        monkeypatch.setattr(efficiency, "detect", lambda *given: 1 / 0)  # stops at one thread
+        with pytest.raises(ZeroDivisionError):
+            benchmark_threads(Case("compact", 32, 32), 1, CPU)
+        assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
 

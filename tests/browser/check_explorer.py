@@ -46,11 +46,14 @@ NO_NEWS = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements"
 ALL_CELLS = {"@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"}}
 KERNEL = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
 BROKEN = """
+from defusion_lib.apps.explorer import panels
+
+
 def broken(*_):
     raise RuntimeError("broken on purpose")
 
 
-explorer.scores = broken"""
+panels.score_map = broken"""
 
 
 # --------------------------------------------------------------------------------------- notebook and servers
@@ -66,7 +69,7 @@ def folder(tmp_path_factory):
             cell.update(outputs=[], execution_count=None)
             cell.source = re.sub(r"^size = \d+", "size = 64", cell.source, flags=re.MULTILINE)
     nbformat.write(notebook, folder / f"{NAME}.ipynb")
-    panel = next(i for i, cell in enumerate(notebook.cells) if "PhotographPanel" in cell.source)
+    panel = next(i for i, cell in enumerate(notebook.cells) if "PhotoPanel" in cell.source)
     notebook.cells.insert(panel, nbformat.v4.new_code_cell(BROKEN))
     del notebook.cells[panel + 2 :]
     nbformat.write(notebook, folder / "broken.ipynb")
@@ -187,9 +190,7 @@ def complaints(page):
 
 
 def control(panel, label):
-    return panel.locator(".widget-inline-hbox").filter(
-        has=panel.page.get_by_text(label, exact=True)
-    )
+    return panel.locator(".widget-inline-hbox").filter(has=panel.page.get_by_text(label, exact=True))
 
 
 def press(panel, label, key, times=1):
@@ -211,17 +212,22 @@ def choose(panel, label, option):
 
 def upload(panel, path):
     """Press the upload button by keyboard, and pick a file."""
-    button = panel.get_by_role("button", name="upload a photograph")
+    button = panel.get_by_role("button", name="upload a photo")
     button.focus()
     with panel.page.expect_file_chooser() as chooser:
         panel.page.keyboard.press("Space")
     chooser.value.set_files(path)
 
 
-def use_photographs(panel, folder):
-    """Move what panel one has, and see that the pictures and numbers follow."""
+def use_photos(panel, folder):
+    """Use every control of panel one, and see that the pictures and numbers follow."""
     patient = {"timeout": 1000 * PATIENCE}
     words = panel.locator("figcaption")
+    expect(words.filter(has_text="above 0.50")).to_have_count(2, **patient)
+    channel = words.filter(has_text=re.compile("channel [0-9]+ from conv"))
+    expect(channel).to_be_visible(**patient)
+    expect(channel).not_to_contain_text("zero everywhere")
+    choose(panel, "photo", "rendered: low-contrast-clutter")
     expect(words.filter(has_text="above 0.50; precision")).to_have_count(2, **patient)
     press(panel, "threshold", "ArrowRight")  # the right map is jnb's
     expect(words.filter(has_text="above 0.51; precision")).to_have_count(2, **patient)
@@ -232,16 +238,22 @@ def use_photographs(panel, folder):
     expect(after).to_be_visible(**patient)
     assert after.get_attribute("src") != before
 
+    number = panel.locator(".explorer-channel input")
+    number.fill("1")
+    number.press("Enter")
+    expect(words.filter(has_text="channel 1 from conv1_2")).to_be_visible(**patient)
     press(panel, "channel", "ArrowRight", times=2)
     expect(words.filter(has_text="channel 3 from conv1_2")).to_be_visible(**patient)
     bars = panel.locator("svg[role=img]")
+    bars.scroll_into_view_if_needed()
     at = bars.locator("rect").nth(69).bounding_box()
     panel.page.mouse.click(at["x"] + at["width"] / 2, at["y"] + 1)
     expect(words.filter(has_text="channel 70 from conv3_3")).to_be_visible(**patient)
     expect(bars).to_have_attribute("aria-label", re.compile("channel 70 has"), **patient)
-    panel.locator(".explorer-channel input").fill("3")
     choose(panel, "CAM of group", "deep")
-    expect(words.filter(has_text="channel 3 from conv4_3")).to_be_visible(**patient)
+    channel = words.filter(has_text=re.compile("channel [0-9]+ from (conv4_3|conv5_3|pool5)"))
+    expect(channel).to_be_visible(**patient)
+    expect(channel).not_to_contain_text("zero everywhere")
 
     choose(panel, "right map", "lbp")
     expect(panel.get_by_alt_text("by lbp").first).to_be_visible(**patient)
@@ -249,12 +261,12 @@ def use_photographs(panel, folder):
     flower = load_sample_image("flower.jpg")
     Image.fromarray(np.vstack([flower, flower[::-1]])[:640]).save(folder / "mine.png")
     upload(panel, folder / "mine.png")
-    expect(words.filter(has_text="your own (upload it), 640 x 640 pixels")).to_be_visible(**patient)
-    expect(panel.get_by_alt_text("defocus map of your own (upload it) by lbp")).to_be_visible(**patient)
+    expect(words.filter(has_text="your own photo, 640 x 640 pixels")).to_be_visible(**patient)
+    expect(panel.get_by_alt_text("defocus map of your own photo by lbp")).to_be_visible(**patient)
     # Seconds for a photograph of this size, which is long enough to be stopped.
     choose(panel, "left map", "hifst")
-    expect(panel.get_by_role("status")).to_contain_text("hifst works on", **patient)
-    panel.get_by_role("button", name="Stop").click()
+    expect(panel.get_by_role("status")).to_contain_text("hifst computes its map", **patient)
+    panel.get_by_role("button", name="Stop", disabled=False).click()
     expect(panel.get_by_role("status")).to_contain_text("Stopped", **patient)
     expect(control(panel, "left map").locator("option:checked")).to_have_text("the network", **patient)
 
@@ -262,7 +274,7 @@ def use_photographs(panel, folder):
 
 
 def bring(panel, folder):
-    """Bring photographs of one's own: large ones, the same one again, broken ones, and by a path."""
+    """Open photos of one's own: large ones, the same one again, broken ones, and by a path."""
     patient = {"timeout": 1000 * PATIENCE}
     words = panel.locator("figcaption")
     expect(panel.get_by_text("up to 64 MB")).to_be_visible()
@@ -270,11 +282,11 @@ def bring(panel, folder):
     Image.fromarray(np.zeros((2500, 4000, 3), np.uint8)).save(folder / "30.bmp")
     for name, size in (("30.bmp", "640 x 400"), ("64.bmp", "480 x 640"), ("mine.png", "640 x 640")):
         upload(panel, folder / name)
-        expect(words.filter(has_text=f"your own (upload it), {size} pixels")).to_be_visible(**patient)
-    control(panel, "photograph").locator("select").select_option("skimage: coffee")
+        expect(words.filter(has_text=f"your own photo, {size} pixels")).to_be_visible(**patient)
+    control(panel, "photo").locator("select").select_option("skimage: coffee")
     expect(words.filter(has_text="skimage: coffee, ")).to_be_visible(**patient)
     upload(panel, folder / "mine.png")
-    expect(words.filter(has_text="your own (upload it), 640 x 640 pixels")).to_be_visible(**patient)
+    expect(words.filter(has_text="your own photo, 640 x 640 pixels")).to_be_visible(**patient)
 
     for name, content in (("broken.jpg", b"no picture"), ("empty.jpg", b"")):
         (folder / name).write_bytes(content)
@@ -284,20 +296,20 @@ def bring(panel, folder):
     path = panel.get_by_label("or the path of a photo")
     path.fill(str(folder / "missing.jpg"))
     path.press("Enter")
-    expect(panel.get_by_role("alert")).to_contain_text("there is no file", **patient)
+    expect(panel.get_by_role("alert")).to_contain_text("There is no file", **patient)
     path.fill(str(folder / "64.bmp"))
     path.press("Enter")
-    expect(words.filter(has_text="your own (upload it), 480 x 640 pixels")).to_be_visible(**patient)
+    expect(words.filter(has_text="your own photo, 480 x 640 pixels")).to_be_visible(**patient)
     expect(path).to_have_value("", **patient)
 
 
 def use_camera(panel):
-    """Turn the focus ring and close the aperture, and see photograph, truth and map follow."""
+    """Change the focus and close the aperture, and see image, true radius and map follow."""
     patient = {"timeout": 1000 * PATIENCE}
     words = panel.locator("figcaption")
     expect(words.filter(has_text="focused at")).to_be_visible(**patient)
     before = words.filter(has_text="focused at").inner_text()
-    press(panel, "focus at, m", "ArrowRight")
+    press(panel, "focus distance, m", "ArrowRight")
     expect(words.filter(has_text="focused at")).not_to_have_text(before, **patient)
     press(panel, "aperture, mm", "Home")
     expect(words.filter(has_text="aperture 0 mm")).to_be_visible(**patient)
@@ -305,10 +317,10 @@ def use_camera(panel):
 
 
 def use(page, folder, name):
-    photographs, camera = page.locator(".explorer-photograph"), page.locator(".explorer-camera")
-    photographs.wait_for()
-    use_photographs(photographs, folder)
-    photographs.screenshot(path=PICTURES / f"{name}_photograph.png")
+    photos, camera = page.locator(".explorer-photo"), page.locator(".explorer-camera")
+    photos.wait_for()
+    use_photos(photos, folder)
+    photos.screenshot(path=PICTURES / f"{name}_photo.png")
     camera.wait_for()
     use_camera(camera)
     camera.screenshot(path=PICTURES / f"{name}_camera.png")
@@ -326,7 +338,7 @@ def test_in_jupyterlab(page, lab, folder):
 
 def test_a_callback_that_raises_is_seen(page, lab):
     open_in_lab(page, lab, "broken")
-    panel = page.locator(".explorer-photograph")
+    panel = page.locator(".explorer-photo")
     seen = panel.get_by_text("broken on purpose").first
     expect(seen).to_be_visible(timeout=1000 * PATIENCE)
     seen.scroll_into_view_if_needed()
@@ -338,4 +350,4 @@ def test_in_voila(page, folder, tmp_path):
     with serving(tmp_path, "voila", "explorer", *arguments, str(folder / f"{NAME}.ipynb")) as (address, token):
         page.goto(f"{address}/?token={token}")
         use(page, tmp_path, "voila")
-        assert page.get_by_text("import matplotlib").count() == 0  # a page for classes shows no code
+        assert page.get_by_text("from dataclasses import").count() == 0  # a page for classes shows no code

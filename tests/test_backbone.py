@@ -1,9 +1,9 @@
 """VGG-16: the taps, the literal convolutions, and weights from everywhere or a clear sentence."""
 
-import literal
 import numpy as np
 import pytest
 import torch
+from reference import paper
 from safetensors.torch import load_file, save_file
 
 from defusion_lib.backbone import TAP_CHANNELS, TAPS, VGG16
@@ -24,12 +24,12 @@ def test_deep_taps_against_loops():
     taps = [tap[0].detach().numpy() for tap in vgg(photo)]
     blocks = vgg.blocks()
     for i in (3, 4):  # from one tap to the next: pool, then the block's convolutions
-        x = literal.max_pool(taps[i - 1])
+        x = paper.max_pool(taps[i - 1])
         for convolution in blocks[i]:
             weight, bias = (p.detach().numpy() for p in convolution.parameters())
-            x = literal.relu(literal.convolve(x, weight, bias))
+            x = paper.relu(paper.convolve(x, weight, bias))
         np.testing.assert_allclose(taps[i], x, rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(taps[5], literal.average3(literal.max_pool(taps[4])), rtol=1e-12)
+    np.testing.assert_allclose(taps[5], paper.average3(paper.max_pool(taps[4])), rtol=1e-12)
 
 
 def test_same_features_as_torchvision():

@@ -164,7 +164,7 @@ def test_the_library_imports_what_is_listed():
 
 
 def test_tests_import_what_is_listed():
-    helpers = {path.stem for path in (ROOT / "tests").rglob("*.py")} | {"defusion_lib", "plain", "tools"}
+    helpers = {path.stem for path in (ROOT / "tests").rglob("*.py")} | {"defusion_lib", "reference", "tools"}
     assert unlisted(sources_of("tests"), DEVELOPMENT + BROWSER, own=helpers) == []
 
 

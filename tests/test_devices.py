@@ -240,7 +240,7 @@ def test_a_tensor_that_is_no_buffer_is_found(away):
 
 def test_a_photograph_left_behind_is_found(away):
     network = narrow("dhde").to(away)
-    patches, features = dhde.cut(IMAGE, np.array([[20, 20]]), 27)
+    patches, features = dhde.cut_patches(IMAGE, np.array([[20, 20]]), 27)
     assert dhde.classify(network, patches, features).shape == (1, 11)
     network.register_forward_pre_hook(lambda network, given: (given[0], given[1].cpu()))
     with pytest.raises(RuntimeError, match=MIXED):

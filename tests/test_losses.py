@@ -1,9 +1,9 @@
 """The loss against Eq. 9 and 10 written out, and against the sum it is not."""
 
-import literal
 import numpy as np
 import pytest
 import torch
+from reference import paper
 
 from defusion_lib.losses import deep_supervision, side_loss
 from defusion_lib.network import DeFusionNet, Maps
@@ -19,19 +19,19 @@ def maps_and_mask():
 
 def test_side_loss_is_equation_9_per_pixel(maps_and_mask):
     maps, mask = maps_and_mask
-    expected = literal.cross_entropy(maps.final.numpy(), mask.numpy())
+    expected = paper.cross_entropy(maps.final.numpy(), mask.numpy())
     assert side_loss(maps.final, mask).item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_all_nineteen_maps_count_once(maps_and_mask):
     maps, mask = maps_and_mask
-    expected = sum(literal.cross_entropy(m.numpy(), mask.numpy()) for m in (maps.final, *maps.sides))
+    expected = sum(paper.cross_entropy(m.numpy(), mask.numpy()) for m in (maps.final, *maps.sides))
     assert deep_supervision(maps, mask).item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_final_map_that_is_a_side_counts_once(maps_and_mask):
     maps, mask = maps_and_mask
-    expected = sum(literal.cross_entropy(m.numpy(), mask.numpy()) for m in maps.sides)
+    expected = sum(paper.cross_entropy(m.numpy(), mask.numpy()) for m in maps.sides)
     assert deep_supervision(Maps(maps.sides[14], maps.sides), mask).item() == pytest.approx(
         expected, rel=1e-12
     )

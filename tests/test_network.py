@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import literal
 import numpy as np
 import pytest
 import torch
+from reference import paper
 
 from defusion_lib.network import CAM, CHANNELS, FAM, FUSED, HEADS, OUTPUTS, DeFusionNet, Fuse, Head, Step
 
@@ -44,7 +44,7 @@ def count(network):
 @pytest.mark.parametrize("pooling, average, maximum", [("gap+gmp", 1, 1), ("gap", 1, 0), ("gmp", 0, 1)])
 def test_cam_is_equations_4_to_7(pooling, average, maximum):
     cam, x = lively(CAM(96, pooling)), torch.rand(1, 96, 5, 7, dtype=torch.float64)
-    expected = literal.cam(
+    expected = paper.cam(
         x[0].numpy(), *numbers(cam.down), *numbers(cam.up), average=average, maximum=maximum
     )
     np.testing.assert_allclose(cam(x)[0].detach().numpy(), expected, **ROUNDING)
@@ -52,20 +52,20 @@ def test_cam_is_equations_4_to_7(pooling, average, maximum):
 
 def test_fam_weighs_every_position_and_adds_it_back():
     fam, x = lively(FAM(FUSED)), torch.randn(1, FUSED, 4, 5, dtype=torch.float64)
-    expected = literal.fam(x[0].numpy(), numbers(fam.extract), numbers(fam.weigh))
+    expected = paper.fam(x[0].numpy(), numbers(fam.extract), numbers(fam.weigh))
     np.testing.assert_allclose(fam(x)[0].detach().numpy(), expected, **ROUNDING)
 
 
-def literal_fuse(fuse, maps):
+def paper_fuse(fuse, maps):
     x = np.concatenate(maps)
-    x = literal.cam(x, *numbers(fuse.cam.down), *numbers(fuse.cam.up))
-    x = literal.relu(literal.convolve(x, *numbers(fuse.fuse)))
-    return literal.fam(x, numbers(fuse.fam.extract), numbers(fuse.fam.weigh))
+    x = paper.cam(x, *numbers(fuse.cam.down), *numbers(fuse.cam.up))
+    x = paper.relu(paper.convolve(x, *numbers(fuse.fuse)))
+    return paper.fam(x, numbers(fuse.fam.extract), numbers(fuse.fam.weigh))
 
 
 def test_fusing_is_equations_1_and_2():
     fuse, maps = lively(Fuse(3, "gap+gmp", fam=True)), features(3)
-    expected = literal_fuse(fuse, [x[0].numpy() for x in maps])
+    expected = paper_fuse(fuse, [x[0].numpy() for x in maps])
     np.testing.assert_allclose(fuse(maps)[0].detach().numpy(), expected, **ROUNDING)
 
 
@@ -75,16 +75,16 @@ def test_a_step_is_equation_3_crossed(ffrm):
     refined, scores = step(maps)
     maps = [x[0].numpy() for x in maps]
     if ffrm:
-        fshf, fsef = literal_fuse(step.fshf, maps[:3]), literal_fuse(step.fsef, maps[3:])
+        fshf, fsef = paper_fuse(step.fshf, maps[:3]), paper_fuse(step.fsef, maps[3:])
         helpers = [fsef, fsef, fsef, fshf, fshf, fshf]
     else:
-        helpers = [literal_fuse(step.fused, maps)] * 6
+        helpers = [paper_fuse(step.fused, maps)] * 6
     for i in range(6):
-        expected = literal.relu(
-            literal.convolve(np.concatenate((maps[i], helpers[i])), *numbers(step.refine[i]))
+        expected = paper.relu(
+            paper.convolve(np.concatenate((maps[i], helpers[i])), *numbers(step.refine[i]))
         )
         np.testing.assert_allclose(refined[i][0].detach().numpy(), expected, **ROUNDING)
-        expected = literal.convolve(expected, *numbers(step.score[i]))
+        expected = paper.convolve(expected, *numbers(step.score[i]))
         np.testing.assert_allclose(scores[i][0].detach().numpy(), expected, **ROUNDING)
 
 
@@ -98,8 +98,8 @@ def test_heads_and_up_sampling():
     for i in range(2, 6):
         x = taps[i][0].numpy()
         for convolution in (network.heads[i][0], network.heads[i][2], network.heads[i][4]):
-            x = literal.relu(literal.convolve(x, *numbers(convolution)))
-        np.testing.assert_allclose(layers[i][0].numpy(), literal.upsample(x, 2**i), **ROUNDING)
+            x = paper.relu(paper.convolve(x, *numbers(convolution)))
+        np.testing.assert_allclose(layers[i][0].numpy(), paper.upsample(x, 2**i), **ROUNDING)
 
 
 def test_final_map_is_equation_8_without_its_relu():
@@ -261,11 +261,11 @@ def test_fusion_at_a_stride_averages_fine_taps_and_brings_the_logits_up(stride):
             finer = max(1, stride // 2**level)
             blocks = small.reshape(len(small), small.shape[1] // finer, finer, small.shape[2] // finer, finer)
             expected = head(torch.from_numpy(blocks.mean((2, 4)))[None])[0].numpy()
-            expected = literal.upsample(expected, max(1, 2**level // stride))
+            expected = paper.upsample(expected, max(1, 2**level // stride))
             np.testing.assert_allclose(layer[0].numpy(), expected, **ROUNDING)
         _, scores = network.steps[0](layers)
         for side, score in zip(maps.sides, scores):
-            np.testing.assert_allclose(side[0].numpy(), literal.upsample(score[0].numpy(), stride), **ROUNDING)
+            np.testing.assert_allclose(side[0].numpy(), paper.upsample(score[0].numpy(), stride), **ROUNDING)
     assert maps.final.shape == (1, 1, 64, 96)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
-from tiny import tiny_notebook, write_notebook
+from minimal_notebook import minimal_notebook, write_notebook
 
 from defusion_lib.runs import parameters
 from tools import execute
@@ -330,7 +330,7 @@ def test_profile(path):
 
 
 def test_a_proper_notebook_passes():
-    notebook = tiny_notebook()
+    notebook = minimal_notebook()
     notebook.metadata["defusion"] = dict.fromkeys(
         ("notebook", "profile", "parameters", "defaults", "overridden", "commit", "versions", "device")
     )
@@ -432,13 +432,13 @@ LONG = "def long():\n" + "    pass\n" * SCREEN
     ],
 )
 def test_check_fails(check, spoil):
-    notebook = tiny_notebook()
+    notebook = minimal_notebook()
     spoil(notebook)
     assert len(check(notebook)) >= 1
 
 
 def test_a_figure_of_two_notebooks_is_found():
-    wrote = [tiny_notebook(), tiny_notebook()]
+    wrote = [minimal_notebook(), minimal_notebook()]
     for notebook, names in zip(wrote, (["a", "b"], ["b"])):
         figures = ", ".join(f"outputs/quick/figures/{name}.png" for name in names)
         set_output(3, "stream", name="stdout", text=f"00-tiny wrote {figures}\n")(notebook)
@@ -451,7 +451,7 @@ def test_every_check_is_shown_to_fail():
 
 
 def test_a_function_of_one_screen_passes():
-    notebook = tiny_notebook(body=LONG.replace("    pass\n", "", 1))
+    notebook = minimal_notebook(body=LONG.replace("    pass\n", "", 1))
     assert has_short_functions(notebook) == []
 
 

@@ -23,7 +23,7 @@ from IPython.core.formatters import DisplayFormatter
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from test_plots import smallest_text
-from tiny import PARAMETERS, write_notebook
+from minimal_notebook import PARAMETERS, write_notebook
 
 from defusion_lib import paths, runs
 from defusion_lib.apps import saved_map
@@ -711,7 +711,7 @@ def test_a_file_that_is_no_map_of_this_photograph_is_never_replaced(tmp_path, ma
     path = tmp_path / "my_defocus.png"
     make(path)
     for target in ("", str(path)):
-        with pytest.raises(FileExistsError, match="my_defocus.png is there already and is no map of my.jpg") as caught:
+        with pytest.raises(FileExistsError, match="my_defocus.png exists already and is not a map of my.jpg") as caught:
             saved_map.map_file(tmp_path / "my.jpg", target)
         assert str(tmp_path) not in str(caught.value)
     assert saved_map.map_file(tmp_path / "my.jpg", str(tmp_path / "other.png")) == tmp_path / "other.png"
@@ -719,13 +719,13 @@ def test_a_file_that_is_no_map_of_this_photograph_is_never_replaced(tmp_path, ma
 
 def test_a_map_never_replaces_its_photograph(tmp_path):
     users_own(tmp_path / "my.png")
-    with pytest.raises(FileExistsError, match="is there already"):
+    with pytest.raises(FileExistsError, match="exists already"):
         saved_map.map_file(tmp_path / "my.png", str(tmp_path / "my.png"))
 
 
 @pytest.mark.parametrize("target", ["map.jpg", "maps", "map.png.gz"])
 def test_a_map_is_a_png(tmp_path, target):
-    with pytest.raises(ValueError, match="The map is written as PNG: choose a file whose name ends in .png, not '"):
+    with pytest.raises(ValueError, match="The map is written as PNG, but the target is '"):
         saved_map.map_file(tmp_path / "my.jpg", str(tmp_path / target))
 
 

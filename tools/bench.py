@@ -5,7 +5,7 @@
 The photograph is scikit-learn's flower.jpg, 640 x 427; a smaller one is its middle, a larger one is it mirrored at its
 edges, so that all have the same kind of content. Each measurement runs in a process of its own.
 
-In the plain version every function of the library that one of `tests/plain/` stands for, as the docstring there
+In the plain version every function of the library that one of `tests/reference/` stands for, as the docstring there
 says, gives way to it. That takes minutes for a whole photograph, so it is timed on a crop, and so is the fast
 version beside it; "plain, scaled" multiplies the plain seconds by the ratio of pixels, which is fair to methods
 whose cost grows linearly, and those of both on the crop are stored too.
@@ -46,14 +46,14 @@ def photograph(size: str) -> np.ndarray:
 
 def replacements(name: str) -> dict:
     """The plain functions of a method, by the dotted names of those that they stand for."""
-    plain = importlib.import_module(f"tests.plain.{name}")
+    plain = importlib.import_module(f"tests.reference.{name}")
     found = {}
     for function in vars(plain).values():
         stands = re.match(r"Stands for `?([\w.]+\w)", inspect.getdoc(function) or "")
         if inspect.isfunction(function) and stands:
             found[stands[1]] = function
     if not found:
-        raise ValueError(f"tests/plain/{name}.py stands for nothing: begin a docstring with 'Stands for `...`'.")
+        raise ValueError(f"tests/reference/{name}.py stands for nothing: begin a docstring with 'Stands for `...`'.")
     return found
 
 

@@ -11,7 +11,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from defusion_lib.baselines.fitted import learnt, save
+from defusion_lib.baselines.fitted import load_fitted, save_fitted
 from defusion_lib.data import PhotoSet
 from defusion_lib.data.shi import open_shi
 from defusion_lib.paths import shown
@@ -42,8 +42,8 @@ def train(name: str, photos: PhotoSet, seed: int = 0, progress: bool = True) -> 
         "started": started,
         "seconds": round(time.monotonic() - begun, 1),
     }
-    written = save(name, arrays, made)
-    learnt.cache_clear()
+    written = save_fitted(name, arrays, made)
+    load_fitted.cache_clear()
     return written
 
 

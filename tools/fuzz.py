@@ -321,11 +321,11 @@ class Small(nn.Module):
         return Maps(self.layers(photo), [])
 
 
-def update_table(path: Path) -> list[photo_folder.Entry]:
+def update_table(path: Path) -> list[photo_folder.Row]:
     """Run a folder of photographs whose table is `path`: lines without the seconds that they took."""
     torch.manual_seed(SEED)
-    found = photo_folder.update(path.parents[1] / "photographs", Small(), 32, path.parent, progress=False)
-    return [entry._replace(seconds=None) for entry in found.entries]
+    found = photo_folder.map_folder(path.parents[1] / "photographs", Small(), 32, path.parent, progress=False)
+    return [entry._replace(seconds=None) for entry in found.rows]
 
 
 def write_table(path: Path) -> None:
@@ -338,12 +338,12 @@ def write_table(path: Path) -> None:
     update_table(path)
 
 
-def table_holds(path: Path, found: list[photo_folder.Entry], undamaged: list[photo_folder.Entry]) -> bool:
+def table_holds(path: Path, found: list[photo_folder.Row], undamaged: list[photo_folder.Row]) -> bool:
     """Whether numbers of a line that differ stand in the file, letter by letter, and can be what they are called."""
     text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
     rows = {row["file"]: row for row in csv.DictReader(io.StringIO(text, newline=""))}
 
-    def holds(entry: photo_folder.Entry, expected: photo_folder.Entry) -> bool:
+    def holds(entry: photo_folder.Row, expected: photo_folder.Row) -> bool:
         numbers = {name: getattr(entry, name) for name in photo_folder.NUMBERS if getattr(entry, name) != getattr(expected, name)}
         stand = all(type(value)(rows[entry.file][name]) == value > 0 for name, value in numbers.items())
         same = dict.fromkeys(numbers) | {"verdict": ""}

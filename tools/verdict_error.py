@@ -1,6 +1,6 @@
 """Measure how often a photograph is called wrongly "in focus" or "out of focus" (`defusion_lib.apps.verdict`).
 
-    python -m tools.verdict_error --calibrate   # two minutes: prints LEAST, from training photographs alone
+    python -m tools.verdict_error --calibrate   # two minutes: prints MIN_SCORE, from training photographs alone
     python -m tools.verdict_error               # five minutes: outputs/cpu/results/verdict.json
 
 Both need Shi's photographs in data/shi, or in the folder that --root names. Every test photograph has a sharp subject;
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from defusion_lib.apps.verdict import LEAST, score, share, threshold
+from defusion_lib.apps.verdict import MIN_SCORE, score, share_with_error, threshold
 from defusion_lib.data import PhotoSet, bundled, effects
 from defusion_lib.data.augmentation import resize_to_square
 from defusion_lib.data.datasets import open_dataset
@@ -51,7 +51,7 @@ def measure(photos: PhotoSet, network: DeFusionNet) -> dict[str, float]:
     values, name = {}, result_name(network)
 
     def add(dataset: str, method: str, scores: list, suffix: str = "") -> None:
-        found, error = share(np.less(scores, LEAST))
+        found, error = share_with_error(np.less(scores, MIN_SCORE))
         values[f"{dataset}/{method}/out-of-focus{suffix}"] = found
         values[f"{dataset}/{method}/out-of-focus{suffix}-standard-error"] = error
 
@@ -81,14 +81,14 @@ def main() -> None:
     if given.calibrate:
         sharp, blurred = calibrate(photos, network)
         least = threshold(sharp, blurred)
-        print(f"LEAST = {least:.2f}  # {weights_hash(network)[:12]}, {len(sharp)} training photographs")
+        print(f"MIN_SCORE = {least:.2f}  # {weights_hash(network)[:12]}, {len(sharp)} training photographs")
         for kind, called in (("sharp", np.less(sharp, least)), ("blurred", np.less(blurred, least))):
-            print(f"{kind:8} called out of focus: {share(called)[0]:.3f}, standard error {share(called)[1]:.3f}")
+            print(f"{kind:8} called out of focus: {share_with_error(called)[0]:.3f}, standard error {share_with_error(called)[1]:.3f}")
         return
-    run.note(network=weights_hash(network), least=LEAST, radius=RADIUS)
+    run.note(network=weights_hash(network), least=MIN_SCORE, radius=RADIUS)
     values = measure(photos, network)
     run.results(values, data=[photos, "embedded"])
-    print(f"{'called out of focus, at a score below ' + str(LEAST):64}{'share':>7}{'standard error':>16}")
+    print(f"{'called out of focus, at a score below ' + str(MIN_SCORE):64}{'share':>7}{'standard error':>16}")
     for key in (key for key in values if not key.endswith("error")):
         print(f"{key:64}{values[key]:7.3f}{values[f'{key}-standard-error']:16.3f}")
 

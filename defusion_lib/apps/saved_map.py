@@ -1,4 +1,4 @@
-"""Write a photo's defocus map as PNG, and never over a file of somebody's own."""
+"""Write a photo's defocus map as PNG, without overwriting files of the user."""
 
 import io
 import os
@@ -12,16 +12,16 @@ _SOFTWARE = "defusion_lib"  # in the PNG files of maps
 
 
 def map_file(photograph: str | Path, target: str = "") -> Path:
-    """Name the PNG file for a photograph's map, and check before anything is computed that it may be written.
+    """Return the path of the PNG file for a photo's map, after checking that it may be written.
 
-    It is `target`, or my_defocus.png beside my.jpg. Raises ValueError where `target` is no name of a PNG file,
-    FileExistsError where there is a file that `write_map` did not write for a photograph of this name, and
-    OSError where the folder cannot be written in.
+    It is `target`, or my_defocus.png beside my.jpg. Raises ValueError if `target` does not end in .png,
+    FileExistsError if the path has a file that `write_map` did not write for a photo of this name, and OSError if the
+    folder is not writable.
     """
     photograph = Path(photograph)
     path = locate(target, new=True) if target else photograph.with_name(f"{photograph.stem}_defocus.png")
     if path.suffix.lower() != ".png":
-        raise ValueError(f"The map is written as PNG: choose a file whose name ends in .png, not {target!r}.")
+        raise ValueError(f"The map is written as PNG, but the target is {target!r}: choose a name that ends in .png.")
     try:
         os.lstat(path)
         taken = _photograph_of(path) != _legible(photograph.name)
@@ -31,16 +31,16 @@ def map_file(photograph: str | Path, target: str = "") -> Path:
         raise OSError(f"Cannot write {shown(path)} ({error.strerror}). {_ELSEWHERE}") from error
     if taken:
         raise FileExistsError(
-            f"{shown(path)} is there already and is no map of {photograph.name} that this notebook wrote: move it, "
-            "or choose another file with the parameter target."
+            f"{shown(path)} exists already and is not a map of {photograph.name} by this notebook: move it, or choose "
+            "another file with the parameter target."
         )
     check_writable(path.parent)
     return path
 
 
 def write_map(path: Path, levels: np.ndarray, photograph: str) -> None:
-    """Write a map, uint8 (H, W), as PNG with the photograph's name inside, by which `map_file` knows it again."""
-    # Imported here, so that reading results (tools/execute.py) does not wait for it.
+    """Write a map, uint8 (H, W), as PNG; the photo's name is stored in it, so that `map_file` recognises it."""
+    # Imported here because the import takes time and only maps need it.
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
@@ -52,17 +52,17 @@ def write_map(path: Path, levels: np.ndarray, photograph: str) -> None:
 
 
 def _legible(name: str) -> str:
-    """A file name as text that can be encoded, also where its bytes are no text."""
+    """Convert a file name to text that can be encoded, even if its bytes are not valid text."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _photograph_of(path: Path) -> str | None:
-    """The photograph's name in a map that `write_map` wrote; None for every other file."""
+    """Return the photo's name in a map that `write_map` wrote; None for every other file."""
     from PIL import Image
 
     try:
         with Image.open(path, formats=["PNG"]) as picture:
             return picture.info.get("Source") if picture.info.get("Software") == _SOFTWARE else None
-    # Whatever cannot be read was not written by `write_map`, which writes whole files.
+    # `write_map` writes atomically, so a file that cannot be read is not from it.
     except Exception:
         return None

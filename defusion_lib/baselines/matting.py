@@ -1,9 +1,9 @@
-"""Closed-form matting: what is known of some pixels spreads along the photograph's colours to the others.
+"""Closed-form matting: propagate the values of known pixels to all others, guided by the colours of the image.
 
-Levin, Lischinski and Weiss (TPAMI 2008) assume that in every 3x3 window alpha is a linear function of
-colour. What the best linear functions leave is a quadratic form of alpha, the matting Laplacian; with known
-pixels held by a weight it has one minimum. For speed it is solved on a small copy of the photograph only, and
-the linear functions found there are then applied to the larger one.
+Levin, Lischinski and Weiss (TPAMI 2008) assume that in every 3x3 window alpha is a linear function of colour. The
+squared residual of the best linear functions is a quadratic form of alpha, the matting Laplacian; a weighted penalty
+on known pixels makes its minimum unique. For speed it is solved on a small copy of the image only; the linear
+functions found there are then applied to the larger image.
 """
 
 import numpy as np
@@ -11,18 +11,18 @@ from scipy import ndimage, sparse
 from scipy.sparse.linalg import splu
 
 EPSILON = 1e-7
-HELD = 100.0  # the weight of a known pixel
-FREE = 1e-7  # what pulls every pixel to the middle: decides only where nothing known reaches
+KNOWN_WEIGHT = 100.0  # of a known pixel's value
+PRIOR_WEIGHT = 1e-7  # of 0.5 at every pixel: decides only where no known value reaches
 BINOMIAL = np.array([1, 4, 6, 4, 1]) / 16
 
 
 def laplacian(
     image: np.ndarray, epsilon: float = EPSILON, windows: np.ndarray | None = None
 ) -> sparse.csr_array:
-    """The matting Laplacian of an image, sparse (H W, H W), rows sum to 0 (Levin et al., Eq. 12).
+    """Compute the matting Laplacian of an image, sparse (H W, H W); rows sum to 0 (Levin et al., Eq. 12).
 
-    `image` (H, W, C) float in [0, 1]; `windows`, bool (H - 2, W - 2), leaves windows out, by their centres.
-    An image with a side below 3 holds no window: all is 0.
+    `image` is float (H, W, C) in [0, 1]. `windows`, bool (H - 2, W - 2), selects windows by their centres; None selects
+    all. An image with a side below 3 pixels has no window: the result is 0.
     """
     height, width, channels = image.shape
     count = height * width
@@ -36,7 +36,7 @@ def laplacian(
     across = np.swapaxes(pixels, 1, 2)
     inverse = np.linalg.inv(across @ pixels / 9 + epsilon / 9 * np.eye(channels))
     affinity = (1 + pixels @ inverse @ across) / 9
-    # Two pixels of a window are at most two rows and columns apart: 25 diagonals hold everything.
+    # Two pixels of a window are at most two rows and columns apart, so 25 diagonals suffice.
     bands = np.zeros((5, 5, height, width))
     spread = np.zeros(chosen.shape)
     for one, other in np.ndindex(9, 9):
@@ -57,36 +57,40 @@ def laplacian(
 
 
 def solve(image: np.ndarray, known: np.ndarray, values: np.ndarray, epsilon: float = EPSILON) -> np.ndarray:
-    """Alpha of every pixel from the known ones, (H, W) in [0, 1], on the image's own grid.
+    """Compute alpha of every pixel from the known ones, (H, W) in [0, 1], at the image's resolution.
 
-    `image` (H, W, C) float in [0, 1], `known` (H, W) bool, `values` (H, W) in [0, 1], read where known.
-    Windows of known pixels only count nothing. Pixels that nothing known reaches get 0.5.
+    `image` is float (H, W, C) in [0, 1], `known` bool (H, W), `values` (H, W) in [0, 1], read where `known`. Windows
+    of known pixels only are ignored. Pixels that no known value reaches get 0.5.
     """
     windows = ~ndimage.minimum_filter(known, 3)[1:-1, 1:-1]
     matrix = laplacian(image, epsilon, windows)
-    held = HELD * known.ravel()
-    matrix = (matrix + sparse.diags_array(held + FREE)).tocsc()
-    right = held * values.ravel() + 0.5 * FREE
-    # Pixels outside all windows stand alone and would only slow the factors down.
+    weight = KNOWN_WEIGHT * known.ravel()
+    matrix = (matrix + sparse.diags_array(weight + PRIOR_WEIGHT)).tocsc()
+    right = weight * values.ravel() + 0.5 * PRIOR_WEIGHT
+    # Pixels outside all windows are linked to no other and would only slow the factorisation down.
     linked = np.diff(matrix.indptr) > 1
     alpha = right / matrix.diagonal()
     if linked.any():
-        inner = matrix[linked][:, linked]
-        # Positive definite: no pivot is needed, and rows and columns may be ordered alike.
-        symmetric = {"SymmetricMode": True}
-        factors = splu(inner, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=symmetric)
-        alpha[linked] = factors.solve(right[linked])
+        alpha[linked] = solve_positive(matrix[linked][:, linked], right[linked])
     return np.clip(alpha.reshape(known.shape), 0, 1)
+
+
+def solve_positive(matrix: sparse.csc_array, right: np.ndarray) -> np.ndarray:
+    """Solve `matrix` x = `right` for a sparse, symmetric, positive definite matrix (n, n) and a vector (n,)."""
+    # Positive definite: no pivoting is needed, and rows and columns may have the same order.
+    symmetric = {"SymmetricMode": True}
+    factors = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=symmetric)
+    return factors.solve(right)
 
 
 def coarse_to_fine(
     image: np.ndarray, known: np.ndarray, values: np.ndarray, levels: int = 3, epsilon: float = EPSILON
 ) -> np.ndarray:
-    """Alpha (H, W) in [0, 1] of a photograph, solved at 1/2^(levels - 1) of its side and enlarged in steps.
+    """Compute alpha (H, W) in [0, 1] at 1/2^(levels - 1) of the image's sides, and enlarge it step by step.
 
-    Arguments as of `solve`, but known values are cut at 0.5 (in a trimap they are 0 or 1). On the way up
-    alpha is the linear function of colour that fits it best in each 3x3 window of the smaller image, and
-    these functions are interpolated to the larger one.
+    The arguments are those of `solve`, but known values are thresholded at 0.5 (in a trimap they are 0 or 1). In each
+    step the linear function of colour that fits alpha best is computed for each 3x3 window of the smaller image, and
+    these functions are interpolated to the larger image.
     """
     if levels == 1:
         return solve(image, known, values, epsilon)
@@ -98,17 +102,15 @@ def coarse_to_fine(
 
 
 def halve(image: np.ndarray) -> np.ndarray:
-    """Every second row and column of the smoothed image, (H, W) or (H, W, C): ceil of half its size."""
+    """Smooth an image (H, W) or (H, W, C) and return every second row and column: half the size, rounded up."""
     for axis in (0, 1):
         image = ndimage.correlate1d(image, BINOMIAL, axis, mode="nearest")
         image = image[::2] if axis == 0 else image[:, ::2]
     return image
 
 
-def enlarge(
-    alpha: np.ndarray, small: np.ndarray, image: np.ndarray, epsilon: float = EPSILON
-) -> np.ndarray:
-    """Alpha (h, w) of a small image (h, w, C) taken to the image (H, W, C) that was halved, (H, W)."""
+def enlarge(alpha: np.ndarray, small: np.ndarray, image: np.ndarray, epsilon: float = EPSILON) -> np.ndarray:
+    """Transfer alpha (h, w) of the halved image `small` (h, w, C) to `image` (H, W, C): alpha (H, W)."""
     channels = image.shape[2]
     mean, mean_alpha = _box(small), _box(alpha)
     covariance = _box(small[..., :, None] * small[..., None, :]) - mean[..., :, None] * mean[..., None, :]
@@ -117,7 +119,7 @@ def enlarge(
     slope = np.linalg.solve(covariance, against[..., None])[..., 0]
     offset = mean_alpha - (slope * mean).sum(-1)
     height, width = image.shape[:2]
-    slope, offset = _double(slope, height, width), _double(offset, height, width)
+    slope, offset = _upsample(slope, height, width), _upsample(offset, height, width)
     return (slope * image).sum(-1) + offset
 
 
@@ -127,7 +129,7 @@ def _box(values):
     return values
 
 
-def _double(values, height, width):
+def _upsample(values, height, width):
     for axis, size in ((0, height), (1, width)):
         at = np.arange(size) // 2
         after = np.minimum(at + np.arange(size) % 2, values.shape[axis] - 1)

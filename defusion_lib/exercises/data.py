@@ -1,4 +1,4 @@
-"""Exercises of notebook 01: photograph and mask in the same hands, and how large a disc a lens makes."""
+"""Exercises of notebook 01: the same augmentation for photo and mask, and the radius of a blur disc."""
 
 import numpy as np
 
@@ -15,29 +15,29 @@ LENSES = (
 
 
 def augment(answer) -> str:
-    """A photograph and its mask, turned and then flipped."""
+    """Check a function that rotates and then flips a photo and its mask."""
     rng = np.random.default_rng(1)
     image, mask = rng.integers(0, 256, (6, 9, 3), np.uint8), (rng.random((6, 9)) < 0.5).astype(np.float32)
     for turns, flip in VARIANTS:
         found = answer(image.copy(), mask.copy(), turns, flip)
         if not isinstance(found, tuple | list) or len(found) != 2:
-            return "Return two things: the photograph, and its mask."
-        for name, given, made in zip(("photograph", "mask"), (image, mask), found):
+            return "Return two things: the photo and its mask."
+        for name, given, made in zip(("photo", "mask"), (image, mask), found):
             if wrong := _misplaced(given, np.asarray(made), turns, flip):
                 return f"With turns={turns}, flip={flip} the {name} {wrong}."
     return ""
 
 
 def _misplaced(given: np.ndarray, made: np.ndarray, turns: int, flip: bool) -> str:
-    """What was done to a picture instead of `turns` quarter turns and a flip, "" if that was."""
+    """Return what happened to an image instead of `turns` quarter turns and a flip; "" if it is right."""
     turned = np.rot90(given, turns)
     likely = {
         "": turned[:, ::-1] if flip else turned,
-        "is as it was: what happens to one of the two happens to both": given,
-        "was turned clockwise": np.rot90(given, -turns),
-        "was turned and not flipped": turned,
-        "was flipped and not turned": given[:, ::-1],
-        "was flipped first and turned then": np.rot90(given[:, ::-1] if flip else given, turns),
+        "is unchanged: photo and mask need the same transformation": given,
+        "was rotated clockwise": np.rot90(given, -turns),
+        "was rotated and not flipped": turned,
+        "was flipped and not rotated": given[:, ::-1],
+        "was flipped first and then rotated": np.rot90(given[:, ::-1] if flip else given, turns),
         "was flipped upside down": turned[::-1],
         "was flipped, and should not be": turned[:, ::-1],
         "has its colours reversed: left to right is the second axis, colours are the third": (
@@ -51,44 +51,40 @@ def _misplaced(given: np.ndarray, made: np.ndarray, turns: int, flip: bool) -> s
 
 
 def infinity(answer) -> str:
-    """How much a disc grows from twice the distance of the focus to infinity."""
+    """Check the growth of a disc from twice the focus distance to infinity."""
     camera = Camera(2.0)
     near_by, middle, far = (camera.blur_radius(distance, 640) for distance in (4.0, 8.0, np.inf))
     if answer == np.inf:
-        return "The disc does not grow without end: |d - s| / d comes near to 1 when d is very large."
+        return "The disc does not grow without limit: |d - s| / d approaches 1 for large d."
     if not near(answer, 1, 0.005):
-        return "That is no growth: put d = 2 s into the formula, then let d be much larger than s."
+        return "That is no growth: insert d = 2 s into the formula, then a d much larger than s."
     if not near(answer, near_by / far, 0.005):
-        return "That is the smaller disc over the larger one."
+        return "That is the smaller disc divided by the larger one."
     if not near(answer, middle / near_by, 0.005):
-        return "That is four times the distance of the focus: go on to infinity."
+        return "That is for four times the focus distance: the question is about infinity."
     return near(answer, far / near_by, 0.005, " times")
 
 
 def radius(answer) -> str:
-    """The blur radius in pixels of a point."""
+    """Check a function that computes the blur radius of a point in pixels."""
     for distance, focus, aperture, focal_length, sensor_width, width in LENSES:
         found = answer(distance, focus, aperture, focal_length, sensor_width, width)
         right = Camera(focus, aperture, focal_length, sensor_width).blur_radius(distance, width)
-        # The formula with the focal length of 85 mm taken for 85 m.
+        # The formula with the focal length in millimetres instead of metres.
         mixed = aperture * focal_length * abs(distance - focus) / (distance * (focus - focal_length)) / 2
         scale = width / sensor_width
         likely = {
             "": right,
-            "That is the diameter: half of it is wanted.": 2 * right,
-            "What is nearer than the focus has a radius below 0: take |d - s|.": -right,
-            "That is in millimetres on the sensor: `width` pixels share its `sensor_width`.": right / scale,
+            "That is the diameter: return half of it.": 2 * right,
+            "Points nearer than the focus get a negative radius: use |d - s|.": -right,
+            "That is in millimetres on the sensor: convert it, `width` pixels cover `sensor_width`.": right / scale,
             "That is the diameter, and in millimetres on the sensor.": 2 * right / scale,
-            "The lens is in millimetres, the distances are in metres: bring them to one unit.": mixed * scale,
+            "The lens is in millimetres, the distances are in metres: convert them to one unit.": mixed * scale,
         }
-        for sentence, wrong in likely.items():
-            if abs(found - wrong) <= 1e-6 * abs(wrong):
-                break
-        else:
-            sentence = near(found, right, 1e-6, " pixels")
-        if sentence:
+        named = [sentence for sentence, wrong in likely.items() if abs(found - wrong) <= 1e-6 * abs(wrong)]
+        if sentence := [*named, near(found, right, 1e-6, " pixels")][0]:
             lens = f"A lens of {focal_length:g} mm and {aperture:g} mm aperture, focused at {focus:g} m"
-            return f"{lens}, a point at {distance:g} m: {found:g} is not it. {sentence}"
+            return f"{lens}, a point at {distance:g} m: {found:g} is wrong. {sentence}"
     return ""
 
 

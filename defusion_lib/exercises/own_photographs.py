@@ -1,4 +1,4 @@
-"""Exercises of notebook 13: what a large photograph costs, and how sharp its sharpest place is."""
+"""Exercises of notebook 13: the memory of a large photo, and the score of a map."""
 
 import numpy as np
 
@@ -9,11 +9,11 @@ PIXELS, LAYERS, CHANNELS, BYTES = 24e6, 6, 32, 4
 
 
 def memory(answer) -> str:
-    """Gigabytes of the six layers of a photograph of 24 million pixels."""
+    """Check the gigabytes of the six layers of a photo of 24 million pixels."""
     right = LAYERS * CHANNELS * BYTES * PIXELS / 1e9
     likely = {
-        "There are six layers: that is one.": right / LAYERS,
-        "A single-precision number takes four bytes.": right / BYTES,
+        "That is one layer: there are six layers.": right / LAYERS,
+        "A single-precision number has four bytes.": right / BYTES,
         "Each layer has 32 channels.": right / CHANNELS,
         "Those are bits: a byte has eight.": right * 8,
     }
@@ -24,15 +24,15 @@ def memory(answer) -> str:
 
 
 def sharpest(answer) -> str:
-    """A function that gives the largest mean of 1 - map in a window of a tenth of each side."""
+    """Check a function that returns the largest mean of 1 - map in a window of a tenth of each side."""
     for height, width in ((100, 100), (200, 100), (100, 300)):
         defocus = np.full((height, width), 0.9, np.float32)
         defocus[height // 4 : height // 4 + height // 20, : width // 10] = 0.05
-        defocus[-1, -1] = 0  # a speck
+        defocus[-1, -1] = 0  # a single sharp pixel
         found, right = answer(defocus), score(defocus)
         windows = np.lib.stride_tricks.sliding_window_view(defocus, (height // 10, width // 10)).mean(axis=(2, 3))
         likely = {
-            "That is the mean over the whole map: look for the window where it is largest.": 1 - defocus.mean(),
+            "That is the mean over all pixels: find the window with the largest mean.": 1 - defocus.mean(),
             "That is the sharpest pixel: take the mean over a window.": 1 - defocus.min(),
             "That is the largest mean of the map: 1 is blurred, so sharp is 1 - defocus.": windows.max(),
             "That is the mean of the least sharp window.": 1 - windows.max(),

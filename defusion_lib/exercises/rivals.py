@@ -3,7 +3,7 @@
 import numpy as np
 
 from defusion_lib.baselines.deep.dhde import SIGMAS
-from defusion_lib.baselines.deep.dmenet import stretch
+from defusion_lib.baselines.images import stretch
 
 
 def unpooled(answer) -> str:

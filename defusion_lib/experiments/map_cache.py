@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 from tqdm.auto import tqdm
 
-from defusion_lib.baselines.fitted import learnt, path_of
+from defusion_lib.baselines.fitted import fitted_path, load_fitted
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.metrics import quantise
 from defusion_lib.paths import write_whole
@@ -56,7 +56,7 @@ def fingerprint(detect: Callable, *settings) -> str:
         digest.update(f"\n{name}: {_code(source)}".encode())
         method = name.removeprefix(f"{PACKAGE}.baselines.classical.")
         # Not the file's bytes: its stamp says when it was made, and that changes no map.
-        for key, array in learnt(method).items() if path_of(method).is_file() else ():
+        for key, array in load_fitted(method).items() if fitted_path(method).is_file() else ():
             digest.update(f"{key} {array.dtype} {array.shape}".encode() + array.tobytes())
     return digest.hexdigest()
 

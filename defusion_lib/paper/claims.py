@@ -1,8 +1,8 @@
-"""The ledger: each number and figure of the paper is a claim, and claims.yaml says what became of it.
+"""Every number and figure of the paper is a claim; claims.yaml records the status of each.
 
 A claim's id comes from `defusion_lib.paper.tables`: `table-1/shi/mae/defusionnet`, `count/shi-train`,
-`setting/momentum`, `timing/training`, `figure-12`. An entry of claims.yaml speaks for one or many of them
-(`table-1/*/jnb`). Whether an entry is true is asked of the result files in the checkout's `outputs/`, and of
+`setting/momentum`, `timing/training`, `figure-12`. A record of claims.yaml covers one or more claims
+(`table-1/*/jnb`). `problems` compares the records with the result files in the checkout's `outputs/` and with
 `counts`.
 """
 
@@ -27,8 +27,8 @@ from defusion_lib.paper.tables import COUNTS, FIGURES, OUTPUTS, SETTINGS, TABLE_
 from defusion_lib.paths import project_root
 from defusion_lib.training import Recipe, make_optimiser
 
-CLAIMS = Path(__file__).with_name("claims.yaml")
-OWN = ("quick", "06_claims")  # the profile and the notebook whose results `counts` gives
+RECORDS = Path(__file__).with_name("claims.yaml")
+COUNTS_FILE = ("quick", "06_claims")  # the profile and the notebook that store the results of `counts`
 STATUSES = ("reproduced", "differs", "needs data", "needs a GPU", "not attempted")
 MEASURED = STATUSES[:2]
 DATA = {name: dataset.title for name, dataset in DATASETS.items()} | {
@@ -43,45 +43,45 @@ GROUPS = {
     "count": "Counts",
     "setting": "Settings",
 }
-# What result files call the networks that the paper's tables name otherwise.
+# Names in result files of networks that have another name in the paper's tables.
 RESULT_NAMES = {"cvpr19": "defusionnet+nocam+nofam", "defusionnet+step3": "defusionnet"}
 
 
-# ------------------------------------------------------------------------------------- what the paper claims
+# -------------------------------------------------------------------------------------- claims of the paper
 
 
 def claims() -> dict[str, float | None]:
-    """All claims: {id: published number}, None for a figure and for a table cell that could not be read.
+    """Return all claims, {id: published number}; None for figures and illegible table cells.
 
-    Figures that only draw the network claim nothing.
+    Figures that only draw the network are no claims.
     """
     found = {}
     for number, table in enumerate((TABLE_1, TABLE_2, TABLE_3), start=1):
         found |= {f"table-{number}/{'/'.join(cell)}": value for cell, value in table.items()}
     for group, stated in (("count", COUNTS), ("setting", SETTINGS), ("timing", TIMINGS)):
-        found |= {f"{group}/{name}": said.value for name, said in stated.items()}
+        found |= {f"{group}/{name}": statement.value for name, statement in stated.items()}
     found["count/outputs"] = OUTPUTS
     return found | {f"figure-{number}": None for number in FIGURES}
 
 
 def group_of(claim: str) -> str:
-    """The part of the paper that a claim belongs to, a key of `GROUPS`."""
+    """Return the part of the paper that a claim belongs to, a key of `GROUPS`."""
     first = claim.partition("/")[0]
     return "figure" if first.startswith("figure-") else first
 
 
 def counts() -> dict[str, float]:
-    """The counts and settings that the library can be asked for: {"library/count/shi-train": 604, ...}.
+    """Compute the counts and settings of the library, {"library/count/shi-train": 604, ...}.
 
-    Each comes from what the library does (lists, the built network, its optimiser, its loss), not from
-    `defusion_lib.paper.tables`. Rates are those of the paper's recipe brought back to its loss, the sum over 320x320
-    pixels. ValueError where the two splits of Shi's set differ in size.
+    They are computed from the lists, the network, its optimiser and its loss, not read from
+    `defusion_lib.paper.tables`. Learning rate and weight decay are converted to the paper's loss, the sum over 320x320
+    pixels. Raises ValueError if the two splits of Shi's set differ in size.
     """
     (train,) = {len(split_stems(split, "train")) for split in ("dutlab100", "last100")}
     (test,) = {len(split_stems(split, "test")) for split in ("dutlab100", "last100")}
     photos = PhotoSet("shi-last100", split_stems("last100", "train"), read=None)
 
-    # Tensors without numbers: shapes and settings are all that is asked of the reference network.
+    # Tensors without data: only shapes and settings of the reference network are needed.
     with torch.device("meta"):
         network = DeFusionNet()
         maps = network(torch.empty(1, 3, 32, 32))
@@ -98,7 +98,7 @@ def counts() -> dict[str, float]:
     weight = loss / (OUTPUTS * side_loss(logits[0], mask))
     f = f_measure(1.0, 0.5)
 
-    # A baseline that somebody added is none of the paper's.
+    # Only the paper's methods: a user may have added baselines.
     compared = {method for *_, method in TABLE_1}
     found = {
         "count/shi-defocus": len(read_manifest()["photographs"]),
@@ -126,22 +126,23 @@ def counts() -> dict[str, float]:
     return {f"library/{claim}": value for claim, value in found.items()}
 
 
-# ---------------------------------------------------------------------------------------- what became of it
+# ------------------------------------------------------------------------------------------ status of claims
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What became of some claims, as claims.yaml says it.
+class Record:
+    """The status of one or more claims, as read from claims.yaml.
 
     claims:    ids, or patterns of ids with * ? [123]
     status:    one of `STATUSES`
     why:       a sentence
-    data:      the data sets that are missing, keys of `DATA`
-    notebook:  which notebook measures or draws it, or would
-    profile, result: the result file and the key in it; {dataset}, {metric}, {method}, {group} and {name}
-               stand for the parts of the claim's id, in `data` too
+    data:      the missing data sets, keys of `DATA`
+    notebook:  the notebook that measures or draws it, or would do so
+    profile, result: the result file and the key in it; {dataset}, {metric}, {method}, {group} and {name} are replaced
+               by the parts of the claim's id, in `data` too
     protocol:  the function that computes the number, module.function in this library
-    tolerance: how far the result may lie from the paper's number, and `reason`, why so far
+    tolerance: the largest accepted difference from the paper's number
+    reason:    why the tolerance has this size
     """
 
     claims: tuple[str, ...]
@@ -155,14 +156,16 @@ class Entry:
     tolerance: float | None = None
     reason: str = ""
 
-    def speaks_for(self, claim: str) -> bool:
+    def covers(self, claim: str) -> bool:
+        """Return whether the record has a pattern that matches the claim."""
         return any(fnmatchcase(claim, pattern) for pattern in self.claims)
 
     def key(self, claim: str) -> tuple[str, str, str]:
-        """Where a claim's result is: (profile, notebook, key)."""
+        """Return where a claim's result is stored: (profile, notebook, key)."""
         return self.profile, self.notebook, self.result.format_map(_parts(claim))
 
     def missing_data(self, claim: str) -> list[str]:
+        """Return the data sets that are missing for a claim."""
         return [name.format_map(_parts(claim)) for name in self.data]
 
 
@@ -174,29 +177,29 @@ def _parts(claim: str) -> dict[str, str]:
     return {"group": group, "name": "/".join(rest)}
 
 
-def load(path: Path = CLAIMS) -> list[Entry]:
-    """Read claims.yaml; ValueError where an entry lacks a field or has an unknown one."""
-    entries = []
-    known = {field.name for field in fields(Entry)}
+def load(path: Path = RECORDS) -> list[Record]:
+    """Read claims.yaml; raises ValueError if a record lacks a field or has an unknown one."""
+    records = []
+    known = {field.name for field in fields(Record)}
     for number, given in enumerate(yaml.safe_load(path.read_text(encoding="utf-8")), start=1):
-        where = f"Entry {number} of {path.name}"
+        where = f"Record {number} of {path.name}"
         if unknown := sorted(set(given) - known):
             raise ValueError(f"{where} has the field {unknown[0]!r}: use {', '.join(sorted(known))}.")
         if absent := sorted({"claims", "status", "why"} - set(given)):
-            raise ValueError(f"{where} lacks the field {absent[0]!r}: an entry needs claims, status and why.")
+            raise ValueError(f"{where} lacks the field {absent[0]!r}: a record needs claims, status and why.")
         lists = {name: tuple(given[name]) for name in ("claims", "data") if name in given}
-        entries.append(Entry(**given | lists))
-    return entries
+        records.append(Record(**given | lists))
+    return records
 
 
-def stored(root: Path | None = None) -> dict[tuple[str, str, str], float]:
-    """All results that claims may rest on: {(profile, notebook, key): number}.
+def load_results() -> dict[tuple[str, str, str], float]:
+    """Load all results that may support claims: {(profile, notebook, key): number}.
 
-    These are the result files under `outputs/` of the checkout (or of `root`), without those of the quick
-    profile, which every machine makes anew; and `counts`.
+    These are the result files under `outputs/` of the checkout, without those of the quick profile, which differ
+    between machines; and `counts`.
     """
-    found = {(*OWN, key): value for key, value in counts().items()}
-    for path in sorted(((root or project_root()) / "outputs").glob("*/results/*.json")):
+    found = {(*COUNTS_FILE, key): value for key, value in counts().items()}
+    for path in sorted((project_root() / "outputs").glob("*/results/*.json")):
         profile = path.parents[1].name
         if profile != "quick":
             values = json.loads(path.read_text(encoding="utf-8"))["values"]
@@ -204,100 +207,104 @@ def stored(root: Path | None = None) -> dict[tuple[str, str, str], float]:
     return found
 
 
-def problems(entries: list[Entry], published: dict, results: dict) -> list[str]:
-    """What is wrong with the ledger, a sentence each; nothing where it is complete and true.
+def problems(records: list[Record], published: dict, results: dict) -> list[str]:
+    """Return the errors in the records, one sentence each; empty if they are complete and true.
 
-    `published` as `claims` gives it, `results` as `stored` does.
+    `published` as `claims` returns it, `results` as `load_results` does.
     """
     found = []
     for claim, value in published.items():
-        speaking = [entry for entry in entries if entry.speaks_for(claim)]
-        if len(speaking) != 1:
-            found.append(f"{claim} has {len(speaking)} entries: one must speak for it.")
-        for entry in speaking:
-            found += _untrue(claim, value, entry, results)
-    for entry in entries:
-        for pattern in entry.claims:
+        covering = [record for record in records if record.covers(claim)]
+        if len(covering) != 1:
+            found.append(f"{claim} has {len(covering)} records, expected one: edit {RECORDS.name}.")
+        for record in covering:
+            found += _untrue(claim, value, record, results)
+    for record in records:
+        for pattern in record.claims:
             if not any(fnmatchcase(claim, pattern) for claim in published):
-                found.append(f"{pattern} is no claim of the paper.")
-        found += _incomplete(entry)
+                found.append(f"{pattern} matches no claim of the paper.")
+        found += _incomplete(record)
     return found
 
 
-def _incomplete(entry: Entry) -> list[str]:
-    found, name = [], entry.claims[0]
-    if entry.status not in STATUSES:
-        found.append(f"{name} has the status {entry.status!r}: use {', '.join(STATUSES)}.")
-    if (entry.status == "needs data") != bool(entry.data):
-        found.append(f"{name} is {entry.status!r} with the data {list(entry.data)}: they go together.")
-    if entry.notebook and not (project_root() / f"notebooks/{entry.notebook}.ipynb").is_file():
-        found.append(f"{name} names the notebook {entry.notebook}, which does not exist.")
-    plan = (entry.notebook, entry.profile, entry.result, entry.protocol, entry.reason)
-    if any(plan[1:]) or entry.tolerance is not None or entry.status in MEASURED:
-        if not all(plan) or entry.tolerance is None:
-            found.append(
-                f"{name} has part of a measurement: notebook, profile, result, protocol, tolerance, reason."
-            )
-    if entry.protocol:
-        module, _, function = entry.protocol.rpartition(".")
+def _incomplete(record: Record) -> list[str]:
+    found, name = [], record.claims[0]
+    if record.status not in STATUSES:
+        found.append(f"{name} has the status {record.status!r}: use {', '.join(STATUSES)}.")
+    if (record.status == "needs data") != bool(record.data):
+        found.append(f"{name} is {record.status!r} with the data {list(record.data)}: list data for 'needs data' only.")
+    if record.notebook and not (project_root() / f"notebooks/{record.notebook}.ipynb").is_file():
+        found.append(f"{name} names the notebook {record.notebook}, which does not exist.")
+    plan = (record.notebook, record.profile, record.result, record.protocol, record.reason)
+    if any(plan[1:]) or record.tolerance is not None or record.status in MEASURED:
+        if not all(plan) or record.tolerance is None:
+            found.append(f"{name} has part of a measurement: add notebook, profile, result, protocol, tolerance, reason.")
+    if record.protocol:
+        module, _, function = record.protocol.rpartition(".")
         try:
             known = callable(getattr(importlib.import_module(f"defusion_lib.{module}"), function, None))
         except ImportError:
             known = False
         if not known:
-            found.append(f"{name} names the protocol {entry.protocol}, which the library does not have.")
+            found.append(f"{name} names the protocol {record.protocol}, which the library does not have.")
     return found
 
 
-def _untrue(claim: str, value: float | None, entry: Entry, results: dict) -> list[str]:
-    for data in entry.missing_data(claim):
+def _untrue(claim: str, value: float | None, record: Record, results: dict) -> list[str]:
+    for data in record.missing_data(claim):
         if data not in DATA:
-            return [f"{claim} needs the data {data!r}, which nobody knows: use {', '.join(DATA)}."]
-    if not entry.result or entry.tolerance is None:
+            return [f"{claim} needs the data {data!r}, which is unknown: use {', '.join(DATA)}."]
+    if not record.result or record.tolerance is None:
         return []
-    if value and entry.tolerance >= abs(value):
-        return [f"{claim} is {value}: a tolerance of {entry.tolerance} would accept zero."]
-    where = entry.key(claim)
+    if value and record.tolerance >= abs(value):
+        return [f"{claim} is {value}: a tolerance of {record.tolerance} would accept zero."]
+    where = record.key(claim)
     named = "{}/{}, {}".format(*where)
     if where not in results:
-        said = f"{claim} is said to be {entry.status!r}, but there is no result {named}."
-        return [said] if entry.status in MEASURED else []
+        missing = f"{claim} has the status {record.status!r}, but there is no result {named}."
+        return [missing] if record.status in MEASURED else []
     if value is None:
-        return [f"{claim} has no published number to hold the result {named} against."]
-    # The last digit of decimal fractions is not exact: a difference of just the tolerance is inside.
-    inside = abs(results[where] - value) <= entry.tolerance * (1 + 1e-9)
+        return [f"{claim} has no published number to compare with the result {named}."]
+    # Decimal fractions are not exact in binary: a difference equal to the tolerance is inside.
+    inside = abs(results[where] - value) <= record.tolerance * (1 + 1e-9)
     true = MEASURED[0] if inside else MEASURED[1]
-    if entry.status == true:
+    if record.status == true:
         return []
     return [
-        f"{claim} is said to be {entry.status!r}, but the result {named} is {results[where]:.6g}, "
-        f"the paper's {value:.6g}, the tolerance {entry.tolerance:g}: it is {true!r}."
+        f"{claim} has the status {record.status!r}, but the result {named} is {results[where]:.6g}, "
+        f"the paper's {value:.6g}, the tolerance {record.tolerance:g}: change it to {true!r}."
     ]
 
 
-# ------------------------------------------------------------------------------------------------- rendered
+# --------------------------------------------------------------------------------------------------- tables
 
 
-def assigned(entries: list[Entry]) -> dict[str, Entry]:
-    """The entry of each claim, {id: entry}; claims without one are left out."""
-    return {claim: entry for claim in claims() for entry in entries if entry.speaks_for(claim)}
+def assigned(records: list[Record]) -> dict[str, Record]:
+    """Return the record of each claim, {id: record}, without claims that have none."""
+    return {claim: record for claim in claims() for record in records if record.covers(claim)}
 
 
-def tally(entries: list[Entry]) -> dict[str, dict[str, int]]:
-    """How many claims of each part of the paper have each status: {group: {status: number}}."""
+def tally(records: list[Record]) -> dict[str, dict[str, int]]:
+    """Count the claims of each part of the paper by status: {group: {status: number}}."""
     found = {group: dict.fromkeys(STATUSES, 0) for group in GROUPS}
-    for claim, entry in assigned(entries).items():
-        found[group_of(claim)][entry.status] += 1
+    for claim, record in assigned(records).items():
+        found[group_of(claim)][record.status] += 1
     return found
 
 
-def summary_table(entries: list[Entry] | None = None) -> str:
-    """`tally` as a Markdown table with sums, for the README."""
-    rows = {GROUPS[group]: list(row.values()) for group, row in tally(entries or load()).items()}
-    rows["all"] = [sum(column) for column in zip(*rows.values())]
+def tally_rows(records: list[Record]) -> dict[str, dict[str, int]]:
+    """Return the rows of the table of `tally`, with sums: {part: {"number": claims, status: claims, ...}}."""
+    counted = tally(records)
+    rows = {GROUPS[group]: {"number": sum(row.values()), **row} for group, row in counted.items()}
+    return rows | {"all": {name: sum(row[name] for row in rows.values()) for name in ("number", *STATUSES)}}
+
+
+def summary_table(records: list[Record] | None = None) -> str:
+    """Format `tally_rows` as a Markdown table, for the README."""
+    rows = tally_rows(records or load())
     lines = [
-        "| claims of the paper | " + " | ".join(["number", *STATUSES]) + " |",
-        "|---|" + "---:|" * (1 + len(STATUSES)),
+        "| claims of the paper | " + " | ".join(rows["all"]) + " |",
+        "|---|" + "---:|" * len(rows["all"]),
     ]
-    lines += [f"| {name} | " + " | ".join(map(str, [sum(row), *row])) + " |" for name, row in rows.items()]
+    lines += [f"| {name} | " + " | ".join(map(str, row.values())) + " |" for name, row in rows.items()]
     return "\n".join(lines) + "\n"

@@ -106,10 +106,10 @@ def kinds(folder):
 
 def test_every_kind_of_file_is_mapped(folder, into, network):
     kinds(folder)
-    found = photo_folder.update(folder, network, SIZE)
-    assert [entry.problem for entry in found.entries] == [""] * 10
+    found = photo_folder.map_folder(folder, network, SIZE)
+    assert [entry.problem for entry in found.rows] == [""] * 10
     assert network.asked == 10
-    for entry in found.entries:
+    for entry in found.rows:
         assert (entry.width, entry.height) == (80, 60)
         white = levels(into, entry.file)
         assert white.shape == (60, 80) and white.dtype == np.uint8
@@ -143,7 +143,7 @@ def breaks(folder):
 def test_broken_files_are_named_and_the_run_goes_on(folder, into, network):
     breaks(folder)
     fill(folder, ["a.jpg", "z.png"])
-    photo_folder.update(folder, network, SIZE)
+    photo_folder.map_folder(folder, network, SIZE)
     table = lines(into)
     assert network.asked == 2 and not table["a.jpg"]["problem"] and not table["z.png"]["problem"]
     for name, words in BROKEN.items():
@@ -157,7 +157,7 @@ def test_the_table_is_what_numpy_finds_in_the_maps(folder, into, network):
     fill(folder, ["10.png"], bright=0)
     fill(folder, ["2.png"], bright=30, height=45)
     fill(folder, ["b.png"], bright=80)
-    photo_folder.update(folder, network, SIZE)
+    photo_folder.map_folder(folder, network, SIZE)
     table = lines(into)
     assert list(table) == ["2.png", "10.png", "b.png"]
     for name, line in table.items():
@@ -174,7 +174,7 @@ def test_the_table_is_what_numpy_finds_in_the_maps(folder, into, network):
 @pytest.mark.parametrize("name", ["large.png", "large.jpg"])
 def test_a_large_photograph_is_read_smaller_for_the_same_map(folder, into, network, name):
     fill(folder, [name], height=300, width=500, bright=230)
-    photo_folder.update(folder, network, SIZE)
+    photo_folder.map_folder(folder, network, SIZE)
     whole = detect(np.asarray(Image.open(folder / name)), network, SIZE)
     assert np.abs(levels(into, name) / 255 - whole).max() < 0.02
     assert np.abs(levels(into, name) / 255 - whole).mean() < 0.004  # two levels, half of it rounding
@@ -185,7 +185,7 @@ def test_full_resolution_is_made_of_tiles(folder, into, network, monkeypatch):
     known = np.linspace(0, 1, 60 * 80, dtype=np.float32).reshape(60, 80)
     seen = []
     monkeypatch.setattr(photo_folder, "detect_tiles", lambda image, *given, **how: seen.append(image) or known)
-    photo_folder.update(folder, network, 0)
+    photo_folder.map_folder(folder, network, 0)
     assert np.array_equal(seen[0], scene()) and network.asked == 0
     assert np.abs(levels(into, "a.png") / 255 - known).max() <= 0.5001 / 255
 
@@ -193,13 +193,13 @@ def test_full_resolution_is_made_of_tiles(folder, into, network, monkeypatch):
 def test_a_second_run_maps_what_is_new_changed_or_unfinished(folder, into, network):
     fill(folder, [f"{number}.png" for number in range(6)])
     (folder / "broken.jpg").touch()
-    assert photo_folder.update(folder, network, SIZE).taken_over == 0
+    assert photo_folder.map_folder(folder, network, SIZE).reused == 0
     assert network.asked == 6
     before = (into / "album.csv").read_bytes()
 
-    found = photo_folder.update(folder, network, SIZE)
-    assert (network.asked, found.taken_over) == (6, 6)
-    names = [entry.file for entry in found.entries]
+    found = photo_folder.map_folder(folder, network, SIZE)
+    assert (network.asked, found.reused) == (6, 6)
+    names = [entry.file for entry in found.rows]
     assert names == ["0.png", "1.png", "2.png", "3.png", "4.png", "5.png", "broken.jpg"]
     assert (into / "album.csv").read_bytes() == before
 
@@ -210,8 +210,8 @@ def test_a_second_run_maps_what_is_new_changed_or_unfinished(folder, into, netwo
     (into / "previews/4.png.jpg").unlink()
     (folder / "5.png").unlink()
     fill(folder, ["broken.jpg"])
-    found = photo_folder.update(folder, network, SIZE)
-    assert (network.asked, found.taken_over) == (6 + 6, 1)
+    found = photo_folder.map_folder(folder, network, SIZE)
+    assert (network.asked, found.reused) == (6 + 6, 1)
     assert (into / "3.png_defocus.png").is_file() and (into / "previews/4.png.jpg").is_file()
     table = lines(into)
     assert float(table["1.png"]["sharp_share"]) < 0.2
@@ -220,29 +220,29 @@ def test_a_second_run_maps_what_is_new_changed_or_unfinished(folder, into, netwo
 
 def test_another_size_or_network_maps_all_again(folder, network):
     fill(folder, ["a.png", "b.png"])
-    photo_folder.update(folder, network, SIZE)
-    assert photo_folder.update(folder, network, 64).taken_over == 0
-    assert photo_folder.update(folder, network, 64).taken_over == 2
+    photo_folder.map_folder(folder, network, SIZE)
+    assert photo_folder.map_folder(folder, network, 64).reused == 0
+    assert photo_folder.map_folder(folder, network, 64).reused == 2
     with torch.no_grad():
         network.scale += 1
-    assert photo_folder.update(folder, network, 64).taken_over == 0
+    assert photo_folder.map_folder(folder, network, 64).reused == 0
 
 
 def test_another_threshold_needs_no_new_maps(folder, into, network):
     fill(folder, ["a.png"])
-    assert photo_folder.update(folder, network, SIZE).entries[0].verdict == "in focus"
-    found = photo_folder.update(folder, network, SIZE, least=1.01)
-    assert found.taken_over == 1 and found.entries[0].verdict == lines(into)["a.png"]["verdict"] == "out of focus"
+    assert photo_folder.map_folder(folder, network, SIZE).rows[0].verdict == "in focus"
+    found = photo_folder.map_folder(folder, network, SIZE, min_score=1.01)
+    assert found.reused == 1 and found.rows[0].verdict == lines(into)["a.png"]["verdict"] == "out of focus"
 
 
 def test_a_run_that_is_stopped_keeps_what_it_finished(folder, into, network):
     fill(folder, [f"{number}.png" for number in range(5)])
     network.stop_at = 4
     with pytest.raises(KeyboardInterrupt):
-        photo_folder.update(folder, network, SIZE)
+        photo_folder.map_folder(folder, network, SIZE)
     assert list(lines(into)) == ["0.png", "1.png", "2.png"]
-    found = photo_folder.update(folder, network, SIZE)
-    assert found.taken_over == 3 and network.asked == 4 + 2
+    found = photo_folder.map_folder(folder, network, SIZE)
+    assert found.reused == 3 and network.asked == 4 + 2
     assert list(lines(into)) == [f"{number}.png" for number in range(5)]
 
 
@@ -258,13 +258,13 @@ def test_a_run_that_is_killed_while_it_writes(folder, into, network, victim, mon
 
     monkeypatch.setattr(os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
-        photo_folder.update(folder, network, SIZE)
+        photo_folder.map_folder(folder, network, SIZE)
     assert list(lines(into)) == ["0.png"]
     assert not (into / victim).exists() or victim == "album.csv"
     monkeypatch.undo()
     (part,) = into.rglob(".*.part")
     part.rename(part.with_name(f".{victim}.1.part"))  # the next run is another process
-    assert photo_folder.update(folder, network, SIZE).taken_over == 1
+    assert photo_folder.map_folder(folder, network, SIZE).reused == 1
     assert len(lines(into)) == 3 and not list(into.rglob(".*.part"))
     assert np.array_equal(levels(into, "1.png"), levels(into, "0.png"))
 
@@ -273,7 +273,7 @@ def test_photographs_stay_as_they_are(folder, into, network):
     kinds(folder)
     fill(folder, ["old_defocus.png"])
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
-    photo_folder.update(folder, network, SIZE)
+    photo_folder.map_folder(folder, network, SIZE)
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()} == before
     assert "old_defocus.png" not in lines(into)
 
@@ -281,7 +281,7 @@ def test_photographs_stay_as_they_are(folder, into, network):
 def test_photographs_of_one_stem_have_a_map_each(folder, into, network):
     fill(folder, ["a.png"])
     fill(folder, ["a.jpg"], bright=60)
-    photo_folder.update(folder, network, SIZE)
+    photo_folder.map_folder(folder, network, SIZE)
     assert levels(into, "a.jpg").mean() > 2 * levels(into, "a.png").mean()
 
 
@@ -291,10 +291,10 @@ def test_file_names_may_hold_anything(folder, into, network):
     fill(folder, ["plain.png"])
     for name in names:
         (folder / name).write_bytes((folder / "plain.png").read_bytes())
-    assert {entry.file for entry in photo_folder.update(folder, network, SIZE).entries} == {"plain.png", *names}
-    found = photo_folder.update(folder, network, SIZE)
-    assert found.taken_over == 7
-    for figure in photo_folder.contact_sheets(found.entries, into):
+    assert {entry.file for entry in photo_folder.map_folder(folder, network, SIZE).rows} == {"plain.png", *names}
+    found = photo_folder.map_folder(folder, network, SIZE)
+    assert found.reused == 7
+    for figure in photo_folder.contact_sheets(found.rows, into):
         plt.close(figure)
 
 
@@ -302,20 +302,20 @@ def test_the_home_folder_is_expanded(folder, tmp_path, network, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(folder)
     fill(folder, ["a.png"])
-    photo_folder.update(f"~/{folder.relative_to(tmp_path)}", network, 32, into="~/maps", progress=False)
+    photo_folder.map_folder(f"~/{folder.relative_to(tmp_path)}", network, 32, into="~/maps", progress=False)
     assert (tmp_path / "maps/album.csv").is_file() and not Path("~").exists()
 
 
 def test_the_maps_go_where_they_are_told(folder, tmp_path, network):
     fill(folder, ["a.png"])
-    photo_folder.update(folder, network, SIZE, tmp_path / "far/away")
+    photo_folder.map_folder(folder, network, SIZE, tmp_path / "far/away")
     assert levels(tmp_path / "far/away", "a.png").shape == (60, 80)
-    with pytest.raises(ValueError, match="holds the photographs: choose another folder"):
-        photo_folder.update(folder, network, SIZE, folder / ".")
+    with pytest.raises(ValueError, match="contains the photos: choose another folder"):
+        photo_folder.map_folder(folder, network, SIZE, folder / ".")
     assert [path.name for path in folder.iterdir()] == ["a.png"]
 
 
-HEADER = ",".join(photo_folder.Entry._fields)
+HEADER = ",".join(photo_folder.Row._fields)
 OTHER_TABLES = [
     "file;width\na;1\n",
     "name\na\n",
@@ -323,7 +323,7 @@ OTHER_TABLES = [
     "\x00",
     f"{HEADER}\na,b,wide\n",
     f"{HEADER},my notes\na\n",  # would be lost
-    f"{HEADER}\na{',' * len(photo_folder.Entry._fields)}my note\n",
+    f"{HEADER}\na{',' * len(photo_folder.Row._fields)}my note\n",
     f"{HEADER}\na,b,1,2,0.5 or so\n",
     f'{HEADER}\n"a,b\n',
     "\ufeffsep=;\nfile;width\n",
@@ -335,8 +335,8 @@ def test_a_table_of_something_else_is_left_alone(folder, into, network, content)
     fill(folder, ["a.png"])
     into.mkdir()
     (into / "album.csv").write_text(content, encoding="utf-8")
-    with pytest.raises(ValueError, match=r"album\.csv is no table of maps \(.*\): expected the columns"):
-        photo_folder.update(folder, network, SIZE)
+    with pytest.raises(ValueError, match=r"album\.csv is not a table of maps \(.*\), expected the columns"):
+        photo_folder.map_folder(folder, network, SIZE)
     assert (into / "album.csv").read_text(encoding="utf-8") == content and network.asked == 0
 
 
@@ -369,7 +369,7 @@ SPREADSHEETS = {
 def test_a_table_that_a_spreadsheet_saved_again_is_taken_over(folder, into, network, how):
     names = ["a.png", "größe; 2.png", "=1+1.png", 'say "a, b".png', "two\nlines.png"]
     fill(folder, names)
-    photo_folder.update(folder, network, SIZE)
+    photo_folder.map_folder(folder, network, SIZE)
     whole = (into / "album.csv").read_bytes()
     saved_by_a_spreadsheet(into, **SPREADSHEETS[how])
     if how == "empty columns behind":
@@ -377,7 +377,7 @@ def test_a_table_that_a_spreadsheet_saved_again_is_taken_over(folder, into, netw
         text = text.replace("maker", "maker;;").replace(f"at {SIZE}", f"at {SIZE};;")
         (into / "album.csv").write_text(text, encoding="utf-8")
     assert (into / "album.csv").read_bytes() != whole
-    assert photo_folder.update(folder, network, SIZE).taken_over == len(names)
+    assert photo_folder.map_folder(folder, network, SIZE).reused == len(names)
     assert (into / "album.csv").read_bytes() == whole
 
 
@@ -387,30 +387,30 @@ MANGLED = [("score", ""), ("score", "9341"), ("mean_blur", "nan"), ("sharp_share
 @pytest.mark.parametrize("column, cell", MANGLED)
 def test_a_line_whose_numbers_were_spoilt_is_made_again(folder, into, network, column, cell):
     fill(folder, ["a.png", "b.png"])
-    photo_folder.update(folder, network, SIZE)
+    photo_folder.map_folder(folder, network, SIZE)
     whole = (into / "album.csv").read_bytes()
     with open(into / "album.csv", encoding="utf-8-sig", newline="") as file:
         head, *rows = csv.reader(file)
     rows[1][head.index(column)] = cell
     with open(into / "album.csv", "w", encoding="utf-8-sig", newline="") as file:
         csv.writer(file).writerows([head, *rows])
-    assert photo_folder.update(folder, network, SIZE).taken_over == 1
+    assert photo_folder.map_folder(folder, network, SIZE).reused == 1
     assert lines(into)["b.png"] | {"seconds": ""} == lines_of(whole)["b.png"] | {"seconds": ""}
 
 
 def test_a_table_of_an_earlier_version_is_brought_up_to_date(folder, into, network):
     fill(folder, ["a.png", "b.png"])
-    photo_folder.update(folder, network, SIZE)
+    photo_folder.map_folder(folder, network, SIZE)
     with open(into / "album.csv", encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     with open(into / "album.csv", "w", encoding="utf-8-sig", newline="") as file:
-        columns = [name for name in photo_folder.Entry._fields if name not in ("map", "score")]
+        columns = [name for name in photo_folder.Row._fields if name not in ("map", "score")]
         table = csv.DictWriter(file, columns, extrasaction="ignore")
         table.writeheader()
         table.writerows(rows)
     for name in ("a.png", "b.png"):
         Image.fromarray(levels(into, name)).save(into / f"{name}_defocus.png")  # without this version's mark
-    assert photo_folder.update(folder, network, SIZE).taken_over == 0
+    assert photo_folder.map_folder(folder, network, SIZE).reused == 0
     assert {line["map"] for line in lines(into).values()} == {"a.png_defocus.png", "b.png_defocus.png"}
 
 
@@ -426,32 +426,32 @@ def test_no_name_becomes_a_formula(folder, into, network):
     for name in names:
         (folder / name).write_bytes((folder / "plain.png").read_bytes())
     (folder / "=broken.jpg").touch()
-    found = photo_folder.update(folder, network, SIZE)
-    assert {entry.file for entry in found.entries} == {*names, "plain.png", "=broken.jpg"}
+    found = photo_folder.map_folder(folder, network, SIZE)
+    assert {entry.file for entry in found.rows} == {*names, "plain.png", "=broken.jpg"}
     text = (into / "album.csv").read_text(encoding="utf-8-sig")
     # As a spreadsheet of any country reads it: a quote counts where a cell begins with one.
     for separator in ",;\t|":
         rows = csv.reader(text.splitlines(keepends=True), delimiter=separator)
         assert not [cell for row in rows for cell in row if cell.startswith(tuple("=+-@\t\r\n＝－"))], separator
-    assert photo_folder.update(folder, network, SIZE).taken_over == len(names) + 1
+    assert photo_folder.map_folder(folder, network, SIZE).reused == len(names) + 1
     assert set(photo_folder.read_table(into)) == {*names, "plain.png", "=broken.jpg"}
 
 
 def test_folders_without_photographs(folder, network):
     with pytest.raises(FileNotFoundError, match="holds no picture"):
-        photo_folder.update(folder, network, SIZE)
+        photo_folder.map_folder(folder, network, SIZE)
     fill(folder, ["a.jpg_defocus.png"])
-    with pytest.raises(FileNotFoundError, match="my photographs holds maps only: expected photographs"):
-        photo_folder.update(folder, network, SIZE)
+    with pytest.raises(FileNotFoundError, match="my photographs contains only maps, expected photos"):
+        photo_folder.map_folder(folder, network, SIZE)
     with pytest.raises(FileNotFoundError, match="is not a folder"):
-        photo_folder.update(folder / "nowhere", network, SIZE)
+        photo_folder.map_folder(folder / "nowhere", network, SIZE)
 
 
 def test_a_place_that_cannot_be_written_stops_the_run_before_any_map(folder, into, network):
     fill(folder, ["a.png"])
     into.write_text("a file, not a folder")
     with pytest.raises(OSError, match="Cannot write"):
-        photo_folder.update(folder, network, SIZE)
+        photo_folder.map_folder(folder, network, SIZE)
     assert network.asked == 0
 
 
@@ -461,11 +461,11 @@ def test_what_is_passed_over_is_counted(folder, into, network):
     for name in ("drawer.d", "sub.jpg", ".thumbnails"):
         (folder / name).mkdir()
     (folder / "drawer.d/e.nef").touch()
-    assert [path.name for path in photo_folder.photographs(folder)] == ["c.jpg"]
+    assert [path.name for path in photo_folder.list_photos(folder)] == ["c.jpg"]
     few = {".cr2": 2, ".txt": 1, "no ending": 1, "hidden": 1, "named like a map": 2}
-    assert photo_folder.others(folder) == few | {"folder": 2}
+    assert photo_folder.count_skipped(folder) == few | {"folder": 2}
     fill(folder / "sub.jpg", ["f.png"])
-    assert photo_folder.others(folder, recursive=True) == few | {".nef": 1}
+    assert photo_folder.count_skipped(folder, recursive=True) == few | {".nef": 1}
 
 
 def test_a_folder_that_is_named_like_a_photograph_is_none(folder, into, network):
@@ -473,8 +473,8 @@ def test_a_folder_that_is_named_like_a_photograph_is_none(folder, into, network)
     for name in ("sub.jpg", "2024.png", "b.tiff"):
         (folder / name).mkdir()
         fill(folder / name, ["inside.png"])
-    photo_folder.update(folder, network, SIZE)
-    assert list(lines(into)) == ["a.png"] and photo_folder.others(folder) == {"folder": 3}
+    photo_folder.map_folder(folder, network, SIZE)
+    assert list(lines(into)) == ["a.png"] and photo_folder.count_skipped(folder) == {"folder": 3}
 
 
 def test_subfolders_are_mapped_into_a_tree_of_their_own(folder, into, network):
@@ -484,28 +484,28 @@ def test_subfolders_are_mapped_into_a_tree_of_their_own(folder, into, network):
         fill(folder, [name], bright=10 + 10 * number)
     fill(folder / "sub", ["broken.png"])
     (folder / "sub/broken.png").write_bytes(b"no picture")
-    found = photo_folder.update(folder, network, SIZE, recursive=True)
+    found = photo_folder.map_folder(folder, network, SIZE, recursive=True)
     assert set(lines(into)) == {*tree, "sub/broken.png"}
     assert lines(into)["sub/broken.png"]["problem"].startswith("sub/broken.png cannot be read")
     for number, name in enumerate(tree):
         assert (levels(into, name) > 127).mean() == pytest.approx((10 + 10 * number) / 80, abs=0.03)
         assert (into / f"previews/{name}.jpg").is_file() and lines(into)[name]["map"] == f"{name}_defocus.png"
-    assert photo_folder.update(folder, network, SIZE, recursive=True).taken_over == len(tree)
-    for figure in photo_folder.contact_sheets(found.entries, into):
+    assert photo_folder.map_folder(folder, network, SIZE, recursive=True).reused == len(tree)
+    for figure in photo_folder.contact_sheets(found.rows, into):
         plt.close(figure)
-    assert list(lines(into)) == [entry.file for entry in found.entries]
+    assert list(lines(into)) == [entry.file for entry in found.rows]
 
 
 def test_folders_of_maps_hold_no_photographs(folder, network):
     for name in ("a.png", "sub/b.png", "sub/c/d.png"):
         (folder / name).parent.mkdir(exist_ok=True)
         fill(folder, [name])
-    photo_folder.update(folder / "sub", network, SIZE)  # its maps lie in the folder, too
-    photo_folder.update(folder, network, SIZE, into=folder / "maps", recursive=True)
+    photo_folder.map_folder(folder / "sub", network, SIZE)  # its maps lie in the folder, too
+    photo_folder.map_folder(folder, network, SIZE, into=folder / "maps", recursive=True)
     assert (folder / "sub_defocus/previews/b.png.jpg").is_file() and (folder / "maps/previews/a.png.jpg").is_file()
-    again = photo_folder.update(folder, network, SIZE, into=folder / "maps", recursive=True)
-    assert {entry.file for entry in again.entries} == {"a.png", "sub/b.png", "sub/c/d.png"} and again.taken_over == 3
-    assert photo_folder.others(folder, recursive=True) == {}
+    again = photo_folder.map_folder(folder, network, SIZE, into=folder / "maps", recursive=True)
+    assert {entry.file for entry in again.rows} == {"a.png", "sub/b.png", "sub/c/d.png"} and again.reused == 3
+    assert photo_folder.count_skipped(folder, recursive=True) == {}
 
 
 LONG = ["я" * 115 + "1.png", "a" * 251 + ".png", "é" * 120 + "b.png", "\U0001d538" * 61 + ".png", "c" * 227 + ".png"]
@@ -515,19 +515,19 @@ def test_the_longest_names_have_maps(folder, into, network):
     fill(folder, ["z.png"])
     for name in LONG:
         (folder / name).write_bytes((folder / "z.png").read_bytes())
-    found = photo_folder.update(folder, network, SIZE)
-    assert [entry.problem for entry in found.entries] == [""] * 6
-    for entry in found.entries:
+    found = photo_folder.map_folder(folder, network, SIZE)
+    assert [entry.problem for entry in found.rows] == [""] * 6
+    for entry in found.rows:
         assert Image.open(into / entry.map).size == (80, 60)
         assert (entry.map == f"{entry.file}_defocus.png") == (entry.file == "z.png")
         assert entry.map.startswith(entry.file[:20])
-    assert photo_folder.update(folder, network, SIZE).taken_over == 6
-    for figure in photo_folder.contact_sheets(found.entries, into):
+    assert photo_folder.map_folder(folder, network, SIZE).reused == 6
+    for figure in photo_folder.contact_sheets(found.rows, into):
         plt.close(figure)
 
 
 def test_map_names_are_one_to_one_and_fit():
-    longest = photo_folder.LONGEST
+    longest = photo_folder.MAX_NAME_BYTES
     alike = [f"{'x' * 250}{number}.png" for number in range(3)]
     forms = [unicodedata.normalize(form, "fiancé Å.png") for form in ("NFC", "NFD")]
     forms += ["FIANCÉ å.PNG", "straße.png", "STRASSE.png"]
@@ -554,8 +554,8 @@ def test_names_that_differ_by_their_unicode_form_have_a_map_and_a_line_each(fold
         if sum(path.name == name for path in folder.iterdir()) != 1:
             pytest.skip("this file system has one place for both forms")
         fill(folder, [name], bright=8 * number)
-    found = photo_folder.update(folder, network, SIZE)
-    assert set(lines(into)) == names and len({entry.map for entry in found.entries}) == len(names)
+    found = photo_folder.map_folder(folder, network, SIZE)
+    assert set(lines(into)) == names and len({entry.map for entry in found.rows}) == len(names)
     for number, name in enumerate(sorted(names)):
         white = np.asarray(Image.open(into / lines(into)[name]["map"]))
         assert (white > 127).mean() == pytest.approx(number / 10, abs=0.04)
@@ -564,10 +564,10 @@ def test_names_that_differ_by_their_unicode_form_have_a_map_and_a_line_each(fold
     # What a file system with one place for both shows.
     shutil.copy(into / f"{other}_defocus.png", into / f"{plain}_defocus.png")
     shutil.copy(into / f"previews/{other}.jpg", into / f"previews/{plain}.jpg")
-    found = photo_folder.update(folder, network, SIZE)
+    found = photo_folder.map_folder(folder, network, SIZE)
     # The one that is left takes the plain name, and its own map is made there.
-    (line,) = [entry for entry in found.entries if entry.file == plain]
-    assert found.taken_over == len(names) - 2 and line.map == f"{plain}_defocus.png"
+    (line,) = [entry for entry in found.rows if entry.file == plain]
+    assert found.reused == len(names) - 2 and line.map == f"{plain}_defocus.png"
     assert (levels(into, plain) > 127).mean() == pytest.approx(sorted(names).index(plain) / 10, abs=0.04)
 
 
@@ -596,12 +596,12 @@ def test_a_file_that_cannot_be_written_is_a_line_and_the_run_goes_on(folder, int
     fill(folder, ["a.png", "b.png", "c.png"])
     with monkeypatch.context() as patch:
         fails(patch, end, number)
-        photo_folder.update(folder, network, SIZE)
+        photo_folder.map_folder(folder, network, SIZE)
     table = lines(into)
     assert [bool(line["problem"]) for line in table.values()] == [False, True, False]
     assert end in table["b.png"]["problem"] and os.strerror(number) in table["b.png"]["problem"]
     assert not list(into.rglob(".*"))
-    assert photo_folder.update(folder, network, SIZE).taken_over == 2 and not lines(into)["b.png"]["problem"]
+    assert photo_folder.map_folder(folder, network, SIZE).reused == 2 and not lines(into)["b.png"]["problem"]
 
 
 ALL_FILES = [
@@ -615,14 +615,14 @@ ALL_FILES = [
 @pytest.mark.parametrize("end, number", ALL_FILES)
 def test_what_concerns_all_photographs_ends_the_run(folder, into, network, end, number, monkeypatch):
     fill(folder, ["a.png", "b.png", "c.png"])
-    photo_folder.update(folder, network, SIZE)
+    photo_folder.map_folder(folder, network, SIZE)
     for name in ("b.png", "c.png"):
         os.utime(folder / name, (1, 1))
     fails(monkeypatch, end, number)
     if number == errno.EACCES:  # the folder of the maps: its trial fails as well
         fails(monkeypatch, ".trial", number)
     with pytest.raises(OSError, match="Cannot write .*Make room"):
-        photo_folder.update(folder, network, SIZE)
+        photo_folder.map_folder(folder, network, SIZE)
     assert list(lines(into)) == ["a.png"] and network.asked == 4
     assert not list(into.rglob(".*"))
 
@@ -653,17 +653,17 @@ MEMORY = [
 def test_a_photograph_that_takes_too_much_memory_is_a_line(folder, into, network, where, error, monkeypatch):
     fill(folder, ["a.png", "b.png", "c.png"])
     full_memory(where, monkeypatch, error)
-    photo_folder.update(folder, network, SIZE)
+    photo_folder.map_folder(folder, network, SIZE)
     table = lines(into)
     assert [line["problem"] for line in table.values()][::2] == ["", ""]
-    assert table["b.png"]["problem"].startswith("b.png takes more memory than there is: ")
+    assert table["b.png"]["problem"].startswith("b.png needs more memory than is available: ")
 
 
 def test_an_error_of_the_program_is_no_line(folder, network, monkeypatch):
     fill(folder, ["a.png", "b.png"])
     full_memory("detect", monkeypatch, RuntimeError("sizes of tensors must match"))
     with pytest.raises(RuntimeError, match="sizes of tensors"):
-        photo_folder.update(folder, network, SIZE)
+        photo_folder.map_folder(folder, network, SIZE)
 
 
 @pytest.mark.parametrize("gone", ["b.png", "*.png", "."])
@@ -681,11 +681,11 @@ def test_photographs_that_vanish_while_the_run_works(folder, into, network, gone
 
     monkeypatch.setattr(photo_folder, "read_reduced", reads)
     if gone == ".":
-        with pytest.raises(FileNotFoundError, match="my photographs is gone: bring it back"):
-            photo_folder.update(folder, network, SIZE)
+        with pytest.raises(FileNotFoundError, match="my photographs was removed: restore it"):
+            photo_folder.map_folder(folder, network, SIZE)
         assert list(lines(into)) == ["a.png"]
         return
-    photo_folder.update(folder, network, SIZE)
+    photo_folder.map_folder(folder, network, SIZE)
     lost = ["b.png", "c.png"] if gone == "*.png" else ["b.png"]
     assert [name for name, line in lines(into).items() if "There is no file" in line["problem"]] == lost
 
@@ -694,7 +694,7 @@ def test_a_line_of_a_problem_is_one_line(folder, into, network):
     names = ["two\nlines.png", "re\rturn.png", "para\u2029graph.png", os.fsdecode(b"\xff.png")]
     for name in names:
         (folder / name).touch()
-    for entry in photo_folder.update(folder, network, SIZE).entries:
+    for entry in photo_folder.map_folder(folder, network, SIZE).rows:
         assert len(entry.problem.splitlines()) == 1 and "?" in entry.problem
     assert set(photo_folder.read_table(into)) == set(names)
 
@@ -708,21 +708,21 @@ def test_a_file_at_a_map_s_place_is_not_replaced(folder, into, network):
     (into / "d.png_defocus.png").symlink_to(into / "nowhere")
     before = (into / "a.png_defocus.png").read_bytes()
     for _ in range(2):
-        table = {entry.file: entry for entry in photo_folder.update(folder, network, SIZE).entries}
+        table = {entry.file: entry for entry in photo_folder.map_folder(folder, network, SIZE).rows}
         for name in "abcd":
-            assert f"{name}.png_defocus.png is there already and is no map" in table[f"{name}.png"].problem
+            assert f"{name}.png_defocus.png exists already and is not a map" in table[f"{name}.png"].problem
         assert not table["e.png"].problem and network.asked == 1
     assert (into / "a.png_defocus.png").read_bytes() == before and (into / "b.png_defocus.png").read_text() == "notes"
     (into / "album.csv").unlink()
-    assert not {entry.file: entry for entry in photo_folder.update(folder, network, SIZE).entries}["e.png"].problem
+    assert not {entry.file: entry for entry in photo_folder.map_folder(folder, network, SIZE).rows}["e.png"].problem
 
 
 def test_a_photograph_may_be_named_like_a_contact_sheet(folder, into, network):
     names = ["contact_sheet_001.png", "contact_sheet_2.jpg", "contact_sheet_x.png", "album.csv.png"]
     fill(folder, names)
-    found = photo_folder.update(folder, network, SIZE)
+    found = photo_folder.map_folder(folder, network, SIZE)
     for _ in range(2):
-        for figure in photo_folder.contact_sheets(found.entries, into):
+        for figure in photo_folder.contact_sheets(found.rows, into):
             plt.close(figure)
     assert all((into / f"{name}_defocus.png").is_file() for name in names)
 
@@ -730,29 +730,29 @@ def test_a_photograph_may_be_named_like_a_contact_sheet(folder, into, network):
 def test_contact_sheets_show_every_photograph(folder, into, network):
     fill(folder, [f"{number}.png" for number in range(21)])
     (folder / "broken.jpg").touch()
-    found = photo_folder.update(folder, network, SIZE)
+    found = photo_folder.map_folder(folder, network, SIZE)
     texts = []
-    for figure in photo_folder.contact_sheets(found.entries, into):
+    for figure in photo_folder.contact_sheets(found.rows, into):
         shown = [axis for axis in figure.axes if axis.get_title()]
         texts.append([axis.get_title() for axis in shown])
         pictures = [len(axis.images) for axis in shown]
         assert smallest_text(figure) >= text_size(figure.get_figwidth())
         plt.close(figure)
     assert [len(page) for page in texts] == [20, 2]
-    assert texts[0][0] == f"0.png\nin focus, {found.entries[0].score:.2f}"
+    assert texts[0][0] == f"0.png\nin focus, {found.rows[0].score:.2f}"
     assert texts[1] == [texts[0][0].replace("0.png", "20.png"), "broken.jpg\nproblem"]
     assert pictures == [1, 0]
     pages = [into / f"contact_sheet_00{number}.png" for number in (1, 2)]
     assert all(Image.open(page).width > 900 for page in pages)
 
-    for figure in photo_folder.contact_sheets(found.entries[:3], into):
+    for figure in photo_folder.contact_sheets(found.rows[:3], into):
         plt.close(figure)
     assert pages[0].is_file() and not pages[1].exists()
 
 
 def test_a_preview_tints_what_is_blurred(folder, into, network):
     fill(folder, ["a.png"], height=300, width=400, bright=100)
-    photo_folder.update(folder, network, 64)
+    photo_folder.map_folder(folder, network, 64)
     preview = np.asarray(Image.open(into / "previews/a.png.jpg")).astype(int)
     assert preview.shape == (180, 240, 3)
     # The tint is orange: blue falls where the map is white, and stays where it is black.
@@ -768,7 +768,7 @@ def sources():
 
 
 def test_the_notebook_calls_in_focus_what_the_library_does():
-    assert parameters.read_parameters(sources()[0])["least"] == photo_folder.LEAST
+    assert parameters.read_parameters(sources()[0])["least"] == photo_folder.MIN_SCORE
 
 
 @pytest.mark.parametrize("name, value", [("tile", 100), ("tile", 321), ("tile", 16), ("least", 1.5), ("size", -1)])

@@ -74,24 +74,24 @@ def test_verdict(found, least, word):
 def test_threshold():
     assert verdict.threshold([0.8] * 19 + [0], [0.2] * 9 + [1]) == pytest.approx(0.5, abs=0.05)
     assert verdict.threshold([1, 1], [0, 0]) == 0.5
-    with pytest.raises(ValueError, match="No score parts these photographs: 5% of the sharp ones are below 0.30"):
+    with pytest.raises(ValueError, match="No score separates these photos: 5% of the sharp ones are below 0.30"):
         verdict.threshold([0.3] * 20, [0.6] * 20)
 
 
 def test_share():
-    found, error = verdict.share(np.arange(100) < 20)
+    found, error = verdict.share_with_error(np.arange(100) < 20)
     assert found == 0.2 and error == pytest.approx(np.sqrt(0.2 * 0.8 / 100), rel=0.05)
-    assert verdict.share(np.zeros(50, bool))[1] > 0
+    assert verdict.share_with_error(np.zeros(50, bool))[1] > 0
     # Versions of one photograph say no more than one photograph.
-    assert verdict.share(np.ones((9, 7), bool)) == verdict.share(np.ones(9, bool))
-    assert verdict.share([[True, False], [True, True]])[0] == 0.75
+    assert verdict.share_with_error(np.ones((9, 7), bool)) == verdict.share_with_error(np.ones(9, bool))
+    assert verdict.share_with_error([[True, False], [True, True]])[0] == 0.75
 
 
 def test_masks_of_training_photographs_are_in_focus(shi_root):
     """Every photograph of the set has a sharp subject; a few of these are thinner than the window."""
     photos = verdict_error.open_dataset("shi", "train", str(shi_root))[::20]
     called = [verdict.verdict(verdict.score(photo.mask)) for photo in photos]
-    assert called.count("out of focus") <= verdict.AIMS[0] * len(called)
+    assert called.count("out of focus") <= verdict.ERROR_AIMS[0] * len(called)
 
 
 def test_the_measurement_counts_what_is_called_out_of_focus(monkeypatch):

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from PIL import Image
-from plain import dbdf as plain
+from reference import dbdf as plain
 from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_sample_images
 
 from defusion_lib.baselines.classical import dbdf
-from defusion_lib.baselines.fitted import learnt
+from defusion_lib.baselines.fitted import load_fitted
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.data.files import read_photo
 from defusion_lib.data.shi import split_stems
@@ -31,7 +31,7 @@ def test_features_are_those_of_the_plain_version(crop):
 
 
 def test_probabilities_are_those_of_the_plain_version():
-    parts = learnt("dbdf")
+    parts = load_fitted("dbdf")
     found = dbdf.features(dbdf.grey_levels(temple[200:260, 300:390]), parts["filters"])
     for scale in range(len(dbdf.SCALES)):
         answers = np.tensordot(parts["direction"][scale], found[scale, 3:], 1)
@@ -92,8 +92,8 @@ def test_likelihoods_are_of_windows_of_either_class():
 
 
 def test_no_photograph_for_testing_was_learnt_from(reference_maps):
-    seen = set(learnt("dbdf")["photographs"].tolist())
-    assert len(seen) == dbdf.LEARNT_FROM and seen <= set(split_stems("dutlab100", "train"))
+    seen = set(load_fitted("dbdf")["photographs"].tolist())
+    assert len(seen) == dbdf.TRAINING_PHOTOS and seen <= set(split_stems("dutlab100", "train"))
     assert not seen & {path.stem for path in (reference_maps / "dbdf").iterdir()}
 
 

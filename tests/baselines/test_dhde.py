@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from plain import dhde as plain
+from reference import dhde as plain
 from sklearn.datasets import load_sample_images
 
 from defusion_lib.baselines.deep import dhde
@@ -42,11 +42,11 @@ def test_features_are_those_of_the_plain_version(side):
 
 
 def test_a_patch_and_its_surroundings():
-    weak, _ = dhde.cut(temple, np.array([[0, 0], [200, 300]]), 27)
+    weak, _ = dhde.cut_patches(temple, np.array([[0, 0], [200, 300]]), 27)
     np.testing.assert_array_equal(weak[1], temple[187:214, 287:314])
     corner = np.clip(np.arange(-13, 14), 0, None)
     np.testing.assert_array_equal(weak[0], temple[corner][:, corner])
-    small, found = dhde.cut(temple, np.array([[200, 300]]), 15)
+    small, found = dhde.cut_patches(temple, np.array([[200, 300]]), 15)
     inner = temple[193:208, 293:308]
     around = np.clip(np.arange(-6, 21), 0, 14)
     np.testing.assert_array_equal(small[0], inner[around][:, around])
@@ -206,7 +206,7 @@ def halves():
     for seed, half in ((1, np.s_[:, 100:]), (2, np.s_[:80])):
         image, mask = mosaic(seed), np.zeros(SHAPE, np.float32)
         mask[half] = 1
-        image[half] = dhde.blurred(image, 2.0)[half]
+        image[half] = dhde.blur(image, 2.0)[half]
         result[str(seed)] = image, mask
     return result
 

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from defusion_lib.baselines.deep import dmenet
-from defusion_lib.baselines.deep.dmenet import DMENet, Pairs, amount_error, render_scenes, reverse, stretch
+from defusion_lib.baselines.deep.dmenet import DMENet, Pairs, amount_error, render_scenes, reverse
+from defusion_lib.baselines.images import stretch
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.data.camera import Rendering, render
 from defusion_lib.data.synthetic import CHALLENGES, make_scene
@@ -24,7 +25,7 @@ RECIPE = Recipe(stages=((3, 64, 2),), score_factor=1.0, optimiser="adamw", learn
 
 @pytest.fixture(autouse=True)
 def few_scenes(monkeypatch):
-    monkeypatch.setattr(dmenet, "RENDERED", 2)
+    monkeypatch.setattr(dmenet, "SCENES", 2)
     render_scenes.cache_clear()
 
 
@@ -80,7 +81,7 @@ def test_each_scale_gives_a_map():
     for stage in (*network.stages, network.refine):
         stage.register_forward_hook(lambda module, given, made: seen.append(tuple(made.shape[1:])))
     with torch.no_grad():
-        maps, features = network.look(torch.rand(1, 3, 64, 96))
+        maps, features = network.maps_and_features(torch.rand(1, 3, 64, 96))
     assert seen == [(16, 8, 12), (8, 16, 24), (4, 32, 48), (2, 64, 96), (2, 64, 96)]
     assert features.shape == (1, 2, 64, 96)
     # A map at 1/8 of the size says nothing finer: no more bends along a row than its 12 columns make.
@@ -153,7 +154,7 @@ def test_scenes_are_rendered_once_and_tests_have_others(monkeypatch):
 
 
 def test_no_more_scenes_are_rendered_than_samples_show(monkeypatch):
-    monkeypatch.setattr(dmenet, "RENDERED", 100)
+    monkeypatch.setattr(dmenet, "SCENES", 100)
     assert len(Pairs(MADE_UP[:1], 48, RECIPE).images) == 2
 
 
@@ -185,7 +186,7 @@ def test_the_loss_is_the_one_written_down():
     rendered, amount, real, mask = batch()
     with torch.no_grad():
         found = dmenet.loss(network, rendered, amount, real, mask).item()
-        (ours, fake), (theirs, true) = network.look(rendered), network.look(real)
+        (ours, fake), (theirs, true) = network.maps_and_features(rendered), network.maps_and_features(real)
         fake, true = network.discriminator(fake).numpy(), network.discriminator(true).numpy()
     expected = sum(
         np.mean((1 / (1 + np.exp(-logits.numpy())) - amount.numpy()) ** 2)
@@ -213,7 +214,7 @@ def test_each_part_learns_what_is_its_own():
         return torch.autograd.grad(value, parameters, allow_unused=True)
 
     bce = nn.functional.binary_cross_entropy_with_logits
-    (ours, fake), (theirs, true) = network.look(rendered), network.look(real)
+    (ours, fake), (theirs, true) = network.maps_and_features(rendered), network.maps_and_features(real)
     fake, true = network.discriminator(fake), network.discriminator(true)
     told = (bce(fake, torch.zeros_like(fake)) + bce(true, torch.ones_like(true))) / 2
     # D learns to tell the two apart.
@@ -221,7 +222,7 @@ def test_each_part_learns_what_is_its_own():
     for parameter, expected in zip(parameters, gradients(told, parameters)):
         torch.testing.assert_close(parameter.grad, expected, rtol=1e-8, atol=1e-12)
     # B learns the amount, what S says, and to make D worse at the real photographs.
-    (ours, _), (theirs, true) = network.look(rendered), network.look(real)
+    (ours, _), (theirs, true) = network.maps_and_features(rendered), network.maps_and_features(real)
     true = network.discriminator(true)
     value = sum(((logits.sigmoid() - amount) ** 2).mean() for logits in (ours.final, *ours.sides))
     value = value + 2e-2 * bce(network.calibration(theirs.final.sigmoid()), mask)

@@ -87,8 +87,8 @@ def test_what_is_given_stays_as_it_was():
 @pytest.mark.parametrize(
     "values, guide, sigma_s, sigma_r, words",
     [
-        (np.zeros((4, 5)), np.zeros((5, 4)), 1, 1, "one height and width"),
-        (np.zeros(4), np.zeros(4), 1, 1, "one height and width"),
+        (np.zeros((4, 5)), np.zeros((5, 4)), 1, 1, "the same height and width"),
+        (np.zeros(4), np.zeros(4), 1, 1, "the same height and width"),
         (np.zeros((4, 5)), np.zeros((4, 5)), 0, 1, "must be positive"),
         (np.zeros((4, 5)), np.zeros((4, 5)), 1, -1, "must be positive"),
         (np.full((4, 5), np.nan), np.zeros((4, 5)), 1, 1, "NaN or infinity"),

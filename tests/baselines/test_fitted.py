@@ -1,4 +1,4 @@
-"""What methods learnt, as files: kept whole, read without pickle, and refused in one sentence."""
+"""Files of fitted arrays: written atomically, read without pickle, and refused in one sentence."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from defusion_lib.baselines import fitted as module
-from defusion_lib.baselines.fitted import learnt, path_of, read_stamp, save
+from defusion_lib.baselines.fitted import fitted_path, load_fitted, save_fitted
 from defusion_lib.data.synthetic import open_synthetic
 from tools.fit_baseline import main, train
 
@@ -16,9 +16,9 @@ from tools.fit_baseline import main, train
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "FOLDER", tmp_path)
-    learnt.cache_clear()
+    load_fitted.cache_clear()
     yield tmp_path
-    learnt.cache_clear()
+    load_fitted.cache_clear()
 
 
 @pytest.fixture
@@ -33,10 +33,15 @@ def method(monkeypatch):
     return tiny
 
 
-def test_what_was_learnt_is_read_again_with_its_stamp(method, folder):
+def read_stamp(name):
+    with np.load(fitted_path(name)) as stored:
+        return json.loads(str(stored["stamp"]))
+
+
+def test_fitted_arrays_are_read_again_with_their_stamp(method, folder):
     photos = open_synthetic(2, (48, 48), seed=3)
     assert train("tiny", photos, seed=5, progress=False) == folder / "tiny.npz"
-    found = learnt("tiny")
+    found = load_fitted("tiny")
     assert set(found) == {"mean", "seed"}
     np.testing.assert_array_equal(found["mean"], np.float32([photo.image.mean() for photo in photos]))
     stamp = read_stamp("tiny")
@@ -49,25 +54,26 @@ def test_what_was_learnt_is_read_again_with_its_stamp(method, folder):
 def test_learning_again_replaces_what_is_remembered(method):
     for seed in (1, 2):
         train("tiny", open_synthetic(1, (48, 48), seed=0), seed, progress=False)
-        assert learnt("tiny")["seed"] == seed
+        assert load_fitted("tiny")["seed"] == seed
 
 
 def test_arrays_are_read_once_and_cannot_be_changed():
-    save("tiny", {"a": np.zeros(3)}, {})
-    found = learnt("tiny")
-    path_of("tiny").unlink()
-    assert learnt("tiny") is found
+    save_fitted("tiny", {"a": np.zeros(3)}, {})
+    found = load_fitted("tiny")
+    fitted_path("tiny").unlink()
+    assert load_fitted("tiny") is found
     with pytest.raises(ValueError, match="read-only"):
         found["a"][0] = 1
 
 
 def test_no_file():
-    with pytest.raises(FileNotFoundError, match="needs tiny.npz.*tools.fit_baseline tiny, or reinstall"):
-        learnt("tiny")
+    sentence = "needs tiny.npz.*: create it with python -m tools.fit_baseline tiny, or reinstall"
+    with pytest.raises(FileNotFoundError, match=sentence):
+        load_fitted("tiny")
 
 
 def spoilt_files():
-    """Contents of a file of learnt arrays that are none."""
+    """Contents of files that are no fitted arrays."""
     import io
 
     def npz(**arrays):
@@ -94,27 +100,27 @@ def spoilt_files():
 
 @pytest.mark.parametrize("kind", spoilt_files())
 def test_broken_file(kind):
-    path_of("tiny").write_bytes(spoilt_files()[kind])
-    with pytest.raises(ValueError, match="tiny.npz is no complete file of learnt arrays: make it again"):
-        learnt("tiny")
+    fitted_path("tiny").write_bytes(spoilt_files()[kind])
+    with pytest.raises(ValueError, match="tiny.npz is not a complete file of fitted arrays: create it with"):
+        load_fitted("tiny")
 
 
 @pytest.mark.parametrize(
     ("arrays", "sentence"),
     [
-        ({}, "learnt no array"),
-        ({"a": np.array([{}], dtype=object)}, "'a' of tiny must be of numbers"),
-        ({"stamp": np.zeros(3)}, "'stamp' of tiny must be"),
+        ({}, "has no fitted array"),
+        ({"a": np.array([{}], dtype=object)}, "'a' of tiny must contain numbers"),
+        ({"stamp": np.zeros(3)}, "'stamp' of tiny must .* not be named 'stamp'"),
         ({"a": np.random.default_rng(0).random(140_000)}, "more than 1,000,000: store fewer"),
     ],
 )
 def test_arrays_that_are_refused_leave_the_old_file(arrays, sentence):
-    save("tiny", {"a": np.ones(1)}, {})
-    before = path_of("tiny").read_bytes()
+    save_fitted("tiny", {"a": np.ones(1)}, {})
+    before = fitted_path("tiny").read_bytes()
     with pytest.raises(ValueError, match=sentence):
-        save("tiny", arrays, {})
-    assert path_of("tiny").read_bytes() == before
-    assert len(list(path_of("tiny").parent.iterdir())) == 1
+        save_fitted("tiny", arrays, {})
+    assert fitted_path("tiny").read_bytes() == before
+    assert len(list(fitted_path("tiny").parent.iterdir())) == 1
 
 
 def test_methods_that_cannot_learn(method):
@@ -139,6 +145,6 @@ def test_the_command_learns_from_the_training_photographs(method, shi_root, caps
     main(["tiny", "--data", str(shi_root), "--seed", "4"])
     (photos,) = seen
     assert (photos.name, len(photos)) == ("shi-dutlab100", 604)
-    assert learnt("tiny")["seed"] == 4
+    assert load_fitted("tiny")["seed"] == 4
     assert "learnt from 604 photographs" in capsys.readouterr().out
     assert json.dumps(read_stamp("tiny"))

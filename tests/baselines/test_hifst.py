@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from plain import hifst as plain
+from reference import hifst as plain
 from scipy.ndimage import gaussian_filter
 from skimage.data import astronaut
 from sklearn.datasets import load_sample_image

@@ -1,19 +1,20 @@
 import numpy as np
 import pytest
 from PIL import Image
-from plain import jnb as plain
+from reference import jnb as plain
 from scipy.ndimage import gaussian_filter
 from skimage import data
 from sklearn.linear_model import orthogonal_mp
 
 from defusion_lib.baselines.classical import jnb
-from defusion_lib.baselines.fitted import learnt
+from defusion_lib.baselines.fitted import load_fitted
+from defusion_lib.baselines.images import interpolate_windows
 from defusion_lib.data import Photo, PhotoSet
 
 
 @pytest.fixture(scope="module")
 def dictionary():
-    return learnt("jnb")["dictionary"]
+    return load_fitted("jnb")["dictionary"]
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +67,10 @@ def test_what_no_atom_can_make_is_sharp():
 
 def test_values_between_patches_are_linear():
     across = np.arange(12.0)[None].repeat(9, 0)
-    full = jnb.between(across, (36, 48))
+    full = interpolate_windows(across, jnb.STRIDE, (36, 48))
     # The centre of patch i is half a pixel before pixel 4 i.
     np.testing.assert_allclose(full[:, 3:44], (np.arange(3, 44) + 0.5)[None].repeat(36, 0) / 4, atol=1e-12)
-    np.testing.assert_allclose(jnb.between(across.T, (48, 36)), full.T, atol=1e-12)
+    np.testing.assert_allclose(interpolate_windows(across.T, jnb.STRIDE, (48, 36)), full.T, atol=1e-12)
 
 
 def test_blurring_a_half_raises_the_map_there():
@@ -83,7 +84,7 @@ def test_blurring_a_half_raises_the_map_there():
 
 def test_dictionary_is_learnt_the_same_each_time_and_looks_like_a_stored_one(monkeypatch, dictionary):
     photos = PhotoSet("two", ["cat", "coffee"], lambda stem: Photo(stem, getattr(data, NAMES[stem])(), None))
-    monkeypatch.setattr(jnb, "EVERY", 1)
+    monkeypatch.setattr(jnb, "PHOTO_STEP", 1)
     first, again = (jnb.learn(photos, seed=3, progress=False)["dictionary"] for _ in range(2))
     np.testing.assert_array_equal(first, again)
     assert first.shape == dictionary.shape == (64, 64) and first.dtype == dictionary.dtype == np.float32

@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
-from plain import ksfv as plain
+from reference import ksfv as plain
 from scipy.ndimage import gaussian_filter
+from sklearn import svm
 from sklearn.datasets import load_sample_images
 from sklearn.svm import LinearSVC
 
 from defusion_lib.baselines.classical import ksfv
-from defusion_lib.baselines.fitted import learnt
+from defusion_lib.baselines.fitted import load_fitted
+from defusion_lib.baselines.images import luma
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.data.shi import split_stems
 
@@ -20,7 +22,7 @@ temple, flower = load_sample_images().images
     [temple[200:232, 300:345], flower[100:128, 200:232], temple[:1, :5], np.zeros((8, 20, 3), np.uint8)],
 )
 def test_features_are_those_of_the_plain_version(crop):
-    grey = ksfv.grey_levels(crop)
+    grey = luma(crop)
     np.testing.assert_allclose(ksfv.features(grey), plain.features(grey), atol=1e-5)
 
 
@@ -49,15 +51,15 @@ def made_up(stem):
 
 def test_decisions_are_those_of_scikit_learn(monkeypatch):
     fitted = []
-    monkeypatch.setattr(ksfv, "LinearSVC", lambda **given: fitted.append(LinearSVC(**given)) or fitted[0])
+    monkeypatch.setattr(svm, "LinearSVC", lambda **given: fitted.append(LinearSVC(**given)) or fitted[0])
     photos = PhotoSet("made-up", ["1", "2"], made_up)
     machine = ksfv.learn(photos, 0, False)
-    found = ksfv.features(ksfv.grey_levels(made_up("3").image))
+    found = ksfv.features(luma(made_up("3").image))
     # The scale that the machine was fitted in, from features drawn as learn draws them.
     rng = np.random.default_rng(0)
     drawn = []
     for photo in photos:
-        of_photo = ksfv.features(ksfv.grey_levels(photo.image))
+        of_photo = ksfv.features(luma(photo.image))
         for label in (0, 1):
             rows, columns = np.nonzero((photo.mask[1::3, 1::3] > 0.5) == label)
             chosen = rng.integers(len(rows), size=ksfv.SAMPLES)
@@ -65,11 +67,11 @@ def test_decisions_are_those_of_scikit_learn(monkeypatch):
     drawn = np.concatenate(drawn)
     scaled = (found.reshape(len(found), -1).T - drawn.mean(0)) / drawn.std(0)
     theirs = fitted[0].decision_function(scaled).reshape(found.shape[1:])
-    ours = ksfv.decide(found, machine)
+    ours = ksfv.window_decisions(found, machine)
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
     assert (ours[:, :10] < 0).all() and (ours[:, -10:] > 0).all()
 
 
 def test_no_photograph_for_testing_was_learnt_from():
-    seen = set(learnt("ksfv")["photographs"].tolist())
-    assert len(seen) == ksfv.LEARNT_FROM and seen <= set(split_stems("dutlab100", "train"))
+    seen = set(load_fitted("ksfv")["photographs"].tolist())
+    assert len(seen) == ksfv.TRAINING_PHOTOS and seen <= set(split_stems("dutlab100", "train"))

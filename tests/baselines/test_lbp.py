@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from plain import lbp as plain
+from reference import lbp as plain
 from scipy import ndimage
 from skimage.feature import local_binary_pattern
 from sklearn.datasets import load_sample_image

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from plain import lbp as plain
+from reference import lbp as plain
 from scipy import ndimage
 
 from defusion_lib.baselines import matting

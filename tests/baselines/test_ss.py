@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 from PIL import Image
-from plain import ss as plain
+from reference import ss as plain
 from scipy.ndimage import gaussian_filter
 from skimage import data
 
 from defusion_lib.baselines.classical import ss
+from defusion_lib.baselines.images import interpolate_windows
 from defusion_lib.metrics import Evaluation
 
 
@@ -33,7 +34,7 @@ def test_residual_of_a_wave_is_what_the_second_blur_takes_from_it():
     windows = [each[None, 64:128, 64:128] for each in (grey, gaussian_filter(grey, 1, truncate=8))]
     sharp, blurred = (ss.log_spectra(window, weight / weight.sum(), rings)[0] for window in windows)
     assert sharp.argmax() == 15  # the 16th of 64 cycles
-    lost = (np.exp(blurred[15]) - ss.FAINT) / (np.exp(sharp[15]) - ss.FAINT)
+    lost = (np.exp(blurred[15]) - ss.NOISE_AMPLITUDE) / (np.exp(sharp[15]) - ss.NOISE_AMPLITUDE)
     assert lost == pytest.approx(np.exp(-((np.pi / 2) ** 2) / 2), rel=0.01)
 
 
@@ -41,8 +42,9 @@ def test_update_is_that_of_the_plain_version(cat):
     labels = ss.superpixels(cat, 30)
     assert 15 < labels.max() + 1 == len(np.unique(labels))
     blur = np.random.default_rng(0).random(labels.shape)
-    marks = ss.look(cat)
-    np.testing.assert_allclose(ss.update(blur, labels, marks), plain.update(blur, labels, marks), atol=1e-9)
+    marks = ss.appearance(cat)
+    expected = plain.smooth_regions(blur, labels, marks)
+    np.testing.assert_allclose(ss.smooth_regions(blur, labels, marks), expected, atol=1e-9)
 
 
 def test_update_draws_a_region_to_its_like_and_leaves_one_without():
@@ -50,22 +52,22 @@ def test_update_draws_a_region_to_its_like_and_leaves_one_without():
     blur = np.array([0.0, 1.0, 0.2, 1.0])[labels]
     # The second looks like the first and the third, the last like nobody.
     marks = np.array([0.0, 0.5, 0.0, 100.0])[labels][None]
-    found = ss.update(blur, labels, marks)[0]
+    found = ss.smooth_regions(blur, labels, marks)[0]
     assert found[0] < found[1] < 0.6 and found[3] == 1 and found.min() == 0
 
 
-def test_look_tells_colour_gradient_and_place():
+def test_appearance_has_colour_gradient_and_position():
     image = np.zeros((30, 40, 3), np.uint8)
     image[:, 20:] = 255
-    light, _, _, gradient, down, across = ss.look(image)
+    light, _, _, gradient, down, across = ss.appearance(image)
     assert light[0, 30] == pytest.approx(100 / ss.COLOUR, rel=1e-3) and light[0, 0] == 0
     assert gradient[5, 19] == pytest.approx(0.5 / ss.GRADIENT, rel=1e-3) and gradient[5, 10] == 0
-    assert down[10, 3] == pytest.approx(10 / 50 / ss.NEAR)
-    assert across[10, 3] == pytest.approx(3 / 50 / ss.NEAR)
+    assert down[10, 3] == pytest.approx(10 / 50 / ss.DISTANCE)
+    assert across[10, 3] == pytest.approx(3 / 50 / ss.DISTANCE)
 
 
 def test_values_between_windows_are_linear():
-    found = ss.between(np.arange(12.0)[None].repeat(9, 0), (72, 96))
+    found = interpolate_windows(np.arange(12.0)[None].repeat(9, 0), ss.STRIDE, (72, 96))
     np.testing.assert_allclose(found[:, :88], ((np.arange(88) + 0.5) / 8)[None].repeat(72, 0), atol=1e-12)
 
 

@@ -5,7 +5,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from defusion_lib.baselines import wrapper
-from defusion_lib.baselines.wrapper import LARGEST, detector
+from defusion_lib.baselines.wrapper import MAX_PIXELS, classical_method
 
 
 def photo(height, width, seed=0):
@@ -16,7 +16,7 @@ def photo(height, width, seed=0):
 def method():
     """A method that keeps what it saw, and says how dark the photograph is."""
 
-    @detector
+    @classical_method
     def detect(image, progress):
         """How dark it is."""
         detect.seen = image
@@ -47,24 +47,24 @@ def test_large_photographs_are_shrunk_for_the_method_only(method, shape):
     image = np.broadcast_to(np.linspace(0, 255, width).astype(np.uint8)[:, None], (height, width, 3))
     found = method(image)
     seen = method.seen.shape[0] * method.seen.shape[1]
-    assert 0.9 * LARGEST < seen <= LARGEST
+    assert 0.9 * MAX_PIXELS < seen <= MAX_PIXELS
     assert abs(method.seen.shape[1] / method.seen.shape[0] / (width / height) - 1) < 0.1
     assert found.shape == shape and found.dtype == np.float32
     np.testing.assert_allclose(found, 1 - np.float32(image[..., 0]) / 255, atol=0.01)
 
 
 def test_the_largest_size_itself_is_not_shrunk(method):
-    method(np.zeros((1000, LARGEST // 1000, 3), np.uint8))
+    method(np.zeros((1000, MAX_PIXELS // 1000, 3), np.uint8))
     assert method.seen.shape == (1000, 1500, 3)
 
 
 def test_an_endless_strip_stays_one_pixel_high(method):
-    assert method(np.zeros((1, LARGEST + 1, 3), np.uint8)).shape == (1, LARGEST + 1)
+    assert method(np.zeros((1, MAX_PIXELS + 1, 3), np.uint8)).shape == (1, MAX_PIXELS + 1)
     assert method.seen.shape[0] == 1
 
 
 def test_maps_stay_within_0_and_1():
-    @detector
+    @classical_method
     def wide(image, progress):
         return np.linspace(-1, 2, image[..., 0].size).reshape(image.shape[:2])
 
@@ -100,7 +100,7 @@ def test_matrix_products_take_one_thread_and_get_theirs_back():
     def threads():
         return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
-    @detector
+    @classical_method
     def detect(image, progress):
         detect.seen = threads()
         return image[..., 0] / 255

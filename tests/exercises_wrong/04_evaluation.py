@@ -1,4 +1,4 @@
-"""Wrong answers to the exercises of notebook 04, and what they must be told."""
+"""Wrong answers to the exercises of notebook 04, and words that the message on each must contain."""
 
 import numpy as np
 
@@ -23,14 +23,14 @@ def one_each(blurred, focus):
 
 WRONG = [
     (1, 0.1, "pixel by pixel"),
-    (1, 0.62, "how much is right"),
-    (1, 0.2, "those in focus have another"),
-    (1, 0.8, "the blurred ones have another"),
-    (1, 0.5, "for 0.5 everywhere"),
-    (1, 0.3, "for 1 everywhere"),
+    (1, 0.62, "1 minus the error"),
+    (1, 0.2, "pixels in focus have another"),
+    (1, 0.8, "blurred pixels have another"),
+    (1, 0.5, "of 0.5 everywhere"),
+    (1, 0.3, "of 1 everywhere"),
     (1, 0.4, "0.4 is too large"),
     (2, lambda precision, recall: None, "write its body"),
-    (2, lambda precision, recall: f(precision, recall, 1.0), "Your F is the F1"),
+    (2, lambda precision, recall: f(precision, recall, 1.0), "Your F is F1"),
     (2, lambda precision, recall: f(precision, recall, 0.09), "do not square"),
     (2, lambda precision, recall: f(recall, precision), "swapped"),
     (2, lambda precision, recall: f(precision, recall) / 1.3, "1 + beta^2 is missing"),
@@ -41,10 +41,10 @@ WRONG = [
     (3, lambda blurred, focus: None, "write its body"),
     (3, lambda blurred, focus: pairs(blurred, focus, 0), "counts it as wrong"),
     (3, lambda blurred, focus: pairs(blurred, focus, 1), "counts it as right"),
-    (3, without_ties, "leaving it out"),
-    (3, lambda blurred, focus: pairs(focus, blurred), "other way round"),
+    (3, without_ties, "do not skip it"),
+    (3, lambda blurred, focus: pairs(focus, blurred), "order is reversed"),
     (3, lambda blurred, focus: pairs(blurred, focus) * len(blurred) * len(focus), "number of pairs"),
-    (3, one_each, "makes a pair with every one"),
+    (3, one_each, "forms a pair with every"),
     (3, lambda blurred, focus: blurred.mean() - focus.mean(), "difference of the means"),
     (3, lambda blurred, focus: blurred[:, None] > focus, "shape (30, 20)"),
     (3, lambda blurred, focus: 0.0, "0 is too small"),

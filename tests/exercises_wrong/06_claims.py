@@ -1,4 +1,4 @@
-"""Wrong answers to the exercises of notebook 06, and words that the verdict on each must contain."""
+"""Wrong answers to the exercises of notebook 06, and words that the message on each must contain."""
 
 
 def status(published, result, tolerance, missing):
@@ -36,12 +36,12 @@ WRONG = [
     (1, lambda *given: None, "returns None"),
     (1, lambda *given: "differs", "must be 'reproduced': the result is stored"),
     (1, lambda *given: "reproduced", "the result lies outside"),
-    (1, to_the_letter, "0.108 - 0.102 is a bit more than 0.006"),
+    (1, to_the_letter, "0.108 - 0.102 is slightly more than 0.006"),
     (1, one_sided, "better than the paper's"),
     (1, falsy, "a result of 0 is a result"),
-    (1, never_looked_is_differs, "where nobody could look, nothing differs"),
-    (1, always_in_the_way, "nobody looked"),
-    (2, 68, "lie inside"),
+    (1, never_looked_is_differs, "without a result a claim does not differ"),
+    (1, always_in_the_way, "nothing is missing"),
+    (2, 68, "inside the tolerance"),
     (2, 16, "count both sides"),
     (2, 5, "two standard errors"),
     (2, 0, "too small"),

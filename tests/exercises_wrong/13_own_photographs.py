@@ -1,4 +1,4 @@
-"""Wrong answers to notebook 13's exercises, and words of what they must be told."""
+"""Wrong answers to the exercises of notebook 13, and words that the message on each must contain."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ WRONG = [
     (1, 0.576, "32 channels"),
     (1, 147.456, "Those are bits"),
     (1, 38.4, "too large"),
-    (2, lambda defocus: 1 - defocus.mean(), "mean over the whole map"),
+    (2, lambda defocus: 1 - defocus.mean(), "mean over all pixels"),
     (2, lambda defocus: 1 - defocus.min(), "sharpest pixel"),
     (2, lambda defocus: 1 - windows(defocus, defocus.shape[0] // 10, defocus.shape[1] // 10).min(), "1 is blurred"),
     (2, lambda defocus: windows(defocus, defocus.shape[0] // 10, defocus.shape[1] // 10).min(), "least sharp window"),

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from defusion_lib.baselines import fitted as learnt_module
-from defusion_lib.baselines.fitted import learnt, save
+from defusion_lib.baselines.fitted import load_fitted, save_fitted
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.experiments import map_cache
 from defusion_lib.experiments.map_cache import detected, fingerprint
@@ -171,10 +171,10 @@ def test_the_picture_says_what_it_was_made_from(method, tmp_path):
 
 SOURCES = {
     "baselines/classical/tiny.py": """
-        from defusion_lib.baselines.wrapper import detector
+        from defusion_lib.baselines.wrapper import classical_method
         from defusion_lib.baselines.classical import helper
 
-        @detector
+        @classical_method
         def detect(image, progress):
             "A map."
             return helper.level(image)
@@ -187,7 +187,7 @@ SOURCES = {
         """,
     "baselines/classical/other.py": "unused = 1",
     "metrics.py": "LEVELS = 256",
-    "baselines/wrapper.py": "def detector(core): return core",
+    "baselines/wrapper.py": "def classical_method(core): return core",
 }
 
 
@@ -248,12 +248,12 @@ def test_fingerprint_of_changed_arrays(library, monkeypatch):
         ("helper", {"a": [1]}, {}, True),
         ("other", {"a": [1]}, {}, False),
     ):
-        save(name, arrays, stamp)
-        learnt.cache_clear()
+        save_fitted(name, arrays, stamp)
+        load_fitted.cache_clear()
         count = len(seen)
         seen.add(fingerprint(tiny()))
         assert len(seen) == count + differs, (name, arrays)
-    learnt.cache_clear()
+    load_fitted.cache_clear()
 
 
 def test_fingerprint_of_a_function_from_elsewhere(tmp_path, monkeypatch):
@@ -268,7 +268,7 @@ def test_fingerprint_of_a_function_from_elsewhere(tmp_path, monkeypatch):
 def test_fingerprint_of_the_real_door_reaches_what_it_calls():
     from defusion_lib.baselines import wrapper
 
-    @wrapper.detector
+    @wrapper.classical_method
     def detect(image, progress):
         return image[..., 0] / 255
 

@@ -1,4 +1,4 @@
-"""The ledger of the paper's claims is complete and true, and says so when it is not."""
+"""The records of the paper's claims are complete and true, and errors in them are reported."""
 
 import json
 import os
@@ -14,22 +14,22 @@ from defusion_lib.losses import side_loss
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import DeFusionNet
 from defusion_lib.paper import claims, tables
-from defusion_lib.paper.claims import Entry
+from defusion_lib.paper.claims import Record
 from defusion_lib.runs import run
 from defusion_lib.training import Recipe
 
-ENTRIES = claims.load()
+RECORDS = claims.load()
 PUBLISHED = claims.claims()
 LR = "setting/learning-rate"
 
 
 @pytest.fixture(scope="module")
 def results():
-    return claims.stored()
+    return claims.load_results()
 
 
-def test_every_claim_has_one_entry_and_every_entry_is_true(results):
-    assert claims.problems(ENTRIES, PUBLISHED, results) == []
+def test_every_claim_has_one_record_and_every_record_is_true(results):
+    assert claims.problems(RECORDS, PUBLISHED, results) == []
 
 
 def test_every_number_of_the_paper_is_a_claim():
@@ -59,45 +59,45 @@ def test_figures_are_those_of_the_paper():
 def test_open_claims_name_numbers_that_an_evaluation_gives():
     evaluation = Evaluation()
     evaluation.add(np.array([[0.2, 0.7]]), np.array([[0, 1]]))
-    for entry in ENTRIES:
+    for record in RECORDS:
         for claim in PUBLISHED:
-            if claim.startswith("table-") and entry.speaks_for(claim) and entry.result:
-                _, _, key = entry.key(claim)
+            if claim.startswith("table-") and record.covers(claim) and record.result:
+                _, _, key = record.key(claim)
                 assert run._KEY.fullmatch(key), key
                 assert key.split("/")[2] in evaluation.values(), key
 
 
 def test_a_result_is_sought_under_the_name_that_networks_have():
-    entry = Entry((), "needs a GPU", "", result="{dataset}/{method}/mae")
+    record = Record((), "needs a GPU", "", result="{dataset}/{method}/mae")
     for method, name in (
         ("cvpr19", "defusionnet+nocam+nofam"),
         ("defusionnet+step3", "defusionnet"),
         ("defusionnet+step4", "defusionnet+step4"),
     ):
-        assert entry.key(f"table-3/dut/mae/{method}")[2] == f"dut/{name}/mae"
+        assert record.key(f"table-3/dut/mae/{method}")[2] == f"dut/{name}/mae"
 
 
 def test_reasons_are_sentences():
-    for entry in ENTRIES:
-        assert entry.why.endswith(".") and len(entry.why) > 20
-        assert not entry.reason or entry.reason.endswith(".")
+    for record in RECORDS:
+        assert record.why.endswith(".") and len(record.why) > 20
+        assert not record.reason or record.reason.endswith(".")
 
 
 # ------------------------------------------------------------------------------------ every check can fail
 
 
-# A small ledger, true and complete, to be broken.
+# A small set of true and complete records, to be broken.
 MAE = "table-1/shi/mae/defusionnet"
 SMALL = {MAE: 0.102, "table-1/dut/mae/btbnet": 0.19, "table-3/dut/mae/jnb": None, "figure-12": None, LR: 1e-8}
 MEASURED = {("quick", "06_claims", "library/setting/learning-rate"): 9.96e-9}
 PLAN = {"notebook": "04_evaluation", "profile": "paper", "protocol": "metrics.max_f", "reason": "So."}
 WHOLE = [
-    Entry((MAE,), "needs a GPU", "So.", result="{dataset}-last100/{method}/mae", tolerance=0.005, **PLAN),
-    Entry(
+    Record((MAE,), "needs a GPU", "So.", result="{dataset}-last100/{method}/mae", tolerance=0.005, **PLAN),
+    Record(
         ("table-*/dut/*",), "needs data", "So.", ("{dataset}",), result="dut/x/mae", tolerance=0.01, **PLAN
     ),
-    Entry(("figure-*",), "not attempted", "So."),
-    Entry(
+    Record(("figure-*",), "not attempted", "So."),
+    Record(
         (LR,),
         "reproduced",
         "So.",
@@ -112,43 +112,43 @@ WHOLE = [
 
 
 def changed(claim, **changes):
-    """The small ledger with the entry of one claim changed."""
-    return [replace(entry, **changes) if entry.speaks_for(claim) else entry for entry in WHOLE]
+    """The small records with that of one claim changed."""
+    return [replace(record, **changes) if record.covers(claim) else record for record in WHOLE]
 
 
-def test_the_small_ledger_is_true():
+def test_the_small_records_are_true():
     assert claims.problems(WHOLE, SMALL, MEASURED) == []
 
 
 @pytest.mark.parametrize(
     ("spoiled", "sentence"),
     [
-        (WHOLE[1:], f"{MAE} has 0 entries"),
-        ([*WHOLE, Entry(("figure-1?",), "not attempted", "So.")], "figure-12 has 2 entries"),
-        ([*WHOLE, Entry(("table-4/*",), "not attempted", "So.")], "table-4/* is no claim"),
-        (changed("figure-12", claims=("figure-12", "figure-16")), "figure-16 is no claim"),
+        (WHOLE[1:], f"{MAE} has 0 records"),
+        ([*WHOLE, Record(("figure-1?",), "not attempted", "So.")], "figure-12 has 2 records"),
+        ([*WHOLE, Record(("table-4/*",), "not attempted", "So.")], "table-4/* matches no claim"),
+        (changed("figure-12", claims=("figure-12", "figure-16")), "figure-16 matches no claim"),
         (changed(MAE, status="reproduced"), "no result paper/04_evaluation, shi-last100/defusionnet/mae"),
         (changed(MAE, status="differs"), "there is no result"),
         (changed(LR, result="library/setting/learning-rat"), "there is no result quick/06_claims"),
-        (changed("figure-12", status="reproduced"), "part of a measurement"),
-        (changed(LR, tolerance=None), "part of a measurement"),
-        (changed(LR, reason=""), "part of a measurement"),
-        (changed("figure-12", tolerance=0.1), "part of a measurement"),
-        (changed(LR, status="differs"), "it is 'reproduced'"),
-        (changed(LR, tolerance=3e-11), "it is 'differs'"),
-        (changed(LR, status="needs a GPU"), "it is 'reproduced'"),
+        (changed("figure-12", status="reproduced"), "has part of a measurement"),
+        (changed(LR, tolerance=None), "has part of a measurement"),
+        (changed(LR, reason=""), "has part of a measurement"),
+        (changed("figure-12", tolerance=0.1), "has part of a measurement"),
+        (changed(LR, status="differs"), "change it to 'reproduced'"),
+        (changed(LR, tolerance=3e-11), "change it to 'differs'"),
+        (changed(LR, status="needs a GPU"), "change it to 'reproduced'"),
         (changed(LR, tolerance=1e-8), "would accept zero"),
         (changed(LR, status="done"), "has the status 'done'"),
         (changed(LR, notebook="06_claim"), "the notebook 06_claim, which does not exist"),
-        (changed(LR, protocol="ledger.count"), "the protocol ledger.count"),
+        (changed(LR, protocol="claims.count"), "the protocol claims.count"),
         (changed(LR, protocol="metric.max_f"), "the protocol metric.max_f"),
-        (changed("table-1/dut/mae/btbnet", data=()), "they go together"),
+        (changed("table-1/dut/mae/btbnet", data=()), "list data for 'needs data' only"),
         (changed("table-1/dut/mae/btbnet", data=("duts",)), "needs the data 'duts'"),
         (changed("table-1/dut/mae/btbnet", data=("{method}",)), "needs the data 'btbnet'"),
-        (changed("figure-12", data=("dut",)), "they go together"),
+        (changed("figure-12", data=("dut",)), "list data for 'needs data' only"),
     ],
 )
-def test_a_false_ledger_is_noticed(spoiled, sentence):
+def test_false_records_are_noticed(spoiled, sentence):
     found = claims.problems(spoiled, SMALL, MEASURED)
     assert [problem for problem in found if sentence in problem], found
 
@@ -156,10 +156,10 @@ def test_a_false_ledger_is_noticed(spoiled, sentence):
 @pytest.mark.parametrize(
     ("where", "value", "sentence"),
     [
-        (("paper", "04_evaluation", "shi-last100/defusionnet/mae"), 0.105, "it is 'reproduced'"),
-        (("paper", "04_evaluation", "shi-last100/defusionnet/mae"), 0.2, "it is 'differs'"),
+        (("paper", "04_evaluation", "shi-last100/defusionnet/mae"), 0.105, "change it to 'reproduced'"),
+        (("paper", "04_evaluation", "shi-last100/defusionnet/mae"), 0.2, "change it to 'differs'"),
         (("paper", "04_evaluation", "dut/x/mae"), 0.1, "table-3/dut/mae/jnb has no published number"),
-        (("quick", "06_claims", "library/setting/learning-rate"), 1e-7, "it is 'differs'"),
+        (("quick", "06_claims", "library/setting/learning-rate"), 1e-7, "change it to 'differs'"),
     ],
 )
 def test_a_new_result_is_noticed(where, value, sentence):
@@ -171,12 +171,12 @@ def test_a_new_result_is_noticed(where, value, sentence):
     ("result", "inside"), [(0.125, True), (0.175, True), (0.1249, False), (0.1751, False)]
 )
 def test_the_tolerance_is_kept_on_both_sides(result, inside):
-    entry = Entry(
+    record = Record(
         ("x",), "reproduced", "So.", (), "04_evaluation", "paper", "a/b/c", "metrics.max_f", 0.025, "So."
     )
-    differing = replace(entry, status="differs")
-    where = {entry.key("x"): result}
-    assert (claims.problems([entry], {"x": 0.15}, where) == []) is inside
+    differing = replace(record, status="differs")
+    where = {record.key("x"): result}
+    assert (claims.problems([record], {"x": 0.15}, where) == []) is inside
     assert (claims.problems([differing], {"x": 0.15}, where) == []) is not inside
 
 
@@ -204,9 +204,9 @@ def test_the_tolerance_is_kept_on_both_sides(result, inside):
 )
 def test_counts_follow_the_library(monkeypatch, results, name, substitute, claim):
     monkeypatch.setattr(claims, name, substitute)
-    counted = {(*claims.OWN, key): value for key, value in claims.counts().items()}
-    found = claims.problems(ENTRIES, PUBLISHED, results | counted)
-    assert [problem for problem in found if problem.startswith(f"{claim} is said to be 'reproduced'")]
+    counted = {(*claims.COUNTS_FILE, key): value for key, value in claims.counts().items()}
+    found = claims.problems(RECORDS, PUBLISHED, results | counted)
+    assert [problem for problem in found if problem.startswith(f"{claim} has the status 'reproduced'")]
 
 
 # ------------------------------------------------------------------------------------------ files and tables
@@ -218,23 +218,24 @@ def test_results_of_the_quick_profile_do_not_count(tmp_path, monkeypatch):
         path = tmp_path / "outputs" / profile / "results/04_evaluation.json"
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps({"stamp": {}, "values": {"a/b/mae": value}}), encoding="utf-8")
-    assert claims.stored(tmp_path) == {
+    monkeypatch.setattr(claims, "project_root", lambda: tmp_path)
+    assert claims.load_results() == {
         ("quick", "06_claims", "library/count/dut"): 500,
         ("cpu", "04_evaluation", "a/b/mae"): 0.2,
     }
 
 
 @pytest.mark.parametrize(
-    ("entry", "sentence"),
+    ("record", "sentence"),
     [
         ({"claims": ["x"], "status": "differs"}, "lacks the field 'why'"),
         ({"claims": ["x"], "status": "differs", "why": "So.", "tolerence": 1}, "has the field 'tolerence'"),
     ],
 )
-def test_an_entry_with_wrong_fields_is_named(tmp_path, entry, sentence):
+def test_a_record_with_wrong_fields_is_named(tmp_path, record, sentence):
     good = {"claims": ["y"], "status": "differs", "why": "So."}
-    (tmp_path / "claims.yaml").write_text(yaml.safe_dump([good, entry]), encoding="utf-8")
-    with pytest.raises(ValueError, match=f"Entry 2 of claims.yaml {sentence}"):
+    (tmp_path / "claims.yaml").write_text(yaml.safe_dump([good, record]), encoding="utf-8")
+    with pytest.raises(ValueError, match=f"Record 2 of claims.yaml {sentence}"):
         claims.load(tmp_path / "claims.yaml")
 
 
@@ -246,11 +247,11 @@ def test_the_table_counts_every_claim_once():
     assert numbers["all"][0] == len(PUBLISHED)
     assert [numbers[name][0] for name in ("Table 1", "Table 2", "Table 3")] == [108, 99, 54]
     for column, status in enumerate(claims.STATUSES, start=1):
-        by_hand = [c for c in PUBLISHED for e in ENTRIES if e.speaks_for(c) and e.status == status]
+        by_hand = [c for c in PUBLISHED for e in RECORDS if e.covers(c) and e.status == status]
         assert numbers["all"][column] == len(by_hand)
 
 
-def test_the_table_follows_the_ledger():
+def test_the_table_follows_the_records():
     assert claims.tally(WHOLE)["figure"] == dict.fromkeys(claims.STATUSES, 0) | {"not attempted": 11}
     spoiled = changed("figure-12", status="differs")
     assert claims.tally(spoiled)["figure"]["differs"] == 11

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from tiny import write_notebook
+from minimal_notebook import write_notebook
 
 from tools import execute
 

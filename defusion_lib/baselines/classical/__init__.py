@@ -1,1 +1,1 @@
-"""The compared methods of Table 1 that are no networks, each in a file of its own."""
+"""The classical methods of Table 1, one file each."""

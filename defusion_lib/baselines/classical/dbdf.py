@@ -1,23 +1,22 @@
-"""DBDF: four features that tell blur from sharpness, a naive Bayes classifier and three scales.
+"""DBDF: four features that separate blurred from sharp windows, a naive Bayes classifier and three scales.
 
-Shi, Xu and Jia, "Discriminative Blur Detection Features" (CVPR 2014). In a window of each scale: how heavy
-the tails of the gradients are (kurtosis), how wide the wider part of their distribution is (the span of a
-mixture of two Gaussians), how much power the high frequencies have (averaged power-spectrum slope), and what
-filters learnt from sharp and blurred patches answer. The likelihood of each feature in either class is a
-histogram; a graph over the three scales settles on one labelling.
+Shi, Xu and Jia, "Discriminative Blur Detection Features" (CVPR 2014). In a window of each scale: the weight of the
+gradients' tails (kurtosis), the width of the wider part of their distribution (the span of a mixture of two
+Gaussians), the power of high frequencies (averaged power-spectrum slope), and the responses of filters learnt from
+sharp and blurred patches. The likelihood of each feature in either class is a histogram; inference on a graph over
+the three scales gives one labelling.
 
-Our reading, where no text was at hand: windows of 11, 21 and 31 pixels whose centres lie `STEP` pixels apart;
-the gradients are differences of neighbouring grey levels; the mixture has means of 0 and is fitted, by
-expectation maximisation, to a histogram of gradient magnitudes; the spectrum leaves out the constant,
-averages rings of 0.2 in the logarithm of frequency, and is compared with its mean over the photograph by
-difference. The paper finds its filters by linear discriminant analysis. As patches of both classes have the
-same mean, 0, our filters are those whose mean squares differ most between the classes (a generalised
-eigenproblem of two covariances), and discriminant analysis then weighs the logarithms of their mean squares
-within the window. These are taken relative to the span: naive Bayes wants features that do not repeat each
-other, and contrast is the span's to tell. (With the contrast left in, maps come closer to the masks and less
-close to the authors' maps.) The classes count as equally likely before a feature is seen, and the answer is
-the mean of the three layers. The maps that circulate as DBDF's repeat their borders over 10 pixels and are
-grainy: they look like those of one scale, windows of 21 pixels, without the inference.
+Our reading, because we did not have the text: windows of 11, 21 and 31 pixels whose centres lie `STEP` pixels apart;
+the gradients are differences of neighbouring grey levels; the mixture has means of 0 and is fitted, by expectation
+maximisation, to a histogram of gradient magnitudes; the spectrum excludes the constant, averages rings of 0.2 in the
+logarithm of frequency, and its mean over the image is subtracted. The paper finds its filters by linear discriminant
+analysis. As patches of both classes have the same mean, 0, our filters are those whose mean squares differ most
+between the classes (a generalised eigenproblem of two covariances), and discriminant analysis then weights the
+logarithms of their mean squares within the window. These are taken relative to the span: naive Bayes requires
+independent features, and the span already measures contrast. (With the contrast included, maps are closer to the
+masks and less close to the authors' maps.) Both classes have the same prior probability, and the map is the mean of
+the three layers. The maps that circulate as DBDF's repeat their borders over 10 pixels and are grainy: they resemble
+those of one scale, windows of 21 pixels, without the inference.
 """
 
 import numpy as np
@@ -25,9 +24,10 @@ from scipy.linalg import eigh
 from scipy.special import expit
 from tqdm.auto import tqdm
 
-from defusion_lib.baselines.belief_propagation import three_layers
-from defusion_lib.baselines.fitted import learnt
-from defusion_lib.baselines.wrapper import detector
+from defusion_lib.baselines.belief_propagation import propagate
+from defusion_lib.baselines.fitted import load_fitted
+from defusion_lib.baselines.images import luma
+from defusion_lib.baselines.wrapper import classical_method
 from defusion_lib.data import PhotoSet
 from defusion_lib.inference import to_shape
 
@@ -41,33 +41,33 @@ ROUNDS = 15  # of expectation maximisation
 # Gradient magnitudes are counted in bins of a quarter octave of 1 + magnitude, up to 255 * sqrt(2).
 BINS = round(4 * np.log2(1 + 255 * 2**0.5)) + 1
 MAGNITUDES = 2 ** (np.arange(BINS) / 4) - 1
-LEARNT_FROM = 150  # photographs, the last ones of the set
-SAMPLES = 500  # windows of each class and photograph
+TRAINING_PHOTOS = 150  # the last ones of the set
+SAMPLES = 500  # windows of each class and photo
 LEVELS = 40  # bins of each likelihood
 MARGIN = SCALES[-1] // 2
 
 
-@detector
+@classical_method
 def detect(image, progress):
-    """DBDF's defocus map of a photograph: the belief in blur after inference over three scales."""
-    parts = learnt("dbdf")
+    """Compute DBDF's defocus map: the belief in blur after inference over three scales."""
+    parts = load_fitted("dbdf")
     found = features(grey_levels(image), parts["filters"], progress)
     evidence = np.stack([posterior(found[s], parts, s) for s in range(len(SCALES))])
-    belief = three_layers(evidence.astype(np.float32)).mean(0)
+    belief = propagate(evidence.astype(np.float32)).mean(0)
     height, width = image.shape[:2]
     rows, columns = belief.shape
     return to_shape(belief, (rows * STEP, columns * STEP))[:height, :width]
 
 
 def grey_levels(image: np.ndarray) -> np.ndarray:
-    """Luma of a photograph in whole grey levels 0..255, float64: (H, W, 3) uint8 -> (H, W)."""
-    return np.rint(image @ np.array([0.299, 0.587, 0.114]))
+    """Convert uint8 RGB (H, W, 3) to luma, rounded to integers 0..255: float64 (H, W)."""
+    return np.rint(luma(image))
 
 
 def posterior(found: np.ndarray, parts: dict[str, np.ndarray], scale: int) -> np.ndarray:
-    """The naive Bayes probability of blur of windows of one scale: (3 + FILTERS, h, w) features -> (h, w).
+    """Compute the naive Bayes probability of blur at one scale: features (3 + FILTERS, h, w) -> (h, w).
 
-    Between the centres of two bins of a likelihood its logarithm is interpolated.
+    The logarithm of a likelihood is interpolated between the centres of its bins.
     """
     values = np.concatenate([found[:3], np.tensordot(parts["direction"][scale], found[3:], 1)[None]])
     evidence = sum(
@@ -77,14 +77,14 @@ def posterior(found: np.ndarray, parts: dict[str, np.ndarray], scale: int) -> np
 
 
 def features(grey: np.ndarray, filters: np.ndarray, progress: bool = False) -> np.ndarray:
-    """The features of all windows of all scales.
+    """Compute the features of all windows of all scales.
 
-    grey: (H, W) grey levels; filters: (FILTERS, SIDE, SIDE). Returns (3, 3 + FILTERS, ceil(H / STEP),
-    ceil(W / STEP)): kurtosis, span and slope, all logarithmic, and the logarithms of the filters' mean
-    squares over the squared span, of windows centred in cells of STEP x STEP pixels.
+    `grey` has grey levels (H, W), `filters` is (FILTERS, SIDE, SIDE). Returns (3, 3 + FILTERS, ceil(H / STEP),
+    ceil(W / STEP)): kurtosis, span and slope, all logarithmic, and the logarithms of the filters' mean squares over the
+    squared span, of windows centred in cells of STEP x STEP pixels.
     """
     size = [-(-n // STEP) for n in grey.shape]
-    # Windows and filters reach over the border; the image is mirrored there.
+    # Windows and filters extend beyond the border; the image is mirrored there.
     reach = MARGIN + SIDE // 2
     spare = [n * STEP - old for n, old in zip(size, grey.shape, strict=True)]
     grey = np.pad(grey, [(reach, reach + more) for more in spare], "symmetric")
@@ -104,7 +104,7 @@ def features(grey: np.ndarray, filters: np.ndarray, progress: bool = False) -> n
 
 
 def window_sums(values: np.ndarray, size) -> np.ndarray:
-    """Sums over the windows of all scales, (3, h, w), of (H, W) values: exact for whole numbers."""
+    """Sum values (H, W) over the windows of all scales, (3, h, w); sums of integers are exact."""
     total = np.pad(values, ((1, 0), (1, 0))).cumsum(0, dtype=np.float64).cumsum(1)
     first = (np.array(values.shape) - np.array(size) * STEP) // 2 + STEP // 2
     sums = []
@@ -118,9 +118,9 @@ def window_sums(values: np.ndarray, size) -> np.ndarray:
 
 
 def kurtosis(across: np.ndarray, down: np.ndarray, size) -> np.ndarray:
-    """ln of the smaller kurtosis of the two gradients in each window: (3, h, w), at least 0.
+    """Compute ln of the smaller kurtosis of the two gradients in each window: (3, h, w), at least 0.
 
-    A normal distribution has ln 3. Rounding counts as part of the spread, so flat windows have ln 3 too.
+    A normal distribution has ln 3. Rounding is modelled as part of the variance, so flat windows have ln 3 too.
     """
     area = np.reshape([side * side for side in SCALES], (-1, 1, 1))
     both = []
@@ -128,7 +128,7 @@ def kurtosis(across: np.ndarray, down: np.ndarray, size) -> np.ndarray:
         m1, m2, m3, m4 = (window_sums(gradient**power, size) / area for power in (1, 2, 3, 4))
         second = m2 - m1**2
         fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
-        # Moments of the sum of the gradient and an independent normal variable as wide as its rounding.
+        # Moments of the gradient plus an independent normal variable with the variance of its rounding.
         noise = 2 * ROUNDING
         fourth = np.maximum(fourth, 0) + 6 * noise * second + 3 * noise**2
         both.append(fourth / (second + noise) ** 2)
@@ -136,7 +136,7 @@ def kurtosis(across: np.ndarray, down: np.ndarray, size) -> np.ndarray:
 
 
 def magnitude_counts(across: np.ndarray, down: np.ndarray, size) -> np.ndarray:
-    """How many gradients of each window have each of `MAGNITUDES`: (3, h, w, BINS)."""
+    """Count the gradients of each window with each of `MAGNITUDES`: (3, h, w, BINS)."""
     bins = np.rint(4 * np.log2(1 + np.hypot(across, down)))
     counts = np.empty((len(SCALES), *size, BINS))
     for i in range(BINS):
@@ -145,7 +145,7 @@ def magnitude_counts(across: np.ndarray, down: np.ndarray, size) -> np.ndarray:
 
 
 def span(counts: np.ndarray) -> np.ndarray:
-    """ln of the wider standard deviation of two Gaussians of mean 0 fitted to histograms (n, BINS): (n,)."""
+    """Fit two Gaussians of mean 0 to histograms (n, BINS); return ln of the larger standard deviation: (n,)."""
     spread = np.empty(len(counts))
     squares = MAGNITUDES**2 + 2 * ROUNDING
     moments = np.stack([np.ones(BINS), squares], 1)
@@ -155,7 +155,7 @@ def span(counts: np.ndarray) -> np.ndarray:
         variance = total[:, 1] / total[:, 0]
         wide, narrow, share = 2 * variance, variance / 4, np.full(len(part), 0.5)
         for _ in range(ROUNDS):
-            # Of each magnitude, the part that belongs to the wider Gaussian.
+            # The probability that a magnitude belongs to the wider Gaussian.
             odds = np.log(share / (1 - share)) + 0.5 * np.log(narrow / wide)
             belongs = (0.5 / narrow - 0.5 / wide)[:, None] * squares
             belongs += odds[:, None]
@@ -171,10 +171,10 @@ def span(counts: np.ndarray) -> np.ndarray:
 
 
 def rings(side: int) -> np.ndarray:
-    """The share of each frequency in each ring: ((side // 2 + 1)^2, rings), columns that sum to 1.
+    """Return the weight of each frequency in each ring: ((side // 2 + 1)^2, rings), columns that sum to 1.
 
-    Rings are 0.2 wide in the logarithm of frequency (cycles per window) and end at the highest frequency of
-    the axes; the constant belongs to none.
+    Rings are 0.2 wide in the logarithm of frequency (cycles per window) and end at the highest frequency of the axes;
+    the constant belongs to no ring.
     """
     steps = np.arange(side // 2 + 1)
     frequency = np.hypot(steps[:, None], steps).ravel()
@@ -185,10 +185,10 @@ def rings(side: int) -> np.ndarray:
 
 
 def slope(grey: np.ndarray, side: int, size) -> np.ndarray:
-    """The averaged power-spectrum slope of each window, less its mean over the photograph: (h, w).
+    """Compute the averaged power-spectrum slope of each window minus its mean over the image: (h, w).
 
-    It is the mean over rings of ln of the mean power, of windows scaled to a sum of 1. Power of u, v and of
-    u, -v enter together.
+    It is the mean over rings of ln of the mean power, of windows scaled to a sum of 1. The powers at (u, v) and
+    (u, -v) are added.
     """
     half = side // 2
     rows, columns = size
@@ -201,7 +201,7 @@ def slope(grey: np.ndarray, side: int, size) -> np.ndarray:
     result = np.empty(size)
     for row in range(rows):
         start = up + row * STEP
-        # cos and sin down times cos and sin across: four real sums are all that the power needs.
+        # Four real sums give the power: cos and sin along columns times cos and sin along rows.
         parts = waves.T @ np.moveaxis(lines[..., start : start + side], 2, 1)
         power = (parts**2).reshape(columns, 2, half + 1, 2, half + 1).sum((1, 3)).reshape(columns, -1)
         total = np.maximum(parts[:, 0, 0], side**2)
@@ -211,30 +211,30 @@ def slope(grey: np.ndarray, side: int, size) -> np.ndarray:
 
 
 def filter_energies(grey: np.ndarray, filters: np.ndarray, size) -> np.ndarray:
-    """ln of the mean squared answer of each filter in each window: (3, FILTERS, h, w)."""
+    """Compute ln of the mean squared response of each filter in each window: (3, FILTERS, h, w)."""
     area = np.reshape([side * side for side in SCALES], (-1, 1, 1))
     side = filters.shape[-1]
-    answers = np.zeros((len(filters), *(n - side + 1 for n in grey.shape)))
-    height, width = answers.shape[1:]
+    responses = np.zeros((len(filters), *(n - side + 1 for n in grey.shape)))
+    height, width = responses.shape[1:]
     for y in range(side):
         for x in range(side):
-            answers += filters[:, y, x, None, None] * grey[y : y + height, x : x + width]
-    energies = [window_sums(answer**2, size) / area for answer in answers]
+            responses += filters[:, y, x, None, None] * grey[y : y + height, x : x + width]
+    energies = [window_sums(response**2, size) / area for response in responses]
     noise = ROUNDING * (filters**2).sum((1, 2))
     return np.stack([np.log(np.maximum(e, 0) + n) for e, n in zip(energies, noise, strict=True)], 1)
 
 
 def learn(photos: PhotoSet, seed: int = 0, progress: bool = True) -> dict[str, np.ndarray]:
-    """Learn filters, discriminant directions and likelihoods from the last `LEARNT_FROM` of the photographs.
+    """Learn filters, discriminant directions and likelihoods from the last `TRAINING_PHOTOS` photos.
 
-    The first ones stay free for comparisons with published maps. Returns `filters` (FILTERS, SIDE, SIDE);
-    `direction` (3, FILTERS), which weighs their answers; for each scale and feature `centres` and `evidence`
-    (3, 4, LEVELS), ln of the ratio of the likelihoods of blur and of sharpness; and `photographs`, the names.
-    Equally many windows of either class are drawn from a photograph that has both, with `seed`.
+    The first photos remain unused, for comparisons with published maps. Returns `filters` (FILTERS, SIDE, SIDE);
+    `direction` (3, FILTERS), the weights of their responses; for each scale and feature `centres` and `evidence`
+    (3, 4, LEVELS), ln of the ratio of the likelihoods of blur and of sharpness; and `photographs`, the names. The same
+    number of windows of each class is drawn with `seed` from a photo that has both.
     """
-    photos = photos[-LEARNT_FROM:]
+    photos = photos[-TRAINING_PHOTOS:]
     rng = np.random.default_rng(seed)
-    # The mean over patches of patch patch^T, of sharp and of blurred ones, and its two parts' counts.
+    # Sums over patches of patch patch^T, for sharp and for blurred ones, and the numbers of patches.
     scatter, count = np.zeros((2, SIDE**2, SIDE**2)), np.zeros(2)
     for photo in tqdm(photos, desc="dbdf: filters", disable=not progress, leave=False):
         grey, mask = grey_levels(photo.image), photo.mask > 0.5
@@ -247,7 +247,7 @@ def learn(photos: PhotoSet, seed: int = 0, progress: bool = True) -> dict[str, n
             some = some - some.mean(1, keepdims=True)
             scatter[label] += some.T @ some
             count[label] += len(some)
-    # Without the mean, one direction has no scatter; rounding fills it in both classes alike.
+    # Without the mean, one direction has no scatter; the variance of rounding is added to both classes.
     sharp, blurred = scatter / count[:, None, None] + ROUNDING * np.eye(SIDE**2)
     vectors = eigh(sharp, blurred)[1][:, ::-1][:, :FILTERS]
     filters = vectors.T.reshape(-1, SIDE, SIDE)

@@ -1,19 +1,19 @@
 """HiFST: high-frequency coefficients of gradients, fused over scales and sorted.
 
 Golestaneh and Karam, "Spatially-Varying Blur Detection Based on Multiscale Fused and Sorted Transform
-Coefficients of Gradient Magnitudes", CVPR 2017. Around every pixel the gradient magnitudes are transformed
-by the DCT in blocks of four sizes. The magnitudes of the coefficients beyond the antidiagonal are put
-together and sorted, and the smallest of them tell how sharp the place is: where it is blurred they are all
-near zero. Every rank is a layer that is stretched to [0, 1] over the photograph; the highest layer of each
-pixel is kept, weighed by its local entropy and evened out by an edge-aware filter that the photograph guides.
+Coefficients of Gradient Magnitudes", CVPR 2017. Around every pixel the gradient magnitudes are transformed by the
+DCT in blocks of four sizes. The magnitudes of the coefficients beyond the antidiagonal are merged and sorted; the
+smallest of them measure sharpness: in blurred areas they are all near zero. Every rank is a layer that is stretched
+to [0, 1] over the image. The highest layer of each pixel is kept, weighted by its local entropy and smoothed by an
+edge-aware filter with the image as its guide.
 
-The authors' published maps decide which details are theirs: smoothed colours and grey values rounded to 8
-bits as MATLAB does, Sobel gradients, zeros around them, the final map stretched to [0, 1]. A reading of our
-own: the 3x3 means of the filter's guide count zeros outside the photograph.
+The details were chosen to match the authors' published maps: smoothed colours and grey levels rounded to 8 bits as
+MATLAB does, Sobel gradients, zeros around them, the final map stretched to [0, 1]. Our reading: the 3x3 means of the
+filter's guide include zeros outside the image.
 
-The cost is that of 2,544 coefficients a pixel. They are formed in double precision: the smallest ones are
-some 1e-5 of the largest, and get stretched. Columns are transformed once for a strip of rows, then only the
-coefficients that are wanted are formed along the rows, as matrix products, and only the smallest are sorted.
+The cost is 2,544 coefficients per pixel. They are computed in double precision: the smallest ones are some 1e-5 of
+the largest, and stretching amplifies them. Columns are transformed once per strip of rows, then only the required
+coefficients are computed along the rows, as matrix products, and only the smallest are sorted.
 """
 
 from collections.abc import Callable
@@ -29,39 +29,40 @@ from numpy.lib.stride_tricks import sliding_window_view
 from tqdm.auto import tqdm
 
 from defusion_lib.baselines.domain_transform import domain_transform
-from defusion_lib.baselines.wrapper import detector
+from defusion_lib.baselines.images import luma, stretch
+from defusion_lib.baselines.wrapper import classical_method
 
 BLOCKS = (7, 15, 31, 63)
 MARGIN = max(BLOCKS) // 2
 LAYERS = sum(BLOCKS) + 1
 COEFFICIENTS = sum(size * (size - 1) // 2 for size in BLOCKS)
-# Rows of a strip and columns done together: what fits the cache, in products too small for BLAS to put
-# threads of its own on them.
+# Rows of a strip and columns of a tile: they fit into the cache, and their products are too small for BLAS to start
+# threads.
 STRIP = 64
 TILE = 4
-MOST_THREADS = 8  # each takes 80 MB for the largest photographs
-GREY = (0.2989, 0.5870, 0.1140)
+MAX_THREADS = 8  # each takes 80 MB for the largest photographs
+MATLAB_LUMA = (0.2989, 0.5870, 0.1140)  # the weights of rgb2gray
 
 
-@detector
+@classical_method
 def detect(image: np.ndarray, progress: bool) -> np.ndarray:
-    """HiFST's defocus map: 1 = blurred, 0 = as sharp as the photograph's sharpest place.
+    """Compute HiFST's defocus map: 1 = blurred, 0 = as sharp as the sharpest pixel of the image.
 
-    The map is relative to its photograph; one without any gradient is blurred all over.
+    The map is relative to the image; it is 1 everywhere if the image has no gradient.
     """
     sharp = sharpness(gradient_magnitude(image), progress)
-    weighed = stretch(sharp * local_entropy(sharp))
+    weighted = stretch(sharp * local_entropy(sharp))
     guide = scipy.ndimage.uniform_filter(to_grey(image) / 255, 3, mode="constant")
-    return 1 - stretch(domain_transform(weighed, guide, sigma_s=15, sigma_r=0.25, iterations=3))
+    return 1 - stretch(domain_transform(weighted, guide, sigma_s=15, sigma_r=0.25, iterations=3))
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:
-    """Grey levels, whole numbers 0..255 as float64 (H, W), of RGB values (H, W, 3)."""
-    return np.round(image @ np.array(GREY))
+    """Convert RGB values (H, W, 3) to grey levels as MATLAB does: integers 0..255 as float64 (H, W)."""
+    return np.round(luma(image, MATLAB_LUMA))
 
 
 def gradient_magnitude(image: np.ndarray) -> np.ndarray:
-    """Sobel gradients' magnitudes, float64 (H, W), in the grey levels of a uint8 RGB photograph (H, W, 3)."""
+    """Compute the magnitudes of Sobel gradients of a uint8 RGB image (H, W, 3): float64 (H, W), in grey levels."""
     colours = image.astype(np.float64)
     smooth = scipy.ndimage.gaussian_filter(colours, (0.5, 0.5, 0), mode="nearest", radius=(1, 1, 0))
     grey = to_grey(np.round(smooth))
@@ -69,13 +70,13 @@ def gradient_magnitude(image: np.ndarray) -> np.ndarray:
 
 
 def sharpness(magnitude: np.ndarray, progress: bool = False) -> np.ndarray:
-    """The highest of the stretched layers of sorted coefficients.
+    """Compute the highest of the stretched layers of sorted coefficients.
 
-    magnitude: gradient magnitudes (H, W) in any unit. Returns float64 (H, W) in [0, 1], 1 = sharp; the layers
-    are kept in float32 meanwhile, 470 bytes a pixel.
+    `magnitude` has gradient magnitudes (H, W) in any unit. Returns float64 (H, W) in [0, 1], 1 = sharp. The layers
+    need 470 bytes per pixel (float32).
     """
     if magnitude.shape[0] < magnitude.shape[1]:
-        # Strips are of rows: many rows keep all cores busy and the loop along a row short.
+        # Strips consist of rows: many rows use all cores, and the loop along a row is short.
         return sharpness(magnitude.T, progress).T
     height, width = magnitude.shape
     padded = np.pad(magnitude.astype(np.float64), MARGIN)
@@ -86,7 +87,7 @@ def sharpness(magnitude: np.ndarray, progress: bool = False) -> np.ndarray:
         sorted_coefficients(padded[top : bottom + 2 * MARGIN], out=layers[top:bottom])
         return layers[top:bottom].min((0, 1)), layers[top:bottom].max((0, 1))
 
-    low, high = zip(*in_strips(sort, height, progress), strict=True)
+    low, high = zip(*map_strips(sort, height, progress), strict=True)
     low, high = np.min(low, 0).astype(np.float64), np.max(high, 0).astype(np.float64)
     scale = np.divide(1, high - low, out=np.zeros(LAYERS), where=high > low)
 
@@ -94,23 +95,23 @@ def sharpness(magnitude: np.ndarray, progress: bool = False) -> np.ndarray:
         for y in range(top, bottom):
             result[y] = ((layers[y] - low) * scale).max(-1)
 
-    in_strips(fuse, height)
+    map_strips(fuse, height)
     return result
 
 
-def in_strips(work: Callable[[int, int], Any], height: int, progress: bool = False) -> list:
-    """Results of `work(top, bottom)` for strips of up to `STRIP` rows, on the threads that torch may use."""
+def map_strips(work: Callable[[int, int], Any], height: int, progress: bool = False) -> list:
+    """Return the results of `work(top, bottom)` for strips of up to `STRIP` rows, on as many threads as torch uses."""
     bounds = np.linspace(0, height, -(-height // STRIP) + 1).astype(int)
-    # What is computed together depends on the strips and not on the threads, so the numbers do not either.
-    with ThreadPoolExecutor(min(MOST_THREADS, torch.get_num_threads())) as pool:
+    # The strips do not depend on the number of threads, so neither do the numbers.
+    with ThreadPoolExecutor(min(MAX_THREADS, torch.get_num_threads())) as pool:
         done = pool.map(work, bounds[:-1], bounds[1:])
         return list(tqdm(done, desc="hifst", total=len(bounds) - 1, disable=not progress, leave=False))
 
 
 def sorted_coefficients(padded: np.ndarray, out: np.ndarray) -> None:
-    """The smallest magnitudes of high-frequency coefficients around every pixel, ascending.
+    """Compute the smallest magnitudes of high-frequency coefficients around every pixel, ascending.
 
-    padded: gradient magnitudes float64 (H + 62, W + 62); out: takes them, (H, W, LAYERS).
+    `padded` has gradient magnitudes, float64 (H + 62, W + 62); the result is written to `out` (H, W, LAYERS).
     """
     height, width, _ = out.shape
     coefficients = np.empty((TILE, height, COEFFICIENTS))
@@ -123,7 +124,7 @@ def sorted_coefficients(padded: np.ndarray, out: np.ndarray) -> None:
         np.matmul(base, sliding_window_view(near, size, axis=0).swapaxes(1, 2), out=columns.swapaxes(0, 1))
         windows = sliding_window_view(columns, size, axis=2).swapaxes(1, 2)
         for i in range(1, size):
-            # With the vertical frequency i, the horizontal ones that are high enough are the last i.
+            # For the vertical frequency i, the last i horizontal frequencies lie beyond the antidiagonal.
             wanted = np.ascontiguousarray(base[size - i :].T)
             products.append((windows[i], wanted, coefficients[..., done : done + i]))
             done += i
@@ -140,12 +141,6 @@ def sorted_coefficients(padded: np.ndarray, out: np.ndarray) -> None:
 
 
 def local_entropy(values: np.ndarray) -> np.ndarray:
-    """The entropy in bits of the 256 levels of `values` (H, W), 0..1, in 7x7 pixels, mirrored at borders."""
+    """Compute the entropy in bits of `values` (H, W) in 0..1 as 256 levels, in 7x7 pixels, mirrored at borders."""
     levels = np.pad(np.round(255 * values).astype(np.uint8), 3, mode="symmetric")
     return skimage.filters.rank.entropy(levels, np.ones((7, 7)))[3:-3, 3:-3]
-
-
-def stretch(values: np.ndarray) -> np.ndarray:
-    """The values moved and scaled to reach from 0 to 1; zeros where they are all the same."""
-    low, high = values.min(), values.max()
-    return (values - low) / (high - low) if high > low else np.zeros_like(values)

@@ -1,46 +1,47 @@
-"""JNB: how many atoms a patch needs (Shi, Xu and Jia, "Just Noticeable Defocus Blur Detection and
-Estimation", CVPR 2015).
+"""JNB: blur as the number of dictionary atoms that a patch needs.
 
-A dictionary is learnt from patches that were blurred a little. A blurred patch is then the sum of a few of
-its atoms, a sharp one needs many: the length of the sparse code is the blur feature. The feature is mapped to
-an amount of blur and smoothed along the photograph's edges.
+Shi, Xu and Jia, "Just Noticeable Defocus Blur Detection and Estimation" (CVPR 2015). A dictionary is learnt from
+slightly blurred patches. A blurred patch is then the sum of a few of its atoms, a sharp one needs many: the length
+of the sparse code is the blur feature. The feature is mapped to an amount of blur and smoothed without crossing the
+edges of the photo.
 
-The authors' code was not at hand. Patches of 8 x 8 and a small blur are the paper's as it is usually told;
-these are readings: a greedy code (orthogonal matching pursuit up to a fixed error) for the paper's l1 code,
-the domain transform for its smoothing, and a straight line from feature to blur where the paper fits a curve
-on known blurs. The error, the longest code, the line and the smoothing were chosen to agree with published
-maps of the original for training photographs: those maps fall straight with the code's length.
+We did not have the authors' code. Patches of 8 x 8 and a small blur follow the usual descriptions of the paper. Our
+readings: a greedy code (orthogonal matching pursuit up to a fixed error) for the paper's l1 code, the domain
+transform for its smoothing, and a straight line from feature to blur where the paper fits a curve on known blurs.
+The error, the longest code, the line and the smoothing were chosen to agree with published maps of the original for
+training photos: those maps decrease linearly with the code's length.
 """
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import gaussian_filter
 from tqdm.auto import tqdm
 
 from defusion_lib.baselines.domain_transform import domain_transform
-from defusion_lib.baselines.fitted import learnt
-from defusion_lib.baselines.wrapper import detector
+from defusion_lib.baselines.fitted import load_fitted
+from defusion_lib.baselines.images import interpolate_windows
+from defusion_lib.baselines.wrapper import classical_method
 from defusion_lib.data import PhotoSet
 
 SIZE = 8  # pixels: the side of a patch
 STRIDE = 4  # pixels between patches
 ERROR = 2.5 / 255  # root mean square difference, of a grey value, at which a code is good enough
-LONGEST = 40  # atoms
-NEW = 1e-6  # squared length of what an atom must add to those before it
-SHARPEST = 0.82  # what the longest code takes off the blur
-REACH, CONTRAST = 8, 2  # of the smoothing: pixels, and change of the photograph (sum over R, G, B, each 0-1)
+MAX_ATOMS = 40  # of a code
+MIN_NEW_ENERGY = 1e-6  # squared length of an atom's part that is orthogonal to the chosen atoms
+SHARPNESS_RANGE = 0.82  # the longest code reduces the blur by this
+REACH, CONTRAST = 8, 2  # of the smoothing: pixels, and change of the image (sum over R, G, B, each 0-1)
 
 ATOMS = 64
 BLUR = 1.5  # pixels: Gaussian sigma, before the dictionary is learnt
-EVERY, SAMPLES = 8, 300  # learn from every eighth photograph, from so many patches of each
-BLOCK = 1024  # patches coded together, few enough to stay in the processor's cache
+PHOTO_STEP, SAMPLES = 8, 300  # every eighth photo is used for learning, and this many patches of it
+BLOCK = 1024  # patches coded together, few enough for the processor's cache
 
 
-@detector
+@classical_method
 def detect(image, progress):
-    """JNB's defocus map: lengths of sparse codes as blur, smoothed between the photograph's edges."""
-    dictionary = learnt("jnb")["dictionary"]
+    """Compute JNB's defocus map: lengths of sparse codes as blur, smoothed between the edges of the image."""
+    dictionary = load_fitted("jnb")["dictionary"]
     grey = np.asarray(Image.fromarray(image).convert("L")) / 255
     patches, grid = patches_of(grey)
     blocks = range(0, len(patches), BLOCK)
@@ -50,14 +51,14 @@ def detect(image, progress):
             for start in tqdm(blocks, desc="jnb", disable=not progress, leave=False)
         ]
     )
-    blur = 1 - SHARPEST / LONGEST * lengths.reshape(grid)
-    return domain_transform(between(blur, grey.shape), image / 255, REACH, CONTRAST)
+    blur = 1 - SHARPNESS_RANGE / MAX_ATOMS * lengths.reshape(grid)
+    return domain_transform(interpolate_windows(blur, STRIDE, grey.shape), image / 255, REACH, CONTRAST)
 
 
 def patches_of(grey: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-    """The patches (N, 64) about every fourth pixel of (H, W), less their means, and how many down and across.
+    """Return the patches (N, 64) around every fourth pixel of (H, W) without their means, and the (rows, columns).
 
-    The photograph goes on mirrored beyond its borders.
+    The image is mirrored at its borders.
     """
     padded = np.pad(grey, (SIZE // 2, SIZE // 2 - 1), mode="symmetric")
     windows = sliding_window_view(padded, (SIZE, SIZE))[::STRIDE, ::STRIDE]
@@ -66,14 +67,14 @@ def patches_of(grey: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
 
 
 def code_lengths(patches: np.ndarray, dictionary: np.ndarray) -> np.ndarray:
-    """How many atoms orthogonal matching pursuit takes until a patch's error is at most `ERROR`, int (N,).
+    """Count the atoms that orthogonal matching pursuit needs until a patch's error is at most `ERROR`, int (N,).
 
-    patches: (N, D); dictionary: (D, atoms), columns of length 1. At most `LONGEST`, which is also the answer
-    for what the atoms cannot make.
+    `patches` is (N, D), `dictionary` (D, atoms) with columns of length 1. The count is `MAX_ATOMS` at most, also for
+    patches that the atoms cannot represent.
 
-    All patches take their steps together, on correlations alone: with the atoms' Gram matrix the residual
-    itself is never needed. Each chosen atom is made orthogonal to those before it; `directions` holds the
-    correlations of these with all atoms, `onto` those of the residual.
+    All patches are coded together, from correlations only: with the atoms' Gram matrix the residual itself is never
+    computed. Each chosen atom is made orthogonal to the previous ones; `directions` holds the correlations of these
+    orthogonal atoms with all atoms, `onto` those of the residual.
     """
     dictionary = dictionary.astype(np.float64)
     gram = dictionary.T @ dictionary
@@ -84,8 +85,8 @@ def code_lengths(patches: np.ndarray, dictionary: np.ndarray) -> np.ndarray:
     open_ = np.flatnonzero(energy > tolerance)
     energy = energy[open_]
     onto = patches[open_] @ dictionary
-    directions = np.empty((len(open_), LONGEST, len(gram)))
-    for taken in range(LONGEST):
+    directions = np.empty((len(open_), MAX_ATOMS, len(gram)))
+    for taken in range(MAX_ATOMS):
         if len(open_) == 0:
             break
         lengths[open_] += 1
@@ -93,9 +94,9 @@ def code_lengths(patches: np.ndarray, dictionary: np.ndarray) -> np.ndarray:
         best = np.abs(onto).argmax(1)
         before = directions[rows, :taken, best]
         left = gram[best, best] - (before**2).sum(1)
-        # An atom that the others already make: nothing is to be had from this dictionary any more.
-        stuck = left < NEW
-        lengths[open_[stuck]] = LONGEST
+        # The atom is a combination of the chosen ones: this dictionary cannot reduce the error further.
+        stuck = left < MIN_NEW_ENERGY
+        lengths[open_[stuck]] = MAX_ATOMS
         length = np.sqrt(np.where(stuck, 1, left))[:, None]
         direction = (gram[best] - (before[:, None] @ directions[:, :taken])[:, 0]) / length
         step = onto[rows, best] / length[:, 0]
@@ -108,24 +109,17 @@ def code_lengths(patches: np.ndarray, dictionary: np.ndarray) -> np.ndarray:
     return lengths
 
 
-def between(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Values at the patches' centres as an image of the given (H, W), linear between them."""
-    # An even patch has its centre half a pixel before its pixel.
-    centres = [(np.arange(size) + 0.5) / STRIDE for size in shape]
-    return map_coordinates(values, np.meshgrid(*centres, indexing="ij"), order=1, mode="nearest")
-
-
 def learn(photos: PhotoSet, seed: int = 0, progress: bool = True) -> dict[str, np.ndarray]:
-    """Learn the dictionary from photographs: {"dictionary": float32 (64, 64), one atom a column of length 1}.
+    """Learn the dictionary from photos: {"dictionary": float32 (64, 64), one atom per column, of length 1}.
 
-    No mask is looked at. Patches that hold next to nothing are left out, the others brought to one length.
+    Masks are not used. Patches of almost no contrast are skipped, the others normalised to length 1.
     """
     # Imported here, because it takes seconds and only learning needs it.
     from sklearn.decomposition import MiniBatchDictionaryLearning
 
     random = np.random.default_rng(seed)
     found = []
-    for photo in tqdm(photos[::EVERY], desc="jnb", disable=not progress):
+    for photo in tqdm(photos[::PHOTO_STEP], desc="jnb", disable=not progress):
         grey = np.asarray(Image.fromarray(photo.image).convert("L")) / 255
         patches, _ = patches_of(gaussian_filter(grey, BLUR))
         patches = patches[patches.var(1) > 1e-4]

@@ -1,23 +1,21 @@
 """BTBNet: a multi-stream bottom-top-bottom network (Zhao, Zhao, Wang and Lu, CVPR 2018).
 
-What the paper states. VGG-16 loses its fully connected and its five pooling layers, so that every feature map
-is as large as the photograph. From the top block, information is fed back step by step to the bottom: at each
-block an extra convolution with ReLU on the bottom-top and one on the top-bottom side, and both are added.
-Defocus depends on scale: three such streams see the photograph at its size and at 0.8 and 0.6 of it. A fusion
-network (FNet) makes one map of theirs, a recurrent reconstruction network (RRNet) refines it again and again.
+The paper states: VGG-16 loses its fully connected and its five pooling layers, so every feature map has the size of
+the image. From the top block, information is passed back step by step to the bottom block: each block has an extra
+convolution with ReLU on the bottom-top side and one on the top-bottom side, and both are added. Defocus depends on
+scale, so three such streams process the image at its size and at 0.8 and 0.6 of it. A fusion network (FNet) combines
+their maps, and a recurrent reconstruction network (RRNet) refines the result repeatedly.
 
-Our reading, where the paper is silent or unknown to us:
-- The extra convolutions are 3x3 to 64 channels, the width of the bottom block, which the last of them feeds.
-  Widths that mirror VGG-16's would be 9.4 M weights instead of 1.0 M, and each of them works on every pixel.
-- The three streams share their weights. Streams of their own would be 47.1 M parameters instead of 15.7 M at
-  the same arithmetic.
-- Where the extra convolutions meet VGG-16, its features, which answer to values of 0 to 255, are divided by
-  255: they reach hundreds, and the first maps would be certain of everything.
-- FNet is two 3x3 convolutions with 64 channels between them, RRNet three. RRNet sees the map and the
-  photograph, gives what is added to the map's logits and is the same network in each of three rounds. Maps
-  enter both as probabilities.
-- The loss is the cross-entropy of each pixel, summed over the streams' maps, the fused map and each round's
-  map.
+Our reading, where the paper does not specify it or we do not have the text:
+- The extra convolutions are 3x3 with 64 output channels, the width of the bottom block. Widths that mirror VGG-16's
+  would be 9.4 M weights instead of 1.0 M, each used at every pixel.
+- The three streams share their weights. Separate streams would be 47.1 M parameters instead of 15.7 M at the same
+  arithmetic.
+- The features of VGG-16, which expects values of 0 to 255, are divided by 255 before the extra convolutions: they
+  reach hundreds, which would saturate the first maps.
+- FNet is two 3x3 convolutions with 64 channels between them, RRNet three. RRNet takes the map and the image, predicts
+  a correction of the map's logits and is the same network in each of three rounds. Maps enter both as probabilities.
+- The loss is the cross-entropy of each pixel, summed over the streams' maps, the fused map and each round's map.
 """
 
 import torch
@@ -27,18 +25,18 @@ from torch.nn import functional as F
 from defusion_lib.backbone import BLOCKS, STD, VGG16, initialise
 from defusion_lib.network import Maps
 
-SCALES = (1.0, 0.8, 0.6)  # of the photograph, one for each stream
+SCALES = (1.0, 0.8, 0.6)  # of the image, one per stream
 CHANNELS = 64  # of the top-bottom side, FNet and RRNet
 ROUNDS = 3  # of RRNet
 
 
 class BTBNet(nn.Module):
-    """The bottom-top-bottom network with its fusion and recurrent reconstruction.
+    """The bottom-top-bottom network with fusion and recurrent reconstruction.
 
-    Takes RGB photographs (N, 3, H, W) in [0, 1] of any size and gives `Maps` of logits at the same size,
-    positive where blurred: `final` is the last round's map, `sides` are the three streams' maps, the fused
-    map and those of the earlier rounds. `divide` divides the channels of every convolution: 1 is the full
-    network (15.8 M parameters, 3,229 GMAC at 320x320), more makes narrow ones for laptops.
+    Takes RGB images (N, 3, H, W) in [0, 1] of any size and returns `Maps` of logits at the same size, positive where
+    blurred: `final` is the last round's map, `sides` are the three streams' maps, the fused map and those of the
+    earlier rounds. `divide` divides the channels of every convolution: 1 is the full network (15.8 M parameters, 3,229
+    GMAC at 320x320), larger values make narrow networks for laptops.
     """
 
     def __init__(self, divide: int = 1):
@@ -58,21 +56,21 @@ class BTBNet(nn.Module):
         self.reset()
 
     def reset(self) -> None:
-        """Draw the initial weights as He et al. (2015) propose, small ones where a map is made or mended."""
+        """Draw the initial weights as He et al. (2015) propose, smaller ones in the score layers."""
         initialise(self, nn.Conv2d)
         for layer in self.score_layers():
             nn.init.normal_(layer.weight, std=0.01)
 
     def score_layers(self) -> list[nn.Module]:
-        """Return the layers right under the losses."""
+        """Return the layers whose outputs enter the losses."""
         return [self.score, self.fnet[-1], self.rrnet[-1]]
 
     def stream(self, photo: torch.Tensor) -> torch.Tensor:
-        """The logits (N, 1, H, W) of one stream for photographs (N, 3, H, W) in [0, 1], at its scale."""
+        """Compute the logits (N, 1, H, W) of one stream for images (N, 3, H, W) in [0, 1], at the stream's scale."""
         x, forth = (photo - self.backbone.mean) / STD, []
         for layer in self.backbone.features:
             if isinstance(layer, nn.MaxPool2d):
-                # Taken at once: VGG-16's maps, 512 channels of every pixel, need not wait for the way back.
+                # Computed here, so that VGG-16's maps, up to 512 channels per pixel, need not be kept.
                 forth.append(F.relu(self.forth[len(forth)](x * STD)))  # (64, H, W)
             else:
                 x = layer(x)
@@ -82,6 +80,7 @@ class BTBNet(nn.Module):
         return self.score(down)
 
     def forward(self, photo: torch.Tensor) -> Maps:
+        """Compute the maps of images (N, 3, H, W)."""
         size = photo.shape[-2:]
         streams = []
         for scale in SCALES:

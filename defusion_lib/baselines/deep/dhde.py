@@ -1,23 +1,19 @@
-"""DHDE: the blur of edges, told by a small network from deep and hand-crafted features, and spread.
+"""DHDE: blur at edges, estimated by a small network from deep and hand-crafted features, and propagated.
 
 Park, Tai, Cho and Kweon, "A Unified Approach of Multi-scale Deep and Hand-crafted Features for Defocus
-Estimation" (CVPR 2017). Patches are cut at edges, small ones at strong edges and large ones at weak ones.
-A classifier sees three hand-crafted features of each (spectrum, gradients, singular values) beside a
-convolutional one, and names one of eleven standard deviations of a Gaussian blur. It learns from sharp
-photographs that are blurred on purpose. A filter that trusts probable answers more cleans the sparse map,
-and the matting Laplacian makes it dense.
+Estimation" (CVPR 2017). Patches are cut at edges, small ones at strong edges and large ones at weak ones. From three
+hand-crafted features of each (spectrum, gradients, singular values) and a convolutional one, a classifier predicts one
+of eleven standard deviations of a Gaussian blur. It is trained on sharp photos blurred by known amounts. A filter
+weighted by the probabilities cleans the sparse map, and the matting Laplacian makes it dense.
 
-Sizes, thresholds and constants are those of the authors' released model. In focus is a blur of 0.5 pixels
-or less; from 2 pixels on all blur looks alike. What differs from theirs:
-- Training patches are sharp parts of photographs with masks, cut at edges of the blurred photograph,
-  found as in detection. The authors take the edges of the sharp photograph, found with twice the
-  thresholds.
-- There is no dropout, whose chance a resumed run would have to repeat, and no rectifier behind the last
-  layer.
-- The range weight of the joint filter (100, on colours in 0..1) is above 0.9998 everywhere, and so left
-  out. The rolling guidance filter (1.5 pixels; 1.5 in colours) hardly sees edges either: we smooth by a
-  Gaussian.
-- Propagation is solved at half the size, and the weighted median filter behind it is left out.
+Sizes, thresholds and constants are those of the authors' released model. A blur of 0.5 pixels or less is in focus;
+blurs of 2 pixels and more are one class. Differences from the authors' model:
+- Training patches are sharp parts of photos with masks, cut at edges of the blurred photo, found as in detection. The
+  authors use the edges of the sharp photo, found with twice the thresholds.
+- There is no dropout, because a resumed run would have to repeat its random numbers, and no ReLU after the last layer.
+- The range weight of the joint filter (100, on colours in 0..1) is above 0.9998 everywhere, and so omitted. The rolling
+  guidance filter (1.5 pixels; 1.5 in colours) hardly preserves edges either: we smooth by a Gaussian.
+- Propagation is solved at half the size, and the weighted median filter after it is omitted.
 """
 
 from collections.abc import Sequence
@@ -28,42 +24,41 @@ import torch
 from scipy import sparse
 from scipy.fft import dct
 from scipy.ndimage import correlate1d, gaussian_filter, maximum_filter, sobel
-from scipy.sparse.linalg import splu
 from skimage.feature import canny
 from torch import nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from defusion_lib.backbone import initialise
-from defusion_lib.baselines.matting import enlarge, halve, laplacian
-from defusion_lib.baselines.wrapper import detector
+from defusion_lib.baselines.matting import enlarge, halve, laplacian, solve_positive
+from defusion_lib.baselines.wrapper import classical_method
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.training import Recipe, Task
 
 SIGMAS = np.arange(0.5, 2.01, 0.15)  # pixels: the classes
 SIDES = (27, 15)  # pixels: patches at weak and at strong edges
-THRESHOLDS = ((0.117, 0.176), (0.234, 0.351))  # of the strongest gradient, low and high: weak, strong edges
-SMOOTHING = 2**0.5  # pixels: before gradients are taken
+THRESHOLDS = ((0.117, 0.176), (0.234, 0.351))  # of the strongest gradient, (low, high): weak, strong edges
+SMOOTHING = 2**0.5  # pixels: before gradients are computed
 SPECTRA = {27: 32, 15: 16}  # side of a patch -> side of its cosine transform
-BINS = {27: 25, 15: 13}  # side of a patch -> numbers in each of its features
-OVERLAP = 0.1  # of a ring's width, to either side
+BINS = {27: 25, 15: 13}  # side of a patch -> length of each of its features
+OVERLAP = 0.1  # of a ring's width, on either side
 NUMBERS = 3 * sum(bins + 1 for bins in BINS.values())  # of all hand-crafted features
 RADIUS, SPREAD = 13, 100.0  # pixels: of the joint filter
-TRUST = 1.0  # its spread of probabilities
-GUIDE = 1.5  # pixels: smoothing of the photograph that guides the propagation
-HELD = 0.005  # lambda: weight of an edge pixel's answer
+PROBABILITY_SPREAD = 1.0  # of the joint filter
+GUIDE_SIGMA = 1.5  # pixels: smoothing of the image that guides the propagation
+KNOWN_WEIGHT = 0.005  # lambda: weight of an edge pixel's sigma
 EPSILON = 1e-5
-FREE = 1e-7  # what pulls every pixel to the middle: decides only where no edge reaches
-PAIRS = 1812  # photographs times sigmas to learn from: 3 sigmas for each of 604 photographs
-TESTED = 64  # patches of a photograph and a sigma in `confusion`
-CHUNK = 2048  # patches looked at together
+PRIOR_WEIGHT = 1e-7  # of the mean of `SIGMAS` at every pixel: decides only where no edge reaches
+PAIRS = 1812  # of photo and sigma in training: 3 sigmas for each of 604 photos
+TEST_PATCHES = 64  # per photo and sigma in `confusion`
+CHUNK = 2048  # patches classified together
 
 
 class DHDE(nn.Module):
-    """The classifier: a convolutional feature beside the hand-crafted ones, and three layers on top.
+    """The classifier: a convolutional feature, the hand-crafted ones, and three layers on top.
 
-    Takes colour patches (N, 3, 27, 27) in [0, 1] and their `features` (N, 120), gives logits (N, 11) of
-    `SIGMAS`. 126,436 parameters. Shapes in comments are those of one patch.
+    Takes colour patches (N, 3, 27, 27) in [0, 1] and their `features` (N, 120), returns logits (N, 11) of `SIGMAS`.
+    126,436 parameters. Shapes in comments are those of one patch.
     """
 
     def __init__(self):
@@ -83,17 +78,18 @@ class DHDE(nn.Module):
         initialise(self, nn.Conv2d, nn.Linear)
 
     def score_layers(self) -> list[nn.Module]:
-        """Return the layer right under the loss."""
+        """Return the layer whose output enters the loss."""
         return [self.classifier[-1]]
 
     def forward(self, patch: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """Compute the logits (N, 11) of patches and their features."""
         return self.classifier(torch.cat((features, self.deep(patch)), dim=1))
 
 
 def edges(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weak and strong edge pixels of a photograph (H, W, 3) uint8: two bool (H, W), no pixel in both.
+    """Find weak and strong edge pixels of an image (H, W, 3) uint8: two bool (H, W), no pixel in both.
 
-    By Canny at two pairs of thresholds, which are shares of the photograph's strongest gradient.
+    Runs Canny at two pairs of thresholds, which are relative to the strongest gradient of the image.
     """
     smooth = gaussian_filter(_grey(image), SMOOTHING, mode="nearest")
     strongest = np.hypot(sobel(smooth, 0), sobel(smooth, 1)).max()
@@ -104,18 +100,17 @@ def edges(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def features(patches: np.ndarray) -> np.ndarray:
-    """The hand-crafted features of grey patches (N, 27, 27) or (N, 15, 15) in [0, 1]: float32 (N, 120).
+    """Compute the hand-crafted features of grey patches (N, 27, 27) or (N, 15, 15) in [0, 1]: float32 (N, 120).
 
-    Each of the three is 25 numbers and a 1 for large patches, then 13 and a 1 for small ones; those of
-    the size that a patch does not have are 0. The numbers are logarithms ln(1 + x), scaled to the sum 1.
-    x is
-    - the mean magnitude of the cosine transform in a ring of frequencies (the patch filled up by zeros),
-    - how many pixels have a gradient in an interval of [0, 1],
+    Each of the three features has 25 numbers and a 1 for large patches, then 13 numbers and a 1 for small ones; the
+    part of the other size is 0. The numbers are logarithms ln(1 + x), scaled to the sum 1. x is
+    - the mean magnitude of the cosine transform in a ring of frequencies (the patch is padded with zeros),
+    - the number of pixels with a gradient in an interval of [0, 1],
     - a singular value of the patch, largest first.
     """
     side = patches.shape[1]
     bins = BINS[side]
-    waves = dct(np.eye(SPECTRA[side]), norm="ortho", axis=0)[:, :side]  # where the patch ends, zeros begin
+    waves = dct(np.eye(SPECTRA[side]), norm="ortho", axis=0)[:, :side]  # the zeros beyond the patch contribute nothing
     cosines = np.abs(waves @ patches @ waves.T)
     found = (
         cosines.reshape(len(patches), len(waves) ** 2) @ _rings(side),
@@ -133,7 +128,7 @@ def features(patches: np.ndarray) -> np.ndarray:
 
 @cache
 def _rings(side: int) -> np.ndarray:
-    """Weights that take means over overlapping rings of the cosine transform: (side of it squared, bins)."""
+    """Return weights for means over overlapping rings of the cosine transform: (its side squared, bins)."""
     last, bins = SPECTRA[side] - 1, BINS[side]
     frequency = np.hypot(*np.mgrid[: last + 1, : last + 1]).reshape(-1, 1)
     width = last / bins
@@ -143,19 +138,19 @@ def _rings(side: int) -> np.ndarray:
 
 
 def _gradient_counts(patches: np.ndarray, bins: int) -> np.ndarray:
-    """How many pixels of patches (N, S, S) in [0, 1] have a gradient in each part of [0, 1]: (N, bins)."""
+    """Count the pixels of patches (N, S, S) in [0, 1] with a gradient in each interval of [0, 1]: (N, bins)."""
     across, down = np.diff(patches, axis=2)[:, :-1], np.diff(patches, axis=1)[:, :, :-1]
     gradient = np.hypot(across, down).reshape(len(patches), (patches.shape[1] - 1) ** 2) / 2**0.5
     interval = np.minimum((gradient * bins).astype(int), bins - 1)
-    interval += np.arange(len(patches))[:, None] * bins  # each patch counts in a row of its own
+    interval += np.arange(len(patches))[:, None] * bins  # each patch has separate bins
     return np.bincount(interval.ravel(), minlength=len(patches) * bins).reshape(len(patches), bins)
 
 
-def cut(image: np.ndarray, at: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Patches uint8 (N, 27, 27, 3) of a photograph (H, W, 3) uint8, and their `features` (N, 120).
+def cut_patches(image: np.ndarray, at: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cut patches uint8 (N, 27, 27, 3) from an image (H, W, 3) uint8; return them and their `features` (N, 120).
 
-    `at` (N, 2) holds rows and columns of their centres, `side` is 27 or 15. Beyond the photograph's
-    border and around a patch of 15x15 the last pixel is repeated.
+    `at` (N, 2) has the rows and columns of their centres, `side` is 27 or 15. Border pixels are repeated beyond the
+    image and around patches of 15x15.
     """
     reach, missing = side // 2, (SIDES[0] - side) // 2
     padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), "edge")
@@ -166,19 +161,19 @@ def cut(image: np.ndarray, at: np.ndarray, side: int) -> tuple[np.ndarray, np.nd
 
 
 def _grey(image: np.ndarray) -> np.ndarray:
-    """The value of HSV, in [0, 1]: (..., 3) uint8 -> (...) float64."""
+    """Compute the value of HSV in [0, 1]: (..., 3) uint8 -> (...) float64."""
     return image.max(-1) / 255
 
 
 class Patches(Sequence):
-    """Patches of known blur to learn from: `size` of each photograph and sigma, half of each scale.
+    """Training patches of known blur: `size` per photo and sigma, half of each scale.
 
-    Gives (patch (3, 27, 27) float32 in [0, 1], features (120,) float32, class () int64). They are cut
-    where the mask calls the whole patch sharp, after the photograph was blurred by a Gaussian and rounded
-    to grey levels again. A photograph is blurred by some of `SIGMAS` in turn, so that all come equally
-    often and there are about `PAIRS` pairs of photograph and sigma in all; where there are fewer edges
-    than wanted, all are taken. All is prepared at once, and depends on the photographs, `size` and the
-    recipe's seed alone. Raises ValueError for a photograph without a mask and where nothing is sharp.
+    An item is (patch (3, 27, 27) float32 in [0, 1], features (120,) float32, class () int64). Patches are cut where
+    the mask is sharp in every pixel of the patch, after the photo was blurred by a Gaussian and rounded to uint8. Each
+    photo is blurred by some of `SIGMAS`, so that all are equally frequent and there are about `PAIRS` pairs of photo
+    and sigma; if there are fewer edges than `size`, all are used. The patches are computed when the object is created
+    and depend only on the photos, `size` and the recipe's seed. Raises ValueError for a photo without a mask and if no
+    photo has a sharp edge.
     """
 
     def __init__(self, photos: PhotoSet, size: int, recipe: Recipe):
@@ -186,9 +181,9 @@ class Patches(Sequence):
         found = []
         for index, photo in enumerate(tqdm(photos, desc="dhde: patches", leave=False)):
             labels = (index * classes + np.arange(classes)) % len(SIGMAS)
-            found += _of_photo(photo, labels, size, np.random.default_rng((recipe.seed, index)))
+            found += _photo_patches(photo, labels, size, np.random.default_rng((recipe.seed, index)))
         if not any(len(labels) for _, _, labels in found):
-            raise ValueError(f"No photograph of {photos.name} has an edge in focus: DHDE learns from those.")
+            raise ValueError(f"No photo of {photos.name} has an edge in focus: DHDE needs them, use other photos.")
         self.patches, self.features, self.labels = map(np.concatenate, zip(*found))
 
     def __len__(self) -> int:
@@ -199,31 +194,31 @@ class Patches(Sequence):
         return _as_input(self.patches[index]), features, label
 
 
-def _of_photo(
+def _photo_patches(
     photo: Photo, labels: np.ndarray, size: int, rng: np.random.Generator
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Patches, features and labels of one photograph, for each of the labels and either scale."""
+    """Return patches, features and labels of one photo, for each of the labels and both scales."""
     if photo.mask is None:
-        raise ValueError(f"{photo.name} has no mask, and DHDE learns from what masks call sharp.")
+        raise ValueError(f"{photo.name} has no mask: DHDE is trained on the sharp areas of masks.")
     sharp = [maximum_filter(photo.mask, side, mode="nearest") == 0 for side in SIDES]
     found = []
     for label in labels:
-        image = blurred(photo.image, SIGMAS[label])
+        image = blur(photo.image, SIGMAS[label])
         for side, edge, allowed in zip(SIDES, edges(image), sharp):
             at = np.argwhere(edge & allowed)
             at = at[rng.permutation(len(at))[: size // 2]]
-            found.append((*cut(image, at, side), np.full(len(at), label)))
+            found.append((*cut_patches(image, at, side), np.full(len(at), label)))
     return found
 
 
-def blurred(image: np.ndarray, sigma: float) -> np.ndarray:
-    """A photograph (H, W, 3) uint8 blurred by a Gaussian of `sigma` pixels, rounded to uint8 again."""
+def blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Blur an image (H, W, 3) uint8 by a Gaussian of `sigma` pixels and round it to uint8."""
     smooth = gaussian_filter(image.astype(np.float32), (sigma, sigma, 0), mode="nearest")
     return np.rint(smooth).astype(np.uint8)
 
 
 def _as_input(patches: np.ndarray) -> torch.Tensor:
-    """Patches (..., 27, 27, 3) uint8 as the network takes them: (..., 3, 27, 27) float32 in [0, 1]."""
+    """Convert patches (..., 27, 27, 3) uint8 to the network's input: (..., 3, 27, 27) float32 in [0, 1]."""
     return torch.from_numpy(patches).movedim(-1, -3).float() / 255
 
 
@@ -231,13 +226,13 @@ def _loss(network: DHDE, patch: torch.Tensor, features: torch.Tensor, label: tor
     return F.cross_entropy(network(patch, features).float(), label)
 
 
-# Its samples are patches of its own, and it has no VGG-16.
+# DHDE cuts its own samples and has no VGG-16.
 IGNORED = ("rotations", "scales", "augmentation", "backbone_factor", "frozen_blocks")
 TASK = Task(Patches, _loss, ignores=IGNORED)
 
 
 def classify(network: DHDE, patches: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """The probability of each of `SIGMAS`, float32 (N, 11), for patches and features as `cut` gives them."""
+    """Predict the probability of each of `SIGMAS`, float32 (N, 11), from the results of `cut_patches`."""
     device = next(network.parameters()).device
     network.eval()
     with torch.inference_mode():
@@ -246,12 +241,11 @@ def classify(network: DHDE, patches: np.ndarray, features: np.ndarray) -> np.nda
 
 
 def confusion(network: DHDE, photos: PhotoSet, seed: int = 0) -> np.ndarray:
-    """How often a sigma is taken for which: int (11, 11), true ones in rows, estimated ones in columns.
+    """Compute the confusion matrix of sigmas: int (11, 11), true ones in rows, estimated ones in columns.
 
-    Over patches of photographs with masks, which should not be those that the network learnt from. Raises
-    what `Patches` raises.
+    Uses patches of photos with masks, which should not be training photos. Raises what `Patches` raises.
     """
-    patches = Patches(photos, TESTED, Recipe(seed=seed))
+    patches = Patches(photos, TEST_PATCHES, Recipe(seed=seed))
     counts = np.zeros((len(SIGMAS), len(SIGMAS)), int)
     for begin in range(0, len(patches), CHUNK):
         part = slice(begin, begin + CHUNK)
@@ -261,11 +255,10 @@ def confusion(network: DHDE, photos: PhotoSet, seed: int = 0) -> np.ndarray:
 
 
 def detect(image: np.ndarray, network: DHDE, progress: bool = False) -> np.ndarray:
-    """The defocus map of a photograph, float32 (H, W) in [0, 1], 1 = blurred: sigma from 0.5 to 2 pixels.
+    """Compute a defocus map, float32 (H, W) in [0, 1], 1 = blurred: sigma from 0.5 to 2 pixels.
 
-    `image` is uint8, RGB (H, W, 3) or grey (H, W). An edge counts with its most probable sigma. A
-    photograph without any edge is 0.5 everywhere: nothing is known of it. Raises ValueError for anything
-    that is no photograph.
+    `image` is uint8, RGB (H, W, 3) or grey (H, W). Each edge pixel gets its most probable sigma. An image without any
+    edge is 0.5 everywhere. Raises ValueError for any other input.
     """
 
     def core(seen: np.ndarray, progress: bool) -> np.ndarray:
@@ -273,31 +266,31 @@ def detect(image: np.ndarray, network: DHDE, progress: bool = False) -> np.ndarr
         sigma = propagate(seen, sigma > 0, joint_filter(sigma, probability))
         return (sigma - SIGMAS[0]) / (SIGMAS[-1] - SIGMAS[0])
 
-    return detector(core)(image, progress)
+    return classical_method(core)(image, progress)
 
 
 def sparse_map(image: np.ndarray, network: DHDE, progress: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """The most probable sigma at a photograph's edges, and its probability: (H, W) both, 0 elsewhere."""
+    """Predict the most probable sigma at the edges of an image, and its probability: (H, W) both, 0 elsewhere."""
     sigma, probability = np.zeros(image.shape[:2]), np.zeros(image.shape[:2])
     for side, edge in zip(SIDES, edges(image)):
         at = np.argwhere(edge)
         parts = np.split(at, range(CHUNK, len(at), CHUNK))
         for part in tqdm(parts, desc=f"dhde: {side}x{side}", disable=not progress, leave=False):
-            said = classify(network, *cut(image, part, side))
-            sigma[tuple(part.T)] = SIGMAS[said.argmax(1)]
-            probability[tuple(part.T)] = said.max(1)
+            predicted = classify(network, *cut_patches(image, part, side))
+            sigma[tuple(part.T)] = SIGMAS[predicted.argmax(1)]
+            probability[tuple(part.T)] = predicted.max(1)
     return sigma, probability
 
 
 def joint_filter(sigma: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """A sparse map of sigmas (H, W), 0 where unknown, smoothed: of known pixels, probable ones count more.
+    """Smooth a sparse map of sigmas (H, W), 0 where unknown, weighted by probability (H, W).
 
-    The probability-joint bilateral filter, less its range weight: each known pixel becomes a mean over
+    This is the probability-joint bilateral filter without its range weight: each known pixel becomes a weighted mean of
     the known pixels of its 27x27 window. Unknown pixels stay 0.
     """
     near = np.exp(-(np.arange(-RADIUS, RADIUS + 1) ** 2) / (2 * SPREAD**2))
     known = sigma > 0
-    weight = known * np.exp(-((1 - probability) ** 2) / (2 * TRUST**2))
+    weight = known * np.exp(-((1 - probability) ** 2) / (2 * PROBABILITY_SPREAD**2))
 
     def around(values):
         return correlate1d(correlate1d(values, near, 0, mode="constant"), near, 1, mode="constant")
@@ -306,26 +299,22 @@ def joint_filter(sigma: np.ndarray, probability: np.ndarray) -> np.ndarray:
 
 
 def propagate(image: np.ndarray, known: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    """A sigma for every pixel of a photograph (H, W, 3) uint8, from those of the pixels `known`, (H, W) both.
+    """Propagate sigma (H, W) from the pixels `known`, bool (H, W), to every pixel of an image (H, W, 3) uint8.
 
-    Minimises x' L x + lambda (sum over known pixels of (x - sigma)^2), with the matting Laplacian L of
-    the smoothed photograph, at half the size; there a pixel is pulled by up to four known ones. It comes
-    back to the full size by linear functions of colour. Where no known pixel reaches, it is the middle of
-    `SIGMAS`.
+    Minimises x' L x + lambda (sum over known pixels of (x - sigma)^2) with the matting Laplacian L of the smoothed
+    image, at half the size, where up to four known pixels act on one. Linear functions of colour bring the result to
+    full size. Where no known pixel reaches, it is the mean of `SIGMAS`.
     """
-    guide = gaussian_filter(image / 255, (GUIDE, GUIDE, 0), mode="nearest")
+    guide = gaussian_filter(image / 255, (GUIDE_SIGMA, GUIDE_SIGMA, 0), mode="nearest")
     small = halve(guide)
-    pull = HELD * _four(known)
-    matrix = (laplacian(small, EPSILON) + sparse.diags_array((pull + FREE).ravel())).tocsc()
-    right = HELD * _four(known * sigma) + FREE * SIGMAS.mean()
-    # Positive definite: no pivot is needed, and rows and columns may be ordered alike.
-    symmetric = {"SymmetricMode": True}
-    factors = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=symmetric)
-    solved = factors.solve(right.ravel()).reshape(small.shape[:2])
+    weight = KNOWN_WEIGHT * _block_sums(known)
+    matrix = (laplacian(small, EPSILON) + sparse.diags_array((weight + PRIOR_WEIGHT).ravel())).tocsc()
+    right = KNOWN_WEIGHT * _block_sums(known * sigma) + PRIOR_WEIGHT * SIGMAS.mean()
+    solved = solve_positive(matrix, right.ravel()).reshape(small.shape[:2])
     return enlarge(solved, small, guide, EPSILON)
 
 
-def _four(values: np.ndarray) -> np.ndarray:
-    """The sums of two by two pixels, at half the size, rounded up: (H, W) -> (h, w)."""
+def _block_sums(values: np.ndarray) -> np.ndarray:
+    """Sum blocks of two by two pixels: (H, W) -> (h, w), half the size, rounded up."""
     values = np.pad(values, [(0, n % 2) for n in values.shape])
     return values[::2, ::2] * 1.0 + values[1::2, ::2] + values[::2, 1::2] + values[1::2, 1::2]

@@ -1,26 +1,25 @@
-"""DMENet: the amount of blur of every pixel, learnt from rendered photographs and carried over to real ones.
+"""DMENet: the amount of blur of every pixel, learnt from rendered images and adapted to real photos.
 
-Lee, Lee, Cho and Lee, "Deep Defocus Map Estimation Using Domain Adaptation" (CVPR 2019). Real photographs
-have masks at most, rendered ones an exact amount of blur. Four parts are trained together:
-- B, blur estimation: VGG-19, a decoder with skip connections and a map at each of its scales, residual blocks
-  at full size. It learns the amount from rendered photographs (squared error).
-- D, domain adaptation: a discriminator tells features of real photographs from those of rendered ones; B
-  learns to give real photographs features that pass for rendered ones (weight 1e-3).
-- S, sharpness calibration: 1x1 convolutions tell from a pixel's amount whether it is blurred, so that amounts
-  mean the same in real photographs, which have masks (cross-entropy, weight 2e-2).
-- C, content preservation: amount and truth are compared as VGG-19 sees them (weight 1e-4). It is left out
-  here: two more passes through VGG-19 for the smallest weight of all.
+Lee, Lee, Cho and Lee, "Deep Defocus Map Estimation Using Domain Adaptation" (CVPR 2019). Real photos have masks at
+most, rendered images an exact amount of blur. Four parts are trained together:
+- B, blur estimation: VGG-19, a decoder with skip connections and a map at each of its scales, residual blocks at full
+  size. It learns the amount from rendered images (squared error).
+- D, domain adaptation: a discriminator classifies features as those of real photos or of rendered images; B learns to
+  make both indistinguishable (weight 1e-3).
+- S, sharpness calibration: 1x1 convolutions predict from a pixel's amount whether it is blurred, so that amounts have
+  the same meaning in real photos, which have masks (cross-entropy, weight 2e-2).
+- C, content preservation: amount and ground truth are compared by their VGG-19 features (weight 1e-4). It is omitted
+  here: it takes two more passes through VGG-19 and has the smallest weight.
 
-Our reading, where the paper is silent or unknown to us:
-- Rendered photographs are the collection's own, with discs for blur; the paper blurs synthetic scenes by
-  Gaussians.
-- Its full amount is a Gaussian of 7 pixels, which spreads light like a disc of 28 pixels. Networks of this
-  collection see photographs squashed to half their size or less, hence `FULL`.
-- D sees the last features of B, and both learn from one loss, by gradient reversal (Ganin & Lempitsky, ICML
+Our reading, where the paper does not specify it or we do not have the text:
+- The images are those that this collection renders, with discs for blur; the paper blurs synthetic scenes by Gaussians.
+- The paper's full amount is a Gaussian of 7 pixels, which spreads light like a disc of 28 pixels. Networks of this
+  collection process photos resized to half their size or less, hence `FULL_DIAMETER`.
+- D takes the last features of B, and both are trained with one loss, by gradient reversal (Ganin & Lempitsky, ICML
   2015).
 - The decoder's widths and the weight of its maps at smaller scales (1 each, compared at full size).
-- Normalisation is by groups of channels of one photograph, since batches of two to four say little of all
-  others; S and D have none.
+- Normalisation is by groups of channels of one image, since batches of two to four give poor batch statistics; S and D
+  have none.
 """
 
 from collections.abc import Sequence
@@ -43,53 +42,55 @@ from defusion_lib.training import Recipe, Task, augmented
 
 ENCODERS = {
     "vgg19": ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4),  # 20.0 M parameters
-    "vgg16": BLOCKS,  # 14.7 M; its weights are those that the collection starts from
+    "vgg16": BLOCKS,  # 14.7 M; this collection has pretrained weights for it
 }
-DECODER = (128, 64, 32, 16)  # channels at 1/8, 1/4, 1/2 and all of the photograph's size
+DECODER = (128, 64, 32, 16)  # channels at 1/8, 1/4, 1/2 and 1/1 of the image's size
 RESIDUALS = 7  # blocks at full size
-GROUP = 8  # channels that are normalised together
-DISCRIMINATOR = (32, 64, 128)  # channels of D, each layer at half the size of the one before
+GROUP = 8  # channels normalised together
+DISCRIMINATOR = (32, 64, 128)  # channels of D, each layer at half the previous size
 CALIBRATION = 16  # channels of S
-FULL = 15.0  # pixels: diameter of the circle of confusion from which on the amount is 1
+FULL_DIAMETER = 15.0  # pixels: the amount is 1 for circles of confusion of this diameter and larger
 ADVERSARIAL, CALIBRATED = 1e-3, 2e-2  # weights in the loss
-RENDERED = 160  # photographs to learn the amount from
+SCENES = 160  # rendered images to learn the amount from
 
 
 class Stage(nn.Module):
-    """One stage of the decoder: twice the size, with the encoder's features of that size beside (U-Net)."""
+    """One stage of the decoder: it doubles the size and concatenates the encoder's features of that size (U-Net)."""
 
     def __init__(self, below: int, skip: int, width: int):
         super().__init__()
         self.convolutions = nn.Sequential(
-            *_normed(below + skip, width), nn.LeakyReLU(0.2, inplace=True),
-            *_normed(width, width), nn.LeakyReLU(0.2, inplace=True),
+            *_normalised(below + skip, width), nn.LeakyReLU(0.2, inplace=True),
+            *_normalised(width, width), nn.LeakyReLU(0.2, inplace=True),
         )  # fmt: skip
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        """Combine features (N, below, h, w) and (N, skip, 2h, 2w) to (N, width, 2h, 2w)."""
         larger = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
         return self.convolutions(torch.cat((larger, skip), dim=1))
 
 
 class Residual(nn.Module):
-    """Two convolutions that correct their input."""
+    """Two convolutions whose output is added to their input."""
 
     def __init__(self, width: int):
         super().__init__()
         self.convolutions = nn.Sequential(
-            *_normed(width, width), nn.LeakyReLU(0.2, inplace=True), *_normed(width, width)
+            *_normalised(width, width), nn.LeakyReLU(0.2, inplace=True), *_normalised(width, width)
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Add the correction to features (N, width, H, W)."""
         return x + self.convolutions(x)
 
 
-def _normed(given: int, made: int) -> tuple[nn.Conv2d, nn.GroupNorm]:
-    """A 3x3 convolution and its normalisation, which has the bias."""
+def _normalised(given: int, made: int) -> tuple[nn.Conv2d, nn.GroupNorm]:
+    """Build a 3x3 convolution and its normalisation, which has the bias."""
     return nn.Conv2d(given, made, 3, padding=1, bias=False), nn.GroupNorm(max(1, made // GROUP), made)
 
 
 def discriminator(given: int) -> nn.Sequential:
-    """D: one logit a photograph, (N, 1), from features (N, given, H, W); positive where it looks real."""
+    """Build D: one logit per image, (N, 1), from features (N, given, H, W); positive for real photos."""
     layers = []
     for width in DISCRIMINATOR:
         layers += [nn.Conv2d(given, width, 3, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
@@ -98,7 +99,7 @@ def discriminator(given: int) -> nn.Sequential:
 
 
 def calibration() -> nn.Sequential:
-    """S: logits (N, 1, H, W), positive where blurred, from amounts (N, 1, H, W), each pixel by itself."""
+    """Build S: logits (N, 1, H, W), positive where blurred, from amounts (N, 1, H, W), pixel by pixel."""
     return nn.Sequential(
         nn.Conv2d(1, CALIBRATION, 1), nn.LeakyReLU(0.2, inplace=True),
         nn.Conv2d(CALIBRATION, CALIBRATION, 1), nn.LeakyReLU(0.2, inplace=True),
@@ -107,13 +108,12 @@ def calibration() -> nn.Sequential:
 
 
 class DMENet(nn.Module):
-    """The defocus map estimation network, with what only its training needs.
+    """The defocus map estimation network B, with the parts D and S that only training uses.
 
-    Takes RGB photographs (N, 3, H, W) in [0, 1] of any size and gives `Maps` at the same size. Their sigmoid
-    is the amount of blur: the diameter of the circle of confusion over `FULL` pixels, at most 1. `sides` are
-    the maps at the decoder's smaller scales, coarse first. `encoder` is "vgg19" (the paper) or "vgg16".
-    `divide` divides the channels of B's convolutions, to make narrow networks for laptops. Raises ValueError
-    for an unknown encoder.
+    Takes RGB images (N, 3, H, W) in [0, 1] of any size and returns `Maps` at the same size. Their sigmoid is the amount
+    of blur: the diameter of the circle of confusion divided by `FULL_DIAMETER`, at most 1. `sides` are the maps at the
+    decoder's smaller scales, the coarsest first. `encoder` is "vgg19" (the paper) or "vgg16". `divide` divides the
+    channels of B's convolutions, to make narrow networks for laptops. Raises ValueError for an unknown encoder.
     """
 
     def __init__(self, encoder: str = "vgg19", divide: int = 1):
@@ -136,22 +136,22 @@ class DMENet(nn.Module):
         self.reset()
 
     def reset(self) -> None:
-        """Draw the initial weights as He et al. (2015) propose, smaller ones where answers are made."""
+        """Draw the initial weights as He et al. (2015) propose, smaller ones in the score layers."""
         initialise(self, nn.Conv2d)
         for layer in self.score_layers():
             nn.init.normal_(layer.weight, std=0.01)
 
     def score_layers(self) -> list[nn.Module]:
-        """Return the layers right under the losses."""
+        """Return the layers whose outputs enter the losses."""
         return [*self.amounts, self.discriminator[-2], self.calibration[-1]]
 
-    def look(self, photo: torch.Tensor) -> tuple[Maps, torch.Tensor]:
-        """The maps of photographs (N, 3, H, W), and their last features, which D sees.
+    def maps_and_features(self, photo: torch.Tensor) -> tuple[Maps, torch.Tensor]:
+        """Compute the maps of images (N, 3, H, W), and their last features, the input of D.
 
-        The features (N, 16, h, w) are at the photograph's size rounded up to multiples of 32.
+        The features (N, 16, h, w) have the image's size rounded up to multiples of 32.
         """
         height, width = photo.shape[-2:]
-        # VGG halves the size five times; the border is repeated up to a multiple of 32, then cut off again.
+        # VGG halves the size five times; the border is repeated up to a multiple of 32, then cropped.
         padded = F.pad(photo, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
         *skips, x = self.backbone(padded)[:5]  # (64, H, W) ... (512, H/16, W/16)
         maps = []
@@ -164,7 +164,8 @@ class DMENet(nn.Module):
         return Maps(final, sides), x
 
     def forward(self, photo: torch.Tensor) -> Maps:
-        return self.look(photo)[0]
+        """Compute the maps of images (N, 3, H, W)."""
+        return self.maps_and_features(photo)[0]
 
 
 class _Reverse(torch.autograd.Function):
@@ -179,38 +180,39 @@ class _Reverse(torch.autograd.Function):
 
 
 def reverse(x: torch.Tensor, weight: float) -> torch.Tensor:
-    """x itself, whose gradient is multiplied by -weight: what made x makes a loss behind it larger."""
+    """Return `x`, but multiply its gradient by -weight: the layers before it increase the loss after it."""
     return _Reverse.apply(x, weight)
 
 
 def loss(
     network: DMENet, rendered: torch.Tensor, amount: torch.Tensor, real: torch.Tensor, mask: torch.Tensor
 ) -> torch.Tensor:
-    """What B, D and S make small together, a number.
+    """Compute the joint loss of B, D and S, a scalar.
 
-    rendered: photographs (N, 3, H, W) in [0, 1] of the `amount` (N, 1, H, W); real: photographs with the
-    `mask` (N, 1, H, W), 1 = blurred. Squared errors are means over pixels, summed over the decoder's scales;
-    cross-entropies are means over pixels (S) and over photographs (D, whose weight is 1 for its own layers).
+    `rendered` has images (N, 3, H, W) in [0, 1] with the `amount` (N, 1, H, W), `real` photos with the `mask`
+    (N, 1, H, W), 1 = blurred. Squared errors are means over pixels, summed over the decoder's scales; cross-entropies
+    are means over pixels (S) and over images (D, whose weight is 1 for its layers).
     """
     count = len(rendered)
-    maps, features = network.look(torch.cat((rendered, real)))
+    maps, features = network.maps_and_features(torch.cat((rendered, real)))
     estimation = sum(
         F.mse_loss(torch.sigmoid(logits[:count].to(amount.dtype)), amount) for logits in (maps.final, *maps.sides)
     )
-    # D learns from both; B only moves the features of real photographs, away from what D would like.
-    seen = torch.cat((features[:count].detach(), reverse(features[count:], ADVERSARIAL)))
-    is_real = torch.cat((seen.new_zeros(count, 1), seen.new_ones(len(real), 1)))
-    adaptation = F.binary_cross_entropy_with_logits(network.discriminator(seen).to(mask.dtype), is_real.to(mask.dtype))
+    # D learns from both; B changes only the features of real photos, to increase the loss of D.
+    compared = torch.cat((features[:count].detach(), reverse(features[count:], ADVERSARIAL)))
+    is_real = torch.cat((compared.new_zeros(count, 1), compared.new_ones(len(real), 1)))
+    logits = network.discriminator(compared)
+    adaptation = F.binary_cross_entropy_with_logits(logits.to(mask.dtype), is_real.to(mask.dtype))
     blurred = network.calibration(torch.sigmoid(maps.final[count:]))
     return estimation + adaptation + CALIBRATED * F.binary_cross_entropy_with_logits(blurred.to(mask.dtype), mask)
 
 
 @cache
 def render_scenes(count: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Photographs of rendered scenes and their amounts of blur, made once and kept.
+    """Render scenes and their amounts of blur; later calls return the same arrays.
 
-    Returns images uint8 (count, size, size, 3) and amounts float32 (count, size, size) in [0, 1]. Raises
-    ValueError for a size that cannot be rendered (48 to 384 pixels can).
+    Returns images uint8 (count, size, size, 3) and amounts float32 (count, size, size) in [0, 1]. Raises ValueError for
+    a size outside 48 to 384 pixels.
     """
     images, amounts = [], []
     for number in tqdm(range(count), desc="rendering", leave=False):
@@ -218,29 +220,29 @@ def render_scenes(count: int, size: int, seed: int) -> tuple[np.ndarray, np.ndar
         scene, camera = make_scene(CHALLENGES[challenge], index, (size, size), seed)
         image, radius, _ = render(scene, camera, [seed, challenge, index])
         images.append(image)
-        amounts.append(np.minimum(2 * radius / FULL, 1))
+        amounts.append(np.minimum(2 * radius / FULL_DIAMETER, 1))
     return np.stack(images), np.stack(amounts)
 
 
 class Pairs(Sequence):
-    """A rendered and a real photograph each: as many as the augmentation makes of the real ones.
+    """Pairs of a rendered image and a real photo, as many as the augmentation makes of the real photos.
 
     Sample i is (rendered (3, size, size), its amount of blur (1, size, size), real (3, size, size), its mask
-    (1, size, size)), float32 in [0, 1]. The `RENDERED` scenes come in turn, mirrored in every other turn.
+    (1, size, size)), float32 in [0, 1]. The `SCENES` images are repeated in order, mirrored in every second round.
     """
 
     def __init__(self, photos: PhotoSet, size: int, recipe: Recipe):
         self.real = augmented(photos, size, recipe)
-        # No more scenes than samples; even seeds train, odd ones test.
-        self.images, self.amounts = render_scenes(min(RENDERED, len(self.real)), size, 2 * recipe.seed)
+        # No more scenes than samples; even seeds are for training, odd ones for testing.
+        self.images, self.amounts = render_scenes(min(SCENES, len(self.real)), size, 2 * recipe.seed)
 
     def __len__(self) -> int:
         return len(self.real)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         real, mask = self.real[index]
-        turn, scene = divmod(index, len(self.images))
-        columns = slice(None, None, -1 if turn % 2 else 1)
+        round_, scene = divmod(index, len(self.images))
+        columns = slice(None, None, -1 if round_ % 2 else 1)
         amount = torch.from_numpy(self.amounts[scene][:, columns].copy())[None]
         return to_tensor(self.images[scene][:, columns]), amount, real, mask
 
@@ -249,18 +251,12 @@ TASK = Task(Pairs, loss)
 
 
 def amount_error(network: DMENet, size: int, count: int = 40, seed: int = 0) -> tuple[float, float]:
-    """How far a network is off on rendered photographs that none is trained on, and the best constant too.
+    """Measure the error of a network, and of the best constant, on rendered images not used in training.
 
-    Both are mean absolute errors over all pixels of `count` photographs of `size` x `size` pixels, in pixels
-    of the circle of confusion's diameter, which counts as `FULL` where it is larger.
+    Both are mean absolute errors over all pixels of `count` images of `size` x `size` pixels, in pixels of the circle
+    of confusion's diameter, which is clipped at `FULL_DIAMETER`.
     """
     images, amounts = render_scenes(count, size, 2 * seed + 1)
     found = [torch.sigmoid(all_maps(image, network, None).final)[0, 0].cpu().numpy() for image in images]
     errors = found - amounts, np.median(amounts) - amounts
-    return tuple(float(FULL * np.abs(error).mean(dtype=np.float64)) for error in errors)
-
-
-def stretch(defocus: np.ndarray) -> np.ndarray:
-    """A defocus map whose smallest value is made 0 and whose largest 1; a constant map stays as it is."""
-    low, high = defocus.min(), defocus.max()
-    return (defocus - low) / (high - low) if high > low else defocus
+    return tuple(float(FULL_DIAMETER * np.abs(error).mean(dtype=np.float64)) for error in errors)

@@ -41,10 +41,10 @@ def mirrored(position, size):
     return position
 
 
-def update(blur, labels, marks, rounds=3, kept=0.5):
-    """Stands for `defusion_lib.baselines.classical.ss.update`: every region asks every other."""
+def smooth_regions(blur, labels, features, rounds=3, kept=0.5):
+    """Stands for `defusion_lib.baselines.classical.ss.smooth_regions`: every region asks every other."""
     count = labels.max() + 1
-    regions = [[mark[labels == label].mean() for mark in marks] for label in range(count)]
+    regions = [[mark[labels == label].mean() for mark in features] for label in range(count)]
     score = [blur[labels == label].mean() for label in range(count)]
     for _ in range(rounds):
         moved = []

@@ -120,8 +120,8 @@ def enlarge(alpha, small, image, epsilon=1e-7):
     return large
 
 
-def three_layers(evidence, alpha=0.5, iterations=100):
-    """Stands for `defusion_lib.baselines.belief_propagation.three_layers`: messages as pairs, one at a time."""
+def propagate(evidence, alpha=0.5, iterations=100):
+    """Stands for `defusion_lib.baselines.belief_propagation.propagate`: messages as pairs, one at a time."""
     nodes = list(np.ndindex(evidence.shape))
     own = {p: (exp(-abs(evidence[p])), exp(-abs(1 - evidence[p]))) for p in nodes}
     beside = {}
@@ -165,4 +165,4 @@ def detect(image):
     evidence = np.stack(layers)
     if evidence.std() > 1e-4:
         evidence = (evidence - evidence.mean()) / evidence.std()
-    return 1 - three_layers(evidence)[2]
+    return 1 - propagate(evidence)[2]

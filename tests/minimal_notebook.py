@@ -21,7 +21,7 @@ run.results({{"synthetic/tiny/mae": mae}})
 run.finish()"""
 
 
-def tiny_notebook(stem="00-tiny", body=BODY):
+def minimal_notebook(stem="00-tiny", body=BODY):
     """The notebook as if it had been executed, with 0.2 and a line for each other cell that prints."""
     cells = [
         v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
@@ -44,5 +44,5 @@ def tiny_notebook(stem="00-tiny", body=BODY):
 
 def write_notebook(path, **how):
     path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(tiny_notebook(path.stem, **how), path)
+    nbformat.write(minimal_notebook(path.stem, **how), path)
     return path

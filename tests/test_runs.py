@@ -20,10 +20,10 @@ import pytest
 import torch
 import yaml
 from IPython.core.formatters import DisplayFormatter
+from minimal_notebook import PARAMETERS, write_notebook
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from test_plots import smallest_text
-from minimal_notebook import PARAMETERS, write_notebook
 
 from defusion_lib import paths, runs
 from defusion_lib.apps import saved_map

@@ -15,17 +15,3 @@ def table(rows: Mapping[str, Mapping[str, object]], digits: int = 3) -> pd.DataF
     cells = [[row.get(column, "") for column in columns] for row in rows.values()]
     cells = [[f"{cell:.{digits}f}" if isinstance(cell, float | np.floating) else cell for cell in row] for row in cells]
     return pd.DataFrame(cells, list(rows), columns, dtype=object)
-
-
-def lines(title: str, rows: Mapping[str, Mapping[str, float]], width: int = 22) -> str:
-    """A table of {method: {metric: value}} with three digits, under its title; all rows have the same metrics."""
-    metrics = list(next(iter(rows.values())))
-    columns = [max(len(metric), 6) + 2 for metric in metrics]
-    head = f"{title:{width}}" + "".join(f"{metric:>{column}}" for metric, column in zip(metrics, columns))
-    return "\n".join(
-        [head]
-        + [
-            f"{name:{width}}" + "".join(f"{row[metric]:{column}.3f}" for metric, column in zip(metrics, columns))
-            for name, row in rows.items()
-        ]
-    )

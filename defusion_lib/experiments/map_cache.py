@@ -1,8 +1,8 @@
-"""Maps of whole data sets, kept as pictures, so that a rerun computes only what is missing.
+"""Maps of whole data sets, stored as pictures, so that a rerun computes only what is missing.
 
-A map is kept as a grey PNG, white = blurred, in the 256 levels that `defusion_lib.metrics` counts; a text in
-the picture names what it was made from and how long that took. A picture that is broken, or made from another
-photograph or another method, is made again.
+A map is stored as a grey PNG, white = blurred, in the 256 levels that `defusion_lib.metrics` counts. A text in
+the picture holds a hash of what the map was computed from, and the seconds. A picture that is damaged, or computed
+from another photo or by another method, is computed again.
 """
 
 import ast
@@ -28,8 +28,8 @@ from defusion_lib.paths import write_whole
 PACKAGE = __name__.partition(".")[0]
 PACKAGE_FOLDER = Path(__file__).parents[1]
 TEXT = "defusion"  # the name of the picture's text
-# Learnt arrays count as they are in their file; how a file is read does not change a map.
-PASSED_OVER = f"{PACKAGE}.baselines.fitted"
+# Files that do not change a map: how learnt arrays are read (their values are hashed), and the list of methods.
+PASSED_OVER = (f"{PACKAGE}.baselines.fitted", f"{PACKAGE}.baselines")
 
 
 class Map(NamedTuple):
@@ -40,11 +40,11 @@ class Map(NamedTuple):
 
 
 def fingerprint(detect: Callable, *settings) -> str:
-    """Name a method's present state: equal as long as its code, its learnt arrays and `settings` are.
+    """Compute a hash of a method: equal as long as its code, its learnt arrays and `settings` are.
 
     The code is that of the method's file and of all files of this library that it imports, less comments,
     docstrings and layout; of a function from elsewhere it is the function itself. `settings` are numbers and
-    texts that its maps depend on besides, such as the hash of a network's weights.
+    texts that its maps also depend on: of a network, its input size and the hash of its weights.
     """
     function = inspect.unwrap(detect)
     if function.__module__.partition(".")[0] == PACKAGE:
@@ -61,15 +61,13 @@ def fingerprint(detect: Callable, *settings) -> str:
     return digest.hexdigest()
 
 
-def detected(
-    photos: PhotoSet, detect: Callable, folder: Path, state: str, desc: str = ""
-) -> Iterator[tuple[Photo, Map]]:
-    """Each photograph with its map: read from `folder` where it is there, else made by `detect(image)` and kept.
+def cached_maps(photos: PhotoSet, detect: Callable, folder: Path, state: str) -> Iterator[tuple[Photo, Map]]:
+    """Yield each photo with its map: read from `folder` if it is there, else computed by `detect(image)` and stored.
 
-    `state` is the method's `fingerprint`. The maps have gone through their 256 levels in either case. Shows a
-    progress bar named `desc`. Raises OSError where a map cannot be written, and what `detect` raises.
+    `state` is the method's `fingerprint`. All maps are rounded to 256 levels, computed and stored ones alike. Shows a
+    progress bar named like the folder. Raises OSError where a map cannot be written, and what `detect` raises.
     """
-    for photo in tqdm(photos, desc=desc):
+    for photo in tqdm(photos, desc=folder.name, leave=False):
         path = folder / f"{photo.name}.png"
         key = _key(photo.image, state)
         found = _read(path, key, photo.image.shape[:2])
@@ -118,7 +116,7 @@ def _imported(name: str) -> dict[str, str]:
         name = waiting.pop()
         path = PACKAGE_FOLDER.joinpath(*name.split(".")[1:])
         path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        if name in sources or name == PASSED_OVER or not path.is_file():
+        if name in sources or name in PASSED_OVER or not path.is_file():
             continue  # what is imported from a module is asked for as if it were one
         sources[name] = path.read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(sources[name])):

@@ -15,7 +15,7 @@ from defusion_lib.evaluation.published_maps import CROPS, crop_correlation, open
 from defusion_lib.evaluation.statistics import correlation
 
 ROOT = Path(__file__).resolve().parents[2]
-STORED = ROOT / "outputs/cpu/results/07_comparison.json"
+STORED = ROOT / "outputs/cpu/results/07_table_1.json"
 # Published files are white where blurred, but for these.
 WHITE_SHARP = ["hifst"]
 

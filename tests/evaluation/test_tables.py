@@ -3,18 +3,9 @@
 import numpy as np
 import pytest
 
-from defusion_lib.evaluation.tables import lines, table
+from defusion_lib.evaluation.tables import table
 from defusion_lib.metrics import Evaluation
-from defusion_lib.paper.tables import D_DFFNET, IN_FOCUS, TABLE_1, beside
-
-
-def test_lines_are_a_table():
-    rows = {"jnb": {"mae": 0.12345, "max-f-blur": 1.0}, "dbdf": {"mae": 0.5, "max-f-blur": 0.25}}
-    assert lines("two", rows, 6).splitlines() == [
-        "two        mae  max-f-blur",
-        "jnb      0.123       1.000",
-        "dbdf     0.500       0.250",
-    ]
+from defusion_lib.paper.tables import D_DFFNET, IN_FOCUS, TABLE_1, matching_metrics
 
 
 def test_a_table_keeps_whole_numbers_and_the_order_and_leaves_gaps_empty():
@@ -23,16 +14,16 @@ def test_a_table_keeps_whole_numbers_and_the_order_and_leaves_gaps_empty():
     assert found.values.tolist() == [["0.13", 3, ""], ["1.00", "", "x"]]
 
 
-def test_beside_names_measures_that_an_evaluation_has():
+def test_matching_metrics_are_measures_that_an_evaluation_has():
     evaluation = Evaluation()
     evaluation.add(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32))
     measures = set(evaluation.values())
     for dataset, column, method in TABLE_1:
-        assert beside(dataset, method)[column] in measures
+        assert matching_metrics(dataset, method)[column] in measures
 
 
 def test_only_rows_of_shi_have_the_other_positive_class():
-    focus = {(d, m) for d, c, m in TABLE_1 if "focus" in beside(d, m)[c]}
+    focus = {(d, m) for d, c, m in TABLE_1 if "focus" in matching_metrics(d, m)[c]}
     assert focus == {("shi", method) for method in IN_FOCUS}
 
 

@@ -16,7 +16,7 @@ from defusion_lib.baselines import fitted as learnt_module
 from defusion_lib.baselines.fitted import load_fitted, save_fitted
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.experiments import map_cache
-from defusion_lib.experiments.map_cache import detected, fingerprint
+from defusion_lib.experiments.map_cache import cached_maps, fingerprint
 
 
 def photo(stem):
@@ -46,7 +46,7 @@ def method():
 def run(method, folder, photos=PHOTOS, state="first"):
     """{stem: map}, and how many were computed."""
     before = method.calls
-    found = {photo.name: kept for photo, kept in detected(photos, method, folder, state)}
+    found = {photo.name: kept for photo, kept in cached_maps(photos, method, folder, state)}
     return found, method.calls - before
 
 
@@ -156,7 +156,7 @@ def test_a_method_that_fails_keeps_what_was_done(method, tmp_path):
         return method(image)
 
     with pytest.raises(ValueError, match="no"):
-        list(detected(PHOTOS, failing, tmp_path, "first"))
+        list(cached_maps(PHOTOS, failing, tmp_path, "first"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1.png"]
 
 
@@ -171,10 +171,10 @@ def test_the_picture_says_what_it_was_made_from(method, tmp_path):
 
 SOURCES = {
     "baselines/classical/tiny.py": """
-        from defusion_lib.baselines.wrapper import classical_method
+        from defusion_lib.baselines import wrapper
         from defusion_lib.baselines.classical import helper
 
-        @classical_method
+        @wrapper.classical_method
         def detect(image, progress):
             "A map."
             return helper.level(image)
@@ -186,6 +186,7 @@ SOURCES = {
             return image[..., 0] / (LEVELS - 1)
         """,
     "baselines/classical/other.py": "unused = 1",
+    "baselines/__init__.py": "BASELINES = 1",
     "metrics.py": "LEVELS = 256",
     "baselines/wrapper.py": "def classical_method(core): return core",
 }
@@ -218,6 +219,7 @@ def test_same_method_same_fingerprint(library):
 @pytest.mark.parametrize(
     ("name", "old", "new", "changes"),
     [
+        ("baselines/__init__.py", "1", "2", False),
         ("baselines/classical/tiny.py", "level(image)", "level(image) / 2", True),
         ("baselines/classical/helper.py", "..., 0", "..., 1", True),
         ("metrics.py", "256", "255", True),

@@ -101,7 +101,7 @@ def test_numbers_are_those_of_the_result_files():
 
 
 @pytest.mark.parametrize(
-    "result", [*(f"{profile}/results/04_evaluation" for profile in render_readme.PROFILES), "cpu/results/08_ablations", "cpu/results/12_rivals"]
+    "result", [*(f"{profile}/results/04_evaluation" for profile in render_readme.PROFILES), "cpu/results/08_ablations", "cpu/results/07_table_1"]
 )
 def test_changed_number_is_noticed(result, tmp_path, monkeypatch):
     shutil.copytree(ROOT / "outputs", tmp_path / "outputs", ignore=shutil.ignore_patterns("*.ipynb", "figures", "weights"))

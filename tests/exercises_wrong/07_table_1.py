@@ -79,4 +79,8 @@ WRONG = [
     (3, single_pixels, "average around it"),
     (3, by_place, "Its AUC is 0.50"),
     (3, lambda image: image.mean(-1) / 255, "average around it"),
+    (4, lambda m: m / m.max(), "not from 0 to 1"),
+    (4, lambda m: ((m - m.min()) / (m.max() - m.min())) ** 2, "straight line"),
+    (4, lambda m: (m - m.min()) / (m.max() - m.min()), "constant map becomes NaN"),
+    (4, lambda m: m.ravel(), "became one of shape (48,)"),
 ]

@@ -1,9 +1,10 @@
-"""Exercises of notebook 07: differences that are real, orders that agree, and a detector of one's own."""
+"""Check the exercises of notebook 07: paired intervals, agreement of orders, a detector, and min-max stretching."""
 
 import numpy as np
 from PIL import Image
 from scipy import stats
 
+from defusion_lib.baselines.deep.dmenet import stretch
 from defusion_lib.data import bundled
 from defusion_lib.data.augmentation import resize_to_square
 from defusion_lib.evaluation import statistics
@@ -92,4 +93,19 @@ def detector(answer) -> str:
     return ""
 
 
-CHECKS = [bootstrap, tau, detector]
+def stretched(answer) -> str:
+    """A function that stretches a map to the range 0 to 1."""
+    defocus = np.random.default_rng(0).uniform(0.2, 0.6, (6, 8)).astype(np.float32)
+    found = np.asarray(answer(defocus.copy()))
+    if found.shape != defocus.shape:
+        return f"A map of shape {defocus.shape} became one of shape {found.shape}."
+    if not np.isclose(found.min(), 0) or not np.isclose(found.max(), 1):
+        return f"Your map goes from {found.min():.2f} to {found.max():.2f}, not from 0 to 1."
+    if not np.allclose(found, stretch(defocus), atol=1e-6):
+        return "The ends are right, but what lies between is not on the straight line between them."
+    with np.errstate(all="ignore"):
+        constant = np.asarray(answer(np.full((3, 3), 0.5, np.float32)))
+    return "" if np.isfinite(constant).all() else "A constant map becomes NaN: leave it as it is."
+
+
+CHECKS = [bootstrap, tau, detector, stretched]

@@ -1,0 +1,476 @@
+"""Table 1 of the paper: all methods of `BASELINES` and DeFusionNet on the same photos, under one protocol.
+
+Rows, tables and figures follow `BASELINES`: a method that is added there is in all of them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+import torch
+from scipy.stats import kendalltau
+from torch import nn
+
+from defusion_lib import inference, metrics, plots
+from defusion_lib.baselines import BASELINES, CLASSICAL, DEEP
+from defusion_lib.baselines.deep import OURS, Deep, dhde
+from defusion_lib.data import PhotoSet
+from defusion_lib.data.shi import read_manifest, split_stems
+from defusion_lib.evaluation import protocols
+from defusion_lib.evaluation.bootstrap import interval
+from defusion_lib.evaluation.published_maps import Published, crop_correlation, photographs
+from defusion_lib.evaluation.statistics import correlation
+from defusion_lib.experiments.efficiency import Cost, total_cost
+from defusion_lib.experiments.map_cache import cached_maps, fingerprint
+from defusion_lib.metrics import Evaluation
+from defusion_lib.network import DeFusionNet
+from defusion_lib.paper import claims
+from defusion_lib.paper.tables import D_DFFNET, TABLE_1, matching_metrics
+from defusion_lib.plots import Drawing
+from defusion_lib.training import Recipe
+from defusion_lib.weights import result_name, weights_hash
+
+TRAINED = DEEP | {"defusionnet": OURS}  # networks that are trained for the table, all alike
+PUBLISHED_METRICS = ("auc", "max-f-blur", "max-f-focus", "mae")
+MARKERS = "osD^v<>PXhpd8*"
+Scores = Mapping[str, Mapping[str, float]]  # {row: {metric: value}}
+
+
+class Method(NamedTuple):
+    """A row of the table.
+
+    name:     in tables and result files
+    detect:   its call; takes uint8 RGB (H, W, 3), returns the defocus map, float32 (H, W) in [0, 1], 1 = blurred
+    state:    its `fingerprint`, for the map cache
+    in_paper: its name in the tables of the paper, and that of a folder of published maps; "" for none
+    network:  None for a classical method
+    trained:  whether its network was trained for the table
+    """
+
+    name: str
+    detect: Callable[[np.ndarray], np.ndarray]
+    state: str
+    in_paper: str = ""
+    network: nn.Module | None = None
+    trained: bool = False
+
+    def evaluate(
+        self,
+        photos: PhotoSet,
+        cache: Path,
+        keep: Sequence[int] = (),
+        change: Callable[[np.ndarray], np.ndarray] = lambda defocus: defocus,
+    ) -> tuple[Evaluation, list[np.ndarray]]:
+        """Score the maps of photos, each changed by `change`; return the scores and the maps with the indices `keep`.
+
+        `cache` is the folder of stored maps (`map_cache.cached_maps`).
+        """
+        evaluation, kept = Evaluation(), {}
+        for i, (photo, found) in enumerate(self.maps(photos, cache)):
+            defocus = change(found.defocus)
+            evaluation.add(defocus, photo.mask)
+            if i in keep:
+                kept[i] = defocus
+        return evaluation, [kept[i] for i in keep]
+
+    def maps(self, photos: PhotoSet, cache: Path):
+        """Yield each photo with its map, as `map_cache.cached_maps` does."""
+        return cached_maps(photos, self.detect, cache / photos.name / self.name, self.state)
+
+
+def row_name(name: str, network: nn.Module) -> str:
+    """Name a trained network in result files: with its heads, if not the reference's, and "+budget" for ours."""
+    heads = network.switches.get("heads", "radf")
+    return name + ("" if heads == "radf" else f"-{heads}") + ("+budget" if name == "defusionnet" else "")
+
+
+def methods(networks: Mapping[str, nn.Module], budget: str, package: DeFusionNet, size: int) -> dict[str, Method]:
+    """Return the rows of the table, {name: method}, in the order of `BASELINES`; DeFusionNet is last.
+
+    networks: the trained ones by their names in `TRAINED`; they see images at the size of their `budget`
+    package:  the network that ships with the library, which sees images at `size` pixels (0: as they are)
+    """
+    rows = []
+    for name, baseline in (BASELINES | {"defusionnet": OURS}).items():
+        in_paper = "" if name == "defusionnet" else name  # the paper's row is that of the network in the package
+        if not isinstance(baseline, Deep):
+            rows.append(Method(name, baseline, fingerprint(baseline), in_paper))
+            continue
+        network, seen = networks[name], baseline.budget(budget).size
+        state = fingerprint(baseline.detect, seen, weights_hash(network))
+        rows.append(Method(row_name(name, network), baseline.detector(network, seen), state, in_paper, network, True))
+    detect = partial(inference.detect, network=package, size=size or None)
+    state = fingerprint(inference.detect, weights_hash(package), size)
+    rows.append(Method(result_name(package), detect, state, "defusionnet", package))
+    return {row.name: row for row in rows}
+
+
+def all_blurred(photos: PhotoSet) -> Evaluation:
+    """Score the trivial baseline that marks every pixel as blurred."""
+    evaluation = Evaluation()
+    for photo in photos:
+        evaluation.add(np.ones_like(photo.mask), photo.mask)
+    return evaluation
+
+
+def diverse(evaluation: Evaluation, count: int) -> list[int]:
+    """Choose photos from the least to the most blurred at equal distances in that order; return their indices."""
+    pixels = evaluation.counts.sum(-1)
+    order = np.argsort(pixels[:, 1] / pixels.sum(-1), kind="stable")
+    places = np.linspace(0, len(order) - 1, min(count, len(order)))
+    return [int(order[round(place)]) for place in places]
+
+
+def auc_of_photos(evaluation: Evaluation) -> np.ndarray:
+    """Compute the AUC of each photo whose mask has both classes, float (N,)."""
+    counts = metrics.two_class(evaluation.counts)
+    return metrics.area(counts, counts[:, 0])
+
+
+def seen_in_training(photos: PhotoSet) -> int:
+    """Count the photos that classical methods with learnt parts and the network in the package were trained on."""
+    learnt = split_stems("dutlab100", "train") if photos.name == "shi-last100" else []
+    return len(set(learnt) & set(photos.stems))
+
+
+# ------------------------------------------------------------------------------------------------ what it costs
+
+
+def one_pass(baseline: Deep) -> bool:
+    """Whether a network maps an image in one pass, so that its cost can be counted from its layers."""
+    return baseline.detect is inference.detect
+
+
+def samples(recipe: Recipe) -> int:
+    """Count the samples of a training."""
+    return sum(iterations * batch for iterations, _, batch in recipe.stages)
+
+
+def parameters(network: nn.Module) -> int:
+    """Count the learnt numbers of a network."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def budget_rows(networks: Mapping[str, nn.Module], recipe: str, budget: str) -> dict[str, dict]:
+    """Describe what each trained network is and what it was given, {name: {column: value}}."""
+    rows = {}
+    for name, network in networks.items():
+        baseline = TRAINED[name]
+        given, size = baseline.recipe(recipe, budget), baseline.budget(budget).size
+        rows[name] = {"parameters, M": parameters(network) / 1e6}
+        if one_pass(baseline):
+            rows[name]["GMAC"] = total_cost(network, size, size).macs / 1e9
+            rows[name]["trained at, pixels"] = ", ".join(str(pixels) for _, pixels, _ in given.stages)
+        rows[name] |= {"tested at, pixels": size, "samples": samples(given)}
+    return rows
+
+
+def full_costs(side: int = 320) -> dict[str, Cost]:
+    """Count the cost of an image of `side` pixels in the full form of each network that maps it in one pass."""
+    with torch.device("meta"):
+        full = {name: baseline.build() for name, baseline in TRAINED.items() if one_pass(baseline)}
+        full["defusionnet-compact"] = DeFusionNet("compact")
+    return {name: total_cost(network, side, side) for name, network in full.items()}
+
+
+def cost_rows(costs: Mapping[str, Cost]) -> dict[str, dict]:
+    """Describe the costs of `full_costs`, {name: {column: value}}."""
+    ours = costs["defusionnet"].macs
+    return {
+        name: {"parameters, M": each.parameters / 1e6, "GMAC": each.macs / 1e9, "x DeFusionNet": each.macs / ours}
+        for name, each in costs.items()
+    }
+
+
+def training_results(
+    dataset: str, networks: Mapping[str, nn.Module], cards: Mapping[str, Mapping], costs: Mapping[str, Cost]
+) -> dict[str, float]:
+    """Return the seconds of each training, and the sizes and costs of the networks, under keys of result files."""
+    results: dict[str, float] = {}
+    for name, network in networks.items():
+        row = row_name(name, network)
+        results[f"{dataset}/{row}/training-seconds"] = sum(stretch["seconds"] for stretch in cards[name]["stretches"])
+        results[f"{dataset}/{row}/parameters"] = parameters(network)
+    for name in [name for name in costs if name in DEEP]:
+        results |= {f"full/{name}/gmac": costs[name].macs / 1e9, f"full/{name}/parameters": costs[name].parameters}
+    return results
+
+
+def training_times(cards: Mapping[str, Mapping]) -> dict[str, dict]:
+    """Return how long each network was trained, and on what, from the cards of their files."""
+    return {
+        name: {
+            "minutes": sum(stretch["seconds"] for stretch in card["stretches"]) / 60,
+            "where": "; ".join(sorted({f"{each['device']}, threads: {each['threads']}" for each in card["stretches"]})),
+        }
+        for name, card in cards.items()
+    }
+
+
+# -------------------------------------------------------------------------------------------- beside the paper
+
+
+def beside_paper(dataset: str, scores: Scores, rows: Mapping[str, Method]) -> dict[str, dict]:
+    """Put each number that the paper has of a data set beside ours, {"method, column": {column: value}}."""
+    assigned, found = claims.assigned(claims.load()), {}
+    of_paper = {method.in_paper: method.name for method in rows.values() if (dataset, "f", method.in_paper) in TABLE_1}
+    for name, row in of_paper.items():
+        for column, metric in matching_metrics(dataset, name).items():
+            here, paper = scores[row][metric], TABLE_1[dataset, column, name]
+            status = assigned[f"table-1/{dataset}/{column}/{name}"].status
+            found[f"{name}, {column}"] = {
+                "row": row, "here": here, "paper": paper, "difference": here - paper, "our metric": metric,
+                "status in notebook 06": status,
+            }  # fmt: skip
+    return found
+
+
+def beside_d_dffnet(scores: Scores, rows: Mapping[str, Method]) -> dict[str, dict]:
+    """Put the numbers that D-DFFNet has of dutlab100 beside ours, and DeFusionNet's below, {method: {column: value}}."""
+    ours = [name for name in rows if name.startswith("defusionnet")]
+    found = {}
+    for name in [*D_DFFNET["shi"], *ours]:
+        quoted, here = D_DFFNET["shi"].get(name), scores.get(name)
+        found[name] = {
+            "MAE, quoted": quoted.mae if quoted else "",
+            "MAE, here": here["mae"] if here else "not run",
+            "F at 0.5, quoted": quoted.f if quoted else "",
+            "F at 0.5, here": here["f-half-blur"] if here else "not run",
+        }
+    return found
+
+
+def paper_order() -> dict[str, float]:
+    """Return the paper's AUC of the classical methods on Shi's set, converted to ordinary AUC (notebook 05)."""
+    manifest = read_manifest()["photographs"]
+    share = np.mean([manifest[stem]["blurred_share"] for stem in split_stems("last100", "test")])
+    known = [name for name in CLASSICAL if ("shi", "auc", name) in TABLE_1]
+    return {name: float(protocols.auc_from_paper_axis(TABLE_1["shi", "auc", name], share)) for name in known}
+
+
+def order_agreement(
+    scores: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray], paper: Mapping[str, float]
+) -> tuple[float, np.ndarray, list[str]]:
+    """Compare our order with the paper's: Kendall's tau, its 95 % interval, and each pair that is reversed here.
+
+    `scores` {method: (N,)} are per photo, `means` {method: (draws,)} their resampled means. A pair is reversed where
+    the interval of its difference is above 0 and the paper has the other one ahead.
+    """
+    theirs = list(paper.values())
+    tau = kendalltau([scores[name].mean() for name in paper], theirs).statistic
+    taus = [kendalltau(row, theirs).statistic for row in np.stack([means[name] for name in paper], axis=1)]
+    reversed_pairs = [
+        f"{better} over {worse}"
+        for better in paper
+        for worse in paper
+        if paper[better] < paper[worse] and interval(means[better] - means[worse])[0] > 0
+    ]
+    return float(tau), interval(taus), reversed_pairs
+
+
+def beside_published(
+    rows: Mapping[str, Method], published: Mapping[str, Published], shi_root: str | Path, cache: Path
+) -> tuple[dict[str, float], dict[str, dict], list[PhotoSet]]:
+    """Compare the maps of each method with those that its authors published of Shi's photos.
+
+    `published` are maps by the name of their folder, which is the method's in `BASELINES`. Returns results under their
+    keys in result files, rows of a table, and the photos. A folder of another name gets a row that says so.
+    """
+    results, found, sets = {}, {}, []
+    named = {method.in_paper: method for method in rows.values() if method.in_paper}
+    for name, maps in published.items():
+        if name not in named:
+            found[name] = {"photos": len(maps.stems), "note": "no method of this name: notebook 05 scores any maps"}
+            continue
+        photos = photographs(maps, shi_root)
+        of_method, found[name] = published_agreement(named[name], maps, photos, cache)
+        results |= of_method
+        sets.append(photos)
+    return results, found, sets
+
+
+def published_agreement(
+    method: Method, published: Published, photos: PhotoSet, cache: Path
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Compare a method's maps with those that its authors published; return results and a row of a table.
+
+    `photos` are those that the maps were published of. Results have their keys in result files.
+    """
+    correlations, differences, ours, theirs = [], [], Evaluation(), Evaluation()
+    for photo, found in method.maps(photos, cache):
+        original = published.read(photo)
+        correlations.append(correlation(found.defocus, original))
+        differences.append(np.abs(found.defocus - original).mean())
+        ours.add(found.defocus, photo.mask)
+        theirs.add(original, photo.mask)
+    agreed = {
+        "correlation": np.mean(correlations),
+        "lowest-correlation": np.min(correlations),
+        "mean-difference": np.mean(differences),
+    }
+    crops = {f"shi-crops/{method.name}/correlation": crop_correlation(method.detect, published, photos)}
+    results = {f"{photos.name}/{method.name}/{metric}": value for metric, value in agreed.items()} | crops
+    row = {"photos": len(photos)} | agreed
+    for name, words, evaluation in ((method.name, "ours", ours), (f"{method.name}+published", "published", theirs)):
+        values = evaluation.values()
+        results |= {f"{photos.name}/{name}/{metric}": values[metric] for metric in PUBLISHED_METRICS}
+        row |= {f"{metric}, {words}": values[metric] for metric in PUBLISHED_METRICS}
+    return results, row
+
+
+def sigma_scores(confusion: np.ndarray) -> dict[str, float]:
+    """Summarise DHDE's confusion matrix (11, 11), true sigmas in rows, under the metric names of result files."""
+    apart, total = np.abs(np.subtract.outer(dhde.SIGMAS, dhde.SIGMAS)), confusion.sum()
+    return {
+        "sigma-accuracy": np.trace(confusion) / total,
+        "sigma-neighbours": confusion[apart < 0.2].sum() / total,  # right, or off by one
+        "sigma-error": (confusion * apart).sum() / total,
+    }
+
+
+def best_constant_error(confusion: np.ndarray) -> float:
+    """Compute the mean error in pixels of sigma of the best single answer for all patches of a confusion matrix."""
+    apart = np.abs(np.subtract.outer(dhde.SIGMAS, dhde.SIGMAS))
+    return float(min(confusion.sum(1) @ apart) / confusion.sum())
+
+
+# --------------------------------------------------------------------------------------------------- figures
+
+
+def losses(cards: Mapping[str, Mapping]) -> Drawing:
+    """Draw the loss of each trained network over the share of its training."""
+    figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    for style, (name, card) in zip(cycle(plots.STYLES), cards.items()):
+        loss = np.array(card["loss"])
+        window = max(1, len(loss) // 20)
+        mean = np.convolve(loss, np.ones(window) / window, mode="valid")
+        axis.plot(np.linspace(0, 100, len(mean)), mean / loss[:window].mean(), label=name, **style)
+    axis.set(xlabel="training done, %", ylabel="loss / first loss", ylim=(0, 1.5))
+    axis.set_title("Training losses, running means over a twentieth")
+    axis.legend()
+    caption = (
+        "The loss of each network over its training, divided by its first losses. The networks have different losses, "
+        "so compare only the shapes."
+    )
+    return Drawing("rivals_loss", figure, caption, {name: card["loss"] for name, card in cards.items()})
+
+
+def confusion_matrix(confusion: np.ndarray, dataset: str) -> Drawing:
+    """Draw DHDE's confusion matrix (11, 11), each row divided by its sum."""
+    figure, axis = plt.subplots(figsize=(6.2, 5), layout="constrained")
+    share = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    labels = [f"{sigma:.2f}" for sigma in dhde.SIGMAS]
+    sns.heatmap(share, ax=axis, cmap="cividis", vmin=0, xticklabels=labels, yticklabels=labels, square=True,
+                cbar_kws={"label": "share of the row"})  # fmt: skip
+    axis.tick_params(labelsize=9)
+    axis.set(xlabel="sigma predicted by DHDE, pixels", ylabel="true sigma, pixels")
+    axis.set_title(f"{confusion.sum()} patches of {dataset}")
+    caption = (
+        "DHDE's confusion matrix: one row per true sigma, one column per predicted sigma; brightness is the share of the "
+        "row. Correct predictions are on the diagonal from the upper left to the lower right."
+    )
+    arrays = {"confusion": confusion, "sigmas": np.array(dhde.SIGMAS)}
+    return Drawing("rivals_dhde_confusion", figure, caption, arrays)
+
+
+def curves(evaluations: Mapping[str, Evaluation], ours: str) -> Drawing:
+    """Draw the curves of Figures 8-10 of all methods, the line of `ours` bold."""
+    of_classes = {
+        name: {positive: evaluation.curves(positive) for positive in ("blur", "focus")}
+        for name, evaluation in evaluations.items()
+    }
+    figure = plots.curves(of_classes)
+    for line in [line for axis in figure.axes for line in axis.lines if line.get_label() == ours]:
+        line.set(linewidth=3, zorder=3)
+    caption = (
+        "Precision-recall, F-measure and ROC curves of all methods, with the blurred pixels as the positive class above "
+        "and those in focus below. A method has the same colour and dash in all six; the network in the package is bold."
+    )
+    arrays = {
+        f"{name}_{positive}_{axis}": getattr(curve, axis)
+        for name, of_class in of_classes.items()
+        for positive, curve in of_class.items()
+        # Precision follows from F and recall; by itself it jumps where a threshold marks nothing in one photo.
+        for axis in ("f", "recall", "fpr")
+    }
+    return Drawing("rivals_curves", figure, caption, arrays)
+
+
+def map_sheet(photos: PhotoSet, chosen: Sequence[int], maps: Mapping[str, Sequence[np.ndarray]]) -> Drawing:
+    """Draw the maps of all methods of the chosen photos, one row per method (Figures 1 and 11)."""
+    shown = [photos[i] for i in chosen]
+    rows = {"photo": [photo.image for photo in shown], "mask": [photo.mask for photo in shown]} | dict(maps)
+    caption = (
+        "One column per photo, from the least to the most blurred: the photo, its mask, and below them the map of each "
+        "method; white is blurred."
+    )
+    arrays = {"names": [photo.name for photo in shown]} | {
+        f"{name}_{i}": metrics.quantise(defocus) for name, of in maps.items() for i, defocus in enumerate(of)
+    }
+    figure = plots.sheet(rows, [photo.name.replace("out_of_focus", "") for photo in shown])
+    return Drawing("rivals_maps", figure, caption, arrays)
+
+
+def quality_and_cost(rows: Mapping[str, Method], scores: Scores, seconds: Mapping[str, float], dataset: str) -> Drawing:
+    """Draw the highest F in focus against seconds per photo and against the number of learnt parameters."""
+    costs = (seconds, {name: parameters(method.network) for name, method in rows.items() if method.network is not None})
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True, layout="constrained")
+    markers = dict(zip(rows, cycle(MARKERS)))
+    for axis, of, words in zip(axes, costs, ("seconds for one photo", "learnt parameters")):
+        for name, cost in of.items():
+            colour = 0 if rows[name].trained else 7 if rows[name].network is None else 3
+            style = {"color": plots.COLOURS[colour], "markersize": 8, "label": name}
+            axis.plot(cost, scores[name]["max-f-focus"], markers[name], **style)
+        axis.set(xscale="log", xlabel=f"{words} (log)")
+        axis.grid(color="0.9")
+    axes[0].set_ylabel("max F, in focus")
+    axes[0].set_title(f"{dataset}: quality and time")
+    axes[1].set_title("quality and size")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
+    caption = (
+        "The highest F in focus against seconds (left) and learnt parameters (right); higher and further left is better. "
+        "Grey methods are classical, blue ones were trained here, the last is the network in the package."
+    )
+    arrays = {"methods": list(seconds), "f": [scores[name]["max-f-focus"] for name in seconds]}
+    return Drawing("rivals_cost", figure, caption, arrays)
+
+
+def order(
+    scores: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray], paper: Mapping[str, float], dataset: str
+) -> Drawing:
+    """Draw the mean AUC of each method with its 95 % interval, best on top, and the paper's values.
+
+    `scores` {method: (N,)} are per photo, `means` {method: (draws,)} their resampled means; `paper` may be empty.
+    """
+    ranked = sorted(scores, key=lambda name: scores[name].mean())
+    figure, axis = plt.subplots(figsize=(7, 0.8 + 0.4 * len(ranked)), layout="constrained")
+    places = {name: place for place, name in enumerate(ranked)}
+    for name, place in places.items():
+        axis.plot(interval(means[name]), [place, place], "|-", color=plots.COLOURS[0])
+    axis.plot(
+        [scores[name].mean() for name in ranked], list(places.values()), "o", color=plots.COLOURS[0], label="here"
+    )
+    if paper:
+        at = [places[name] for name in paper]
+        axis.plot(list(paper.values()), at, "D", color=plots.COLOURS[1], label="paper, converted")
+    axis.axvline(0.5, color="0.5", linestyle=":", label="chance")
+    axis.set(
+        yticks=range(len(ranked)), yticklabels=ranked, xlabel="ordinary AUC: mean and 95 % interval", title=dataset
+    )
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    caption = (
+        "The ordinary AUC of each method, best on top: a dot is the mean, a line its 95 % bootstrap interval. Where lines "
+        "overlap much, the order is not settled. A diamond is the paper's converted value, where there is one."
+    )
+    arrays = {
+        "methods": list(scores),
+        "auc": [of.mean() for of in scores.values()],
+        "bounds": [interval(means[name]) for name in scores],
+        "paper": [paper.get(name, np.nan) for name in scores],
+    }
+    return Drawing("comparison_order", figure, caption, arrays)

@@ -1,0 +1,316 @@
+"""Table 1: every baseline is a row of every table and figure, also one that somebody adds as the notebook says."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
+import pytest
+import torch
+from scipy.stats import kendalltau
+from sklearn.metrics import roc_auc_score
+
+from defusion_lib import metrics
+from defusion_lib.baselines import BASELINES, CLASSICAL
+from defusion_lib.baselines.deep import dhde
+from defusion_lib.data import Photo, PhotoSet
+from defusion_lib.data.shi import split_stems
+from defusion_lib.evaluation.bootstrap import resampled_means
+from defusion_lib.experiments import table_1
+from defusion_lib.metrics import Evaluation
+from defusion_lib.network import DeFusionNet
+from defusion_lib.paper.tables import TABLE_1
+
+ROOT = Path(__file__).resolve().parents[2]
+SWITCHES = {"divide": 16, "encoder": "vgg16", "heads": "compact"}
+
+
+@pytest.fixture(autouse=True)
+def close():
+    yield
+    plt.close("all")
+
+
+def photo(stem):
+    """A photo whose left part is blurred, more of it with each number."""
+    rng = np.random.default_rng(int(stem))
+    mask = np.zeros((32, 40), np.float32)
+    mask[:, : 8 * int(stem)] = 1
+    return Photo(stem, rng.integers(0, 256, (32, 40, 3), np.uint8), mask)
+
+
+PHOTOS = PhotoSet("made-up", ["3", "1", "4", "2"], photo)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """All rows of the table, of networks that are not trained."""
+    torch.manual_seed(0)
+    networks = {name: deep.build(**SWITCHES).eval() for name, deep in table_1.TRAINED.items()}
+    return table_1.methods(networks, "quick", DeFusionNet("compact", steps=1).eval(), 32)
+
+
+def made_up_scores(names, count=20):
+    """AUC of photos, higher for each next method."""
+    rng = np.random.default_rng(0)
+    hardness = rng.normal(0, 0.1, count)
+    return {name: 0.5 + 0.02 * i + hardness + rng.normal(0, 0.01, count) for i, name in enumerate(names)}
+
+
+def test_rows_are_the_baselines_in_their_order_and_defusionnet(rows):
+    names = [name.removesuffix("-compact") for name in rows]
+    assert names == [*BASELINES, "defusionnet-compact+budget", "defusionnet-compact+step1"]
+    assert len({row.state for row in rows.values()}) == len(rows)
+    assert [row.in_paper for row in rows.values()] == [*BASELINES, "", "defusionnet"]
+    assert [name for name, row in rows.items() if row.network is None] == list(CLASSICAL)
+
+
+@pytest.mark.parametrize(("budget", "size"), [("cpu", 32), ("quick", 48)])
+def test_the_state_of_a_network_names_its_size(rows, budget, size):
+    networks = {row.in_paper or "defusionnet": row.network for row in rows.values() if row.trained}
+    package = rows["defusionnet-compact+step1"].network
+    states = {name: row.state for name, row in table_1.methods(networks, budget, package, size).items()}
+    changed = {name for name, row in rows.items() if states[name] != row.state}
+    deep = {name for name, row in rows.items() if row.trained} - {"dhde"}  # patches of one size
+    assert changed == (deep if budget == "cpu" else set()) | ({"defusionnet-compact+step1"} if size != 32 else set())
+
+
+def test_the_state_of_a_network_names_its_weights(rows):
+    torch.manual_seed(1)
+    networks = {name: deep.build(**SWITCHES) for name, deep in table_1.TRAINED.items()}
+    others = table_1.methods(networks, "quick", rows["defusionnet-compact+step1"].network, 32)
+    assert {name for name in rows if others[name].state != rows[name].state} == {n for n in rows if rows[n].trained}
+
+
+def test_a_method_is_scored_and_its_maps_are_kept_in_order(tmp_path):
+    method = table_1.Method("red", lambda image: image[..., 0] / np.float32(255), "state")
+    evaluation, kept = method.evaluate(PHOTOS, tmp_path, [2, 0], change=lambda defocus: 1 - defocus)
+    errors = [np.abs(1 - each.image[..., 0] / 255 - each.mask).mean() for each in PHOTOS]
+    assert evaluation.mae() == pytest.approx(np.mean(errors), abs=1e-7)
+    for defocus, i in zip(kept, [2, 0]):
+        np.testing.assert_allclose(defocus, 1 - PHOTOS[i].image[..., 0] / 255, atol=1e-7)
+    assert sorted(path.name for path in (tmp_path / "made-up/red").iterdir()) == [f"{i}.png" for i in range(1, 5)]
+
+
+def test_diverse_photos_span_the_share_of_blurred_pixels():
+    evaluation = table_1.all_blurred(PHOTOS)
+    assert table_1.diverse(evaluation, 2) == [1, 2]  # photos 1 and 4
+    assert table_1.diverse(evaluation, 9) == [1, 3, 0, 2]
+    assert len(set(table_1.diverse(evaluation, 3))) == 3
+
+
+def test_all_blurred_is_its_floor():
+    evaluation = table_1.all_blurred(PHOTOS)
+    assert evaluation.max_f("blur") == pytest.approx(evaluation.floor("blur")) and evaluation.auc() == 0.5
+
+
+def test_auc_of_photos_is_that_of_each():
+    evaluation, expected = Evaluation(), []
+    for each in PHOTOS:
+        defocus = metrics.quantise(np.random.default_rng(0).random(each.mask.shape) * 0.5 + each.mask * 0.3) / 255
+        evaluation.add(defocus, each.mask)
+        expected.append(roc_auc_score(each.mask.ravel(), defocus.ravel()))
+    np.testing.assert_allclose(table_1.auc_of_photos(evaluation), expected)
+
+
+def test_photos_seen_in_training_are_counted():
+    assert table_1.seen_in_training(PhotoSet("shi-dutlab100", split_stems("dutlab100", "test"), photo)) == 0
+    seen = set(split_stems("last100", "test")) & set(split_stems("dutlab100", "train"))
+    assert table_1.seen_in_training(PhotoSet("shi-last100", split_stems("last100", "test"), photo)) == len(seen) > 50
+
+
+def test_numbers_stand_beside_those_of_the_paper(rows):
+    values = table_1.all_blurred(PHOTOS).values()
+    found = table_1.beside_paper("shi", dict.fromkeys(rows, values), rows)
+    assert len(found) == 36 and found["btbnet, f"]["our metric"] == "max-f-focus"
+    assert found["hifst, mae"]["difference"] == pytest.approx(values["mae"] - TABLE_1["shi", "mae", "hifst"])
+    assert found["defusionnet, mae"]["row"] == "defusionnet-compact+step1"
+    assert table_1.beside_paper("synthetic", dict.fromkeys(rows, values), rows) == {}
+
+
+def test_quoted_numbers_stand_beside_ours(rows):
+    found = table_1.beside_d_dffnet({name: {"mae": 0.5, "f-half-blur": 0.25} for name in rows}, rows)
+    assert found["hifst"] == {"MAE, quoted": 0.223, "MAE, here": 0.5, "F at 0.5, quoted": 0.803, "F at 0.5, here": 0.25}
+    assert found["DD 2020"]["MAE, here"] == "not run"
+    assert list(found)[-2:] == ["defusionnet-compact+budget", "defusionnet-compact+step1"]
+
+
+def test_order_agreement():
+    paper = {"a": 0.9, "b": 0.8, "c": 0.7}
+    scores = made_up_scores("cab")
+    tau, (low, high), pairs = table_1.order_agreement(scores, resampled_means(scores, 200), paper)
+    assert tau == pytest.approx(kendalltau([1, 2, 0], [2, 1, 0]).statistic) and low <= tau <= high
+    assert pairs == ["b over a"]
+
+
+def test_the_papers_order_is_of_the_classical_methods():
+    paper = table_1.paper_order()
+    assert list(paper) == list(CLASSICAL) and max(paper, key=paper.get) == "hifst"
+
+
+def test_maps_of_a_published_method_and_of_an_unknown_one(tmp_path, monkeypatch):
+    method = table_1.Method("red", lambda image: image[..., 0] / np.float32(255), "state", "hifst")
+    maps = type("Maps", (), {"read": lambda self, photo: photo.image[..., 0] / 255, "stems": PHOTOS.stems})()
+    monkeypatch.setattr(table_1, "photographs", lambda published, root: PHOTOS)
+    monkeypatch.setattr(table_1, "crop_correlation", lambda detect, published, photos: 0.75)
+    results, found, sets = table_1.beside_published({"red": method}, {"hifst": maps, "mine": maps}, "", tmp_path)
+    assert results["made-up/red/correlation"] == pytest.approx(1) and results["shi-crops/red/correlation"] == 0.75
+    assert results["made-up/red/mae"] == pytest.approx(results["made-up/red+published/mae"])
+    assert results["made-up/red/mean-difference"] == pytest.approx(0, abs=1e-7)
+    assert sets == [PHOTOS] and found["hifst"]["photos"] == 4 and "no method of this name" in found["mine"]["note"]
+
+
+def test_sigma_scores_are_those_of_single_patches():
+    confusion = np.random.default_rng(0).integers(0, 9, (11, 11))
+    patches = [(i, j) for i in range(11) for j in range(11) for _ in range(confusion[i, j])]
+    true, predicted = np.array(patches).T
+    apart = np.abs(np.array(dhde.SIGMAS)[true] - np.array(dhde.SIGMAS)[predicted])
+    found = table_1.sigma_scores(confusion)
+    assert found["sigma-accuracy"] == pytest.approx(np.mean(true == predicted))
+    assert found["sigma-neighbours"] == pytest.approx(np.mean(np.abs(true - predicted) <= 1))
+    assert found["sigma-error"] == pytest.approx(apart.mean())
+    constants = [np.abs(np.array(dhde.SIGMAS)[true] - sigma).mean() for sigma in dhde.SIGMAS]
+    assert table_1.best_constant_error(confusion) == pytest.approx(min(constants))
+
+
+def test_budgets_and_costs_are_of_every_network(rows):
+    networks = dict(zip(table_1.TRAINED, [row.network for row in rows.values() if row.trained]))
+    found = table_1.budget_rows(networks, "cpu", "quick")
+    assert list(found) == list(table_1.TRAINED) and found["dhde"]["samples"] == 60 * 32
+    assert "GMAC" not in found["dhde"] and found["btbnet"]["trained at, pixels"] == "48"
+    costs = table_1.full_costs(32)
+    assert costs.keys() == table_1.TRAINED.keys() - {"dhde"} | {"defusionnet-compact"}
+    assert table_1.cost_rows(costs)["defusionnet"]["x DeFusionNet"] == 1
+    cards = {name: {"stretches": [{"seconds": 2.0}, {"seconds": 3.5}]} for name in networks}
+    results = table_1.training_results("made-up", networks, cards, costs)
+    assert results["made-up/cvpr19-compact/training-seconds"] == 5.5
+    assert results["full/dbm/parameters"] == 14715201 and "full/defusionnet/gmac" not in results
+
+
+def legend(figure):
+    """The names in the legends of a figure."""
+    legends = [*figure.legends, *(axis.get_legend() for axis in figure.axes if axis.get_legend())]
+    return {text.get_text() for each in legends for text in each.get_texts()}
+
+
+def test_every_row_is_in_every_figure(rows):
+    """Also where there are more rows than markers."""
+    rows = rows | {f"extra{i}": rows["jnb"]._replace(name=f"extra{i}") for i in range(3)}
+    evaluation = table_1.all_blurred(PHOTOS)
+    chosen = table_1.diverse(evaluation, 2)
+    cards = {name: {"loss": [1.0, 0.5]} for name in rows}
+    scores = made_up_scores(rows)
+    drawings = [
+        table_1.losses(cards),
+        table_1.curves(dict.fromkeys(rows, evaluation), "dbm"),
+        table_1.quality_and_cost(rows, dict.fromkeys(rows, evaluation.values()), dict.fromkeys(rows, 1.0), "made-up"),
+    ]
+    for drawing in drawings:
+        assert legend(drawing.figure) >= rows.keys(), drawing.name
+    bold = {line.get_label() for axis in drawings[1].figure.axes for line in axis.lines if line.get_linewidth() == 3}
+    assert bold == {"dbm"}
+    sheet = table_1.map_sheet(PHOTOS, chosen, {name: [PHOTOS[i].mask for i in chosen] for name in rows})
+    assert sheet.arrays["names"] == ["1", "4"] and np.array_equal(sheet.arrays["jnb_1"], 255 * photo("4").mask)
+    assert {axis.get_ylabel().replace("\n", "") for axis in sheet.figure.axes} >= rows.keys()
+    ranked = table_1.order(scores, resampled_means(scores, 100), {"jnb": 0.6}, "made-up")
+    labels = [text.get_text() for text in ranked.figure.axes[0].get_yticklabels()]
+    assert labels == list(rows) and "paper, converted" in legend(ranked.figure)
+
+
+def test_a_confusion_matrix_shows_shares_of_rows():
+    drawing = table_1.confusion_matrix(np.diag(np.arange(1, 12)), "made-up")
+    shown = np.asarray(drawing.figure.axes[0].collections[0].get_array()).reshape(11, 11)
+    np.testing.assert_array_equal(shown, np.eye(11))
+    assert drawing.figure.axes[0].get_title() == "66 patches of made-up"
+
+
+# -------------------------------------------------------------------------- add a method, as the notebook says
+
+ADDED = """
+import json, sys
+import torch
+from defusion_lib.baselines import BASELINES
+from defusion_lib.data.datasets import open_dataset
+from defusion_lib.evaluation.tables import table
+from defusion_lib.experiments import table_1
+from defusion_lib.network import DeFusionNet
+from defusion_lib.paper import claims
+from pathlib import Path
+
+networks = {name: deep.build(divide=16, encoder="vgg16", heads="compact").eval() for name, deep in table_1.TRAINED.items()}
+rows = table_1.methods(networks, "quick", DeFusionNet("compact", steps=1).eval(), 64)
+photos = open_dataset("synthetic", "test", count=2)
+scored = {name: rows[name].evaluate(photos, Path(sys.argv[1]))[0].values() for name in ("little-detail", "little-deep")}
+counts = {key: value for key, value in claims.counts().items() if "/compared-" in key}
+budgets = table_1.budget_rows(networks, "cpu", "quick")
+said = {"baselines": list(BASELINES), "rows": list(rows), "counts": counts, "budgets": list(budgets)}
+print(json.dumps(said | {"scored": scored, "table": list(table(scored).index)}))
+"""
+
+
+def steps():
+    """What the notebook says: the file of the method, the import, its line, and the line of a network."""
+    cells = nbformat.read(ROOT / "notebooks/07_table_1.ipynb", as_version=4).cells
+    (text,) = [cell.source for cell in cells if cell.id == "add-a-method"]
+    (function,) = [cell.source for cell in cells if cell.source.startswith("@detector")]
+    head, line = re.findall(r"```python\n(.*?)\n\s*```", text, re.DOTALL)
+    unindented = "\n".join(each.removeprefix("   ") for each in head.splitlines())
+    (imported,) = re.findall(r"`(from [\w.]+ import little_detail)`", text)
+    (path,) = re.findall(r"`(defusion_lib/baselines/classical/\w+\.py)`", text)
+    (network,) = re.findall(r'`("name": Deep\(Class\))`', text)
+    assert len(function.splitlines()) + len(unindented.splitlines()) + 2 < 20
+    return path, f"{unindented}\n\n\n{function}\n", imported, line.removeprefix("   "), network
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A copy of the project with a method and a network added, exactly as the notebook says."""
+    folder = tmp_path_factory.mktemp("added")
+    shutil.copytree(
+        ROOT / "defusion_lib", folder / "defusion_lib", ignore=shutil.ignore_patterns("__pycache__", "shipped")
+    )
+    (folder / "defusion_lib/shipped").symlink_to(ROOT / "defusion_lib/shipped")
+    (folder / "tests").symlink_to(ROOT / "tests")
+    path, source, imported, line, network = steps()
+    (folder / path).write_text(source, encoding="utf-8")
+    registry = folder / "defusion_lib/baselines/__init__.py"
+    before = registry.read_text(encoding="utf-8")
+    beside = "from defusion_lib.baselines.deep import "
+    last = '    "cvpr19": '
+    assert before.count(beside) >= 1 and before.count(last) == 1
+    network = f"    {network},".replace("name", "little-deep").replace("Class", "DBM")
+    after = before.replace(beside, f"{imported}\n{beside}", 1).replace(last, f"{line}\n{network}\n{last}")
+    registry.write_text(after, encoding="utf-8")
+    return folder
+
+
+def in_copy(copy, *command):
+    environment = os.environ | {"PYTHONPATH": str(copy), "DEFUSION_OUTPUTS": str(copy / "outputs")}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=copy, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def test_an_added_method_and_network_are_in_the_tables(copy):
+    said = json.loads(in_copy(copy, "-c", ADDED, str(copy / "maps")).splitlines()[-1])
+    assert said["rows"].index("little-detail") == said["rows"].index("btbnet") + 1
+    assert [name for name in said["baselines"] if name not in BASELINES] == ["little-detail", "little-deep"]
+    assert {"little-detail", "little-deep"} <= set(said["rows"]) and "little-deep" in said["budgets"]
+    assert said["table"] == ["little-detail", "little-deep"] and said["scored"]["little-detail"]["auc"] > 0.6
+    counts = {key.removeprefix("library/count/compared-"): value for key, value in said["counts"].items()}
+    assert counts == {"methods": 11, "deep": 5, "classic": 6}
+
+
+def test_an_added_method_passes_the_tests_of_classical_methods(copy):
+    passed = in_copy(
+        copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/baselines/test_baselines.py", "-k", "little-detail"
+    )
+    assert re.search(r"[1-9]\d* passed", passed) and "failed" not in passed

@@ -159,7 +159,7 @@ notebook 00 and `defusion_lib.inference.detect` use it. This card is rendered fr
 
 {table}
 
-The columns are defined in notebook 04, and what the field does with them in notebook 05.
+The columns are defined in notebook 04, and what the field does with them in notebook 05a.
 
 ## How it was made
 

@@ -1,13 +1,16 @@
-"""The ways in which defocus detection papers score one and the same map, each by name.
+"""Scoring protocols of defocus detection papers, each by name.
 
-The F-measures of two papers can only be compared when threshold, averaging and positive class agree; here
-they stand side by side. Most take `counts`, the histograms (N, 2, 256) of `Evaluation.counts`: published
-scorers read 8-bit maps, so that 256 levels are all they see. `positive` is "blur" or "focus". Images of one
-class are left out of them, as in `defusion_lib.metrics`; ValueError when no image is left. Maps and masks are
-(H, W) in [0, 1], 1 = blurred.
+The F-measures of two papers are comparable only where threshold, averaging and positive class agree. Most functions
+take `counts`, the histograms (N, 2, 256) of `Evaluation.counts`: published programs score 8-bit maps, so 256 levels
+are enough. `positive` is "blur" or "focus". Images of one class are left out, as in `defusion_lib.metrics`; ValueError
+when no image is left. Maps and masks are (H, W) in [0, 1], 1 = blurred.
 
-The main protocol's own four, `max_f`, `f_at_half`, `auc` and `auc_paper`, stand in `defusion_lib.metrics`.
+The main protocol's `max_f`, `f_at_half`, `auc` and `auc_paper` are in `defusion_lib.metrics`. To add a protocol, add a
+function and a line in `F_PROTOCOLS` or `IMAGE_PROTOCOLS`: notebook 05a then shows and stores its scores.
 """
+
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from scipy import ndimage
@@ -18,16 +21,16 @@ from defusion_lib.metrics import HALF, LEVELS, above, f_measure, oriented, preci
 # F-measure -----------------------------------------------------------------------------------------
 
 
-def at_least(counts: np.ndarray) -> np.ndarray:
-    """How many pixels of histograms (..., 256) lie at or above each threshold (`>=`), int64 (..., 256)."""
+def count_at_least(counts: np.ndarray) -> np.ndarray:
+    """Count the pixels of histograms (..., 256) at or above each threshold (`>=`), int64 (..., 256)."""
     return above(counts) + counts
 
 
-def stretched(counts: np.ndarray, from_zero: bool = False) -> np.ndarray:
-    """Histograms (N, 2, 256) of the maps stretched to [0, 1] (`from_zero`: divided by their maximum).
+def stretch(counts: np.ndarray, from_zero: bool = False) -> np.ndarray:
+    """Compute the histograms (N, 2, 256) of the maps stretched to [0, 1] (`from_zero`: divided by their maximum).
 
-    What falls between two levels goes to the lower one, so that comparing it with any level by `>=` answers
-    as before rounding. A map of one value is left as it is.
+    A value between two levels is rounded down, so that its comparison with any level by `>=` does not change. A map of
+    one value is not stretched.
     """
     out = np.zeros_like(counts)
     for old, new in zip(counts, out):
@@ -39,44 +42,44 @@ def stretched(counts: np.ndarray, from_zero: bool = False) -> np.ndarray:
 
 
 def max_f_inclusive(counts: np.ndarray, positive: str) -> float:
-    """Highest F of the mean precision and recall, 256 thresholds, `>=`, maps stretched to [0, 1].
+    """Compute the highest F of the mean precision and recall, 256 thresholds, `>=`, maps stretched to [0, 1].
 
-    An image without a hit has precision 0. One threshold marks everything, so no map gets below the floor.
+    An image without a true positive has precision 0. One threshold marks everything, so no map scores below the floor.
     Source: HiFST's `PRDataComputation.m`; PySODMetrics' precision and recall.
     """
-    counts = stretched(oriented(two_class(counts), positive))
-    precision, recall = precision_recall(counts, at_least(counts), empty=0.0)
+    counts = stretch(oriented(two_class(counts), positive))
+    precision, recall = precision_recall(counts, count_at_least(counts), empty=0.0)
     return float(f_measure(precision.mean(0), recall.mean(0)).max())
 
 
 def max_f_per_image(counts: np.ndarray, positive: str) -> float:
-    """Each image's highest F over 1/255 .. 255/255 (`>=`), maps divided by their maximum; then the mean.
+    """Compute the mean over images of the highest F over 1/255 .. 255/255 (`>=`), maps divided by their maximum.
 
-    It picks the best threshold of each image by looking at its mask. Level >= k is level > k - 1: these 255
-    thresholds are the 256 of `>` without the last, which marks nothing.
+    The mask of each image decides its threshold. Level >= k is level > k - 1: these 255 thresholds are the 256 of `>`
+    without the last, which marks nothing.
     Source: MLDBD's and APL's MATLAB code.
     """
-    counts = stretched(oriented(two_class(counts), positive), from_zero=True)
-    precision, recall = precision_recall(counts, at_least(counts)[..., 1:], empty=0.0)
+    counts = stretch(oriented(two_class(counts), positive), from_zero=True)
+    precision, recall = precision_recall(counts, count_at_least(counts)[..., 1:], empty=0.0)
     return float(f_measure(precision, recall).max(-1).mean())
 
 
 def max_f_pooled(counts: np.ndarray, positive: str) -> float:
-    """Highest F over 256 thresholds (`>`), all pixels in one pot: large images weigh more."""
+    """Compute the highest F over 256 thresholds (`>`) of the pooled pixels: large images weigh more."""
     return metrics.max_f(two_class(counts).sum(0, keepdims=True), positive)
 
 
 def mean_f(counts: np.ndarray, positive: str) -> float:
-    """F of each image at each of 256 thresholds (`>=`), maps stretched to [0, 1], mean over both.
+    """Compute the mean over images and 256 thresholds (`>=`) of F, maps stretched to [0, 1].
 
-    Low contrast costs points. Source: PySODMetrics, "mean F-measure".
+    Maps of low contrast score lower. Source: PySODMetrics, "mean F-measure".
     """
-    counts = stretched(oriented(two_class(counts), positive))
-    return float(f_measure(*precision_recall(counts, at_least(counts), empty=0.0)).mean())
+    counts = stretch(oriented(two_class(counts), positive))
+    return float(f_measure(*precision_recall(counts, count_at_least(counts), empty=0.0)).mean())
 
 
-def _marked_by_mean(counts: np.ndarray, factor: float) -> np.ndarray:
-    """The pixels at or above min(factor x the map's mean, 1), by class: int64 (N, 2, 1)."""
+def marked_by_mean(counts: np.ndarray, factor: float) -> np.ndarray:
+    """Count the pixels at or above min(factor x the map's mean, 1) by class: int64 (N, 2, 1)."""
     levels = np.arange(LEVELS)
     pixels = counts.sum(1)
     size = pixels.sum(-1, keepdims=True)
@@ -87,43 +90,43 @@ def _marked_by_mean(counts: np.ndarray, factor: float) -> np.ndarray:
 
 
 def f_at_mean(counts: np.ndarray, positive: str, factor: float) -> float:
-    """F of each image at `factor` times its map's mean, at most 1 (`>=`), then the mean over images.
+    """Compute F of each image at `factor` times its map's mean, at most 1 (`>=`), then the mean over images.
 
-    With blur positive it collapses: the mean is about 0.7, the threshold 1. Source: factor 1.5 in SG's
+    It fails with blur positive: the mean is about 0.7, so the threshold is 1. Source: factor 1.5 in SG's
     `eval.py` (in-focus positive), 2 in Achanta et al. 2009 and PySODMetrics ("adaptive").
     """
     counts = oriented(two_class(counts), positive)
-    precision, recall = precision_recall(counts, _marked_by_mean(counts, factor), empty=0.0)
+    precision, recall = precision_recall(counts, marked_by_mean(counts, factor), empty=0.0)
     return float(f_measure(precision, recall).mean())
 
 
 def f_at_mean_pooled(counts: np.ndarray, positive: str, factor: float) -> float:
-    """F at `factor` times each map's own mean, at most 1 (`>=`), with the pixels of all images in one pot.
+    """Compute F of the pooled pixels, each image thresholded at `factor` times its map's mean, at most 1 (`>=`).
 
     Source: factor 1.5 in DD's `eval.ipynb`, in-focus positive.
     """
     counts = oriented(two_class(counts), positive)
-    marked = _marked_by_mean(counts, factor).sum(0, keepdims=True)
+    marked = marked_by_mean(counts, factor).sum(0, keepdims=True)
     return float(f_measure(*precision_recall(counts.sum(0, keepdims=True), marked, empty=0.0)).item())
 
 
 def iou_at_half(counts: np.ndarray, positive: str) -> float:
-    """Intersection over union of each image at the threshold 0.5 (`>`), then the mean over images."""
+    """Compute the intersection over union of each image at the threshold 0.5 (`>`), then the mean over images."""
     counts = oriented(two_class(counts), positive)
     hit, false = above(counts)[:, 1, HALF], above(counts)[:, 0, HALF]
     return float((hit / (counts[:, 1].sum(-1) + false)).mean())
 
 
 def iou_at_half_pooled(counts: np.ndarray, positive: str) -> float:
-    """Intersection over union at the threshold 0.5 (`>`), all pixels in one pot.
+    """Compute the intersection over union of the pooled pixels at the threshold 0.5 (`>`).
 
     Source: D-DFFNet's `test_iou.py`.
     """
     return iou_at_half(two_class(counts).sum(0, keepdims=True), positive)
 
 
-def weighted_f(defocus_map: np.ndarray, mask: np.ndarray, positive: str, beta2: float = 1.0) -> float:
-    """The weighted F-measure of one image: errors count less near hits and more far from the positive region.
+def weighted_f(defocus_map: np.ndarray, mask: np.ndarray, positive: str) -> float:
+    """Compute the weighted F-measure of one image, beta = 1: errors far from the positive region weigh more.
 
     The mask must be 0 or 1 with a positive pixel: ValueError otherwise.
     Source: Margolin, Zelnik-Manor, Tal, "How to evaluate foreground maps?", CVPR 2014.
@@ -139,7 +142,8 @@ def weighted_f(defocus_map: np.ndarray, mask: np.ndarray, positive: str, beta2: 
     error = np.abs(defocus_map - region)
     distance, nearest = ndimage.distance_transform_edt(~region, return_indices=True)
 
-    # A pixel's error is forgiven where its surroundings are right; outside, the nearest hit stands in.
+    # Inside the region an error weighs less where the surrounding pixels are right. A pixel outside takes the error
+    # of the nearest positive pixel.
     offsets = np.arange(-3, 4)
     kernel = np.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * 5**2))
     around = ndimage.convolve(error[tuple(nearest)], kernel / kernel.sum(), mode="constant")
@@ -149,27 +153,27 @@ def weighted_f(defocus_map: np.ndarray, mask: np.ndarray, positive: str, beta2: 
     if hits <= 0:
         return 0.0
     recall, precision = hits / region.sum(), hits / (hits + weighted[~region].sum())
-    return float((1 + beta2) * precision * recall / (beta2 * precision + recall))
+    return float(2 * precision * recall / (precision + recall))
 
 
 # Mean absolute error -------------------------------------------------------------------------------
 
 
 def mae(defocus_map: np.ndarray, mask: np.ndarray) -> float:
-    """Mean absolute error of one image against the mask as it is, greys and all (Eq. 12 to the letter)."""
+    """Compute the mean absolute error of one image against the unchanged mask, grey values included (Eq. 12)."""
     defocus_map, mask = metrics.check_pair(defocus_map, mask)
     return float(np.abs(defocus_map - mask).mean())
 
 
 def mae_binary(defocus_map: np.ndarray, mask: np.ndarray) -> float:
-    """Mean absolute error of one image against the mask binarised at 0.5 (`>`): the main protocol."""
+    """Compute the mean absolute error of one image against the mask binarised at 0.5 (`>`): the main protocol."""
     return mae(defocus_map, np.asarray(mask) > 0.5)
 
 
 def mae_stretched(defocus_map: np.ndarray, mask: np.ndarray) -> float:
-    """Mean absolute error of one image, the map stretched to reach from 0 to 1, against the binarised mask.
+    """Compute the mean absolute error of one image's map, stretched to [0, 1], against the binarised mask.
 
-    A map of one value is left as it is. Source: PySODMetrics, which does so with every map.
+    A map of one value is not stretched. Source: PySODMetrics, which stretches every map.
     """
     defocus_map, mask = metrics.check_pair(defocus_map, mask)
     low, high = defocus_map.min(), defocus_map.max()
@@ -180,24 +184,76 @@ def mae_stretched(defocus_map: np.ndarray, mask: np.ndarray) -> float:
 
 
 def auc_pooled(counts: np.ndarray) -> float:
-    """Area under the ROC curve of the pixels of all images in one pot: maps must agree across images."""
+    """Compute the area under the ROC curve of the pooled pixels: maps must be comparable across images."""
     return metrics.auc(two_class(counts).sum(0, keepdims=True))
 
 
-def auc_on_paper_axis(auc, share):
-    """The area over the share of all pixels, from the area over the share of negatives: pi/2 + (1 - pi) AUC.
+def auc_on_paper_axis(auc: float, share: float) -> float:
+    """Convert an ordinary AUC to the area over the share of all pixels: pi/2 + (1 - pi) AUC.
 
-    `share` (pi) is the positive class's share of the pixels. Marked pixels are pi TPR + (1 - pi) FPR of all;
-    the first part adds pi/2 whatever the method. Exact for an image, near for means over images.
+    `share` (pi) is the positive class's share of the pixels. Marked pixels are pi TPR + (1 - pi) FPR of all; the first
+    term adds pi/2 for every method. Exact for an image, approximate for means over images.
     """
     return share / 2 + (1 - share) * auc
 
 
-def auc_from_paper_axis(auc_paper, share):
-    """The ordinary area, from the area over the share of all pixels: the inverse of `auc_on_paper_axis`."""
+def auc_from_paper_axis(auc_paper: float, share: float) -> float:
+    """Convert an area over the share of all pixels to an ordinary AUC: the inverse of `auc_on_paper_axis`."""
     return (auc_paper - share / 2) / (1 - share)
 
 
-def auc_paper_ceiling(share):
-    """The highest possible area over the share of all pixels: 1 - pi/2, reached by a perfect map."""
+def auc_paper_ceiling(share: float) -> float:
+    """Compute the highest possible area over the share of all pixels: 1 - pi/2, that of a perfect map."""
     return auc_on_paper_axis(1.0, share)
+
+
+# All of them --------------------------------------------------------------------------------------
+
+CLASSES = ("blur", "focus")
+# {name in the result files without its class: function(counts, positive)}
+F_PROTOCOLS: dict[str, Callable[[np.ndarray, str], float]] = {
+    "max-f": metrics.max_f,
+    "max-f-inclusive": max_f_inclusive,
+    "max-f-image": max_f_per_image,
+    "max-f-pooled": max_f_pooled,
+    "mean-f": mean_f,
+    "f-half": metrics.f_at_half,
+    "f-mean15": partial(f_at_mean, factor=1.5),
+    "f-mean20": partial(f_at_mean, factor=2),
+    "f-mean15-pooled": partial(f_at_mean_pooled, factor=1.5),
+    "iou-half": iou_at_half,
+    "iou-half-pooled": iou_at_half_pooled,
+}
+# {name in the result files: function(defocus_map, mask)}; the score is the mean over images
+IMAGE_PROTOCOLS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "mae": mae_binary,
+    "mae-stretched": mae_stretched,
+    "weighted-f-blur": partial(weighted_f, positive="blur"),
+    "weighted-f-focus": partial(weighted_f, positive="focus"),
+}
+
+
+class ProtocolScores:
+    """The scores of one method on one data set under every protocol: add every image, then read `values`."""
+
+    def __init__(self) -> None:
+        self._counts: list[np.ndarray] = []
+        self._of_images: dict[str, list[float]] = {name: [] for name in IMAGE_PROTOCOLS}
+
+    def add(self, defocus_map: np.ndarray, mask: np.ndarray) -> None:
+        """Add one image: map (H, W) in [0, 1], mask of its size, 0 or 1 with both classes; else ValueError."""
+        self._counts.append(metrics.histogram(defocus_map, mask))
+        for name, score in IMAGE_PROTOCOLS.items():
+            self._of_images[name].append(score(defocus_map, mask))
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Histograms of all images, int64 (N, 2, 256)."""
+        return np.stack(self._counts)
+
+    def values(self) -> dict[str, float]:
+        """Compute every score, {metric in the result files: number}."""
+        counts = self.counts
+        values = {f"{name}-{each}": score(counts, each) for each in CLASSES for name, score in F_PROTOCOLS.items()}
+        values |= {name: float(np.mean(scores)) for name, scores in self._of_images.items()}
+        return values | {"auc": metrics.auc(counts), "auc-pooled": auc_pooled(counts)}

@@ -1,4 +1,4 @@
-"""Statistics of pixels, photographs and seeds: intervals, tests, correlations."""
+"""Statistics of pixels, images and seeds: intervals, tests, correlations."""
 
 import math
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ from scipy import stats
 
 
 def contrast(values: Sequence[float], reference: Sequence[float]) -> tuple[float, float, float]:
-    """How far one row's mean lies above another's, and the ends of its 95 % interval over seeds (Welch's t).
+    """Compute the difference of two means and the ends of its 95 % interval over seeds (Welch's t).
 
-    Each holds one number a seed. With a single seed on either side nothing is known of the spread: the ends are NaN.
+    `values` and `reference` hold one number per seed. The ends are NaN where one of them has a single seed.
     """
     difference = float(np.mean(values) - np.mean(reference))
     if min(len(values), len(reference)) < 2:
@@ -20,17 +20,17 @@ def contrast(values: Sequence[float], reference: Sequence[float]) -> tuple[float
 
 
 def correlation(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Pearson's correlation of two maps (H, W), in [-1, 1]; 0 where one of them is the same everywhere."""
+    """Compute Pearson's correlation of two maps (H, W), in [-1, 1]; 0 where one of them is constant."""
     ours, theirs = (np.asarray(each, float) - np.mean(each, dtype=float) for each in (ours, theirs))
     scale = np.sqrt((ours**2).sum() * (theirs**2).sum())
     return float((ours * theirs).sum() / scale) if scale > 0 else 0.0
 
 
-def firing_radius(radii: Sequence[float], shares: Sequence[float]) -> float:
-    """The radius at which the share of pixels called blurred first reaches one half.
+def detection_radius(radii: Sequence[float], shares: Sequence[float]) -> float:
+    """Compute the blur radius at which the share of pixels predicted as blurred first reaches one half.
 
-    `radii` ascend; between two of them the share is on a line. The first radius where the share is there at
-    once, infinity where it never gets there.
+    `radii` ascend; the share is interpolated linearly between them. Returns the first radius where the share starts at
+    one half or above, infinity where it never reaches one half.
     """
     for i, share in enumerate(shares):
         if share >= 0.5:
@@ -40,19 +40,19 @@ def firing_radius(radii: Sequence[float], shares: Sequence[float]) -> float:
 
 
 def quarters(wrong: np.ndarray, texture: np.ndarray) -> np.ndarray:
-    """The share of wrong pixels in each quarter of the pixels, from smooth to textured, float64 (4,).
+    """Compute the share of wrong pixels in each quarter of the pixels, from smooth to textured, float64 (4,).
 
-    Takes two arrays of one shape, at least four pixels, of which any selection may be made before.
+    `wrong` (bool) and `texture` have one shape and at least four pixels; they may be a selection of an image's pixels.
     """
     order = np.argsort(texture, axis=None, kind="stable")
     return np.array([part.mean() for part in np.array_split(wrong.ravel()[order], 4)])
 
 
-def pairs(values: np.ndarray, chosen: np.ndarray) -> float:
-    """In what share of all pairs of a chosen and another pixel the chosen one has the higher value.
+def probability_of_superiority(values: np.ndarray, chosen: np.ndarray) -> float:
+    """Compute the share of pairs of a chosen and another pixel in which the chosen one has the higher value, in [0, 1].
 
-    Ties count half, so 0.5 says that the value does not tell them apart. `chosen` is bool of the values'
-    shape; NaN where all or none are.
+    Ties count half: 0.5 means that the value does not separate the two groups. `chosen` is bool and has the shape of
+    `values`; NaN where all or no pixels are chosen.
     """
     ours, others = values[chosen], values[~chosen]
     if not ours.size or not others.size:
@@ -62,9 +62,9 @@ def pairs(values: np.ndarray, chosen: np.ndarray) -> float:
 
 
 def sign_test(first: Sequence[float], second: Sequence[float]) -> tuple[int, int, float]:
-    """In how many pairs the first is higher, in how many they differ, and the two-sided p of the sign test.
+    """Count the pairs in which the first is higher and those that differ, and compute the two-sided p of the sign test.
 
-    p is how likely a split at least as uneven is where neither tends to be higher; 1 where no pair differs.
+    p is the probability of a split at least as uneven where neither tends to be higher; 1 where no pair differs.
     """
     apart = np.subtract(first, second)
     higher, differ = int((apart > 0).sum()), int((apart != 0).sum())

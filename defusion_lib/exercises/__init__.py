@@ -1,8 +1,9 @@
-"""Exercises at the end of the notebooks, and what an answer is checked for.
+"""Checks of the exercises at the end of the notebooks.
 
-Each notebook's exercises have a module here, named like the notebook without its number, with a list `CHECKS`: a function for
-each exercise that takes the answer and returns what is wrong with it, a sentence, or "" where it is right. The
-notebook holds the question, a cell for the answer that ends with `check`, and a solution that is folded away.
+Each notebook's exercises have a module here, named like the notebook without its number (what follows the first
+underscore), with a list `CHECKS`: one function per exercise that takes the answer and returns what is wrong with it, a
+sentence, or "" where it is right. The notebook has the question, a cell for the answer that ends with `check`, and a
+collapsed solution.
 """
 
 import functools
@@ -16,12 +17,13 @@ def check(stem: str, number: int, answer) -> None:
 
 
 def verdict(stem: str, number: int, answer) -> str:
-    """What is wrong with an answer, "" where it is right; raises ValueError for an exercise that does not exist.
+    """Return what is wrong with an answer, "" where it is right.
 
-    An answer that is `None` was not given; one that raises says what it raised, since it may be any function.
+    `None` counts as no answer. An answer may be any function: where it raises, its error is returned as a sentence.
+    Raises ValueError for an exercise that does not exist.
     """
     try:
-        checks = importlib.import_module(f"{__name__}.{stem[3:]}").CHECKS
+        checks = importlib.import_module(f"{__name__}.{stem.partition('_')[2]}").CHECKS
     except ModuleNotFoundError:
         checks = []
     if not 1 <= number <= len(checks):
@@ -37,11 +39,11 @@ def verdict(stem: str, number: int, answer) -> str:
 
 
 class _Unwritten(Exception):
-    """A learner's function gave nothing back."""
+    """A learner's function returned None."""
 
 
 def _written(function):
-    """The function, which must give something back."""
+    """Wrap a function so that a returned None raises `_Unwritten`."""
 
     @functools.wraps(function)
     def asked(*given, **named):
@@ -54,7 +56,7 @@ def _written(function):
 
 
 def near(answer: float, right: float, within: float, unit: str = "") -> str:
-    """The sentence for a number that should be `right`, up to `within`."""
+    """Return a sentence where a number is not `right` up to `within`, else ""."""
     if abs(answer - right) <= within:
         return ""
     side = "large" if answer > right else "small"

@@ -84,7 +84,7 @@ def detector(answer) -> str:
                 return f"A photograph of {photo.mask.shape} gave a map of {found.shape}: one number a pixel."
             if not (found >= 0).all() or not (found <= 1).all():
                 return f"Your map reaches from {found.min():g} to {found.max():g}: scale it to [0, 1]."
-            shares.append(statistics.pairs(found, photo.mask == 1))
+            shares.append(statistics.probability_of_superiority(found, photo.mask == 1))
     auc = float(np.mean(shares))
     if 1 - auc > 0.6:
         return f"Your map is the wrong way round, its AUC is {auc:.2f}: 1 = blurred."

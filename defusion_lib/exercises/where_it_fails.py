@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from defusion_lib.evaluation.statistics import firing_radius, sign_test
+from defusion_lib.evaluation.statistics import detection_radius, sign_test
 from defusion_lib.exercises import near
 
 # Radii, shares marked as blurred, and what an answer must do with them.
@@ -40,7 +40,7 @@ def halves(answer) -> str:
 def response_radius(answer) -> str:
     """Check the radius at which half of the pixels are marked as blurred."""
     for radii, shares, why in RESPONSES:
-        found, right = answer(list(radii), list(shares)), firing_radius(radii, shares)
+        found, right = answer(list(radii), list(shares)), detection_radius(radii, shares)
         if found is None or not (found == right or abs(found - right) <= 1e-9):
             return f"Radii {radii} with shares {shares} give {right:g}, not {found}: {why}."
     return ""

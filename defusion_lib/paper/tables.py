@@ -187,12 +187,12 @@ D_DFFNET = {
         "D-DFFNet 2023": PublishedResult(0.074, 0.892),
     },
 }
-# Scored on Shi's set with the other positive class than the rest of Table 1, as notebook 05 infers.
+# Scored on Shi's set with the other positive class than the rest of Table 1, as notebook 05c infers.
 IN_FOCUS = ("btbnet", "cvpr19", "defusionnet")
 
 
 def matching_metrics(dataset: str, method: str) -> dict[str, str]:
-    """Map each column of Table 1 to our metric that best explains its numbers of a method (notebook 05).
+    """Map each column of Table 1 to our metric that best explains its numbers of a method (notebook 05c).
 
     `dataset` is "shi", "dut" or "ctcug".
     """

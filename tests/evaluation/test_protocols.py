@@ -170,13 +170,13 @@ def test_mae_against_grey_binary_and_stretched():
 
 def test_a_map_of_one_value_is_not_stretched():
     one = metrics.histogram(np.full((2, 2), 0.6), np.eye(2))[None]
-    assert (protocols.stretched(one) == one).all()
-    assert protocols.stretched(one, from_zero=True)[0, :, 255].tolist() == [2, 2]
+    assert (protocols.stretch(one) == one).all()
+    assert protocols.stretch(one, from_zero=True)[0, :, 255].tolist() == [2, 2]
 
 
 def test_a_black_map_scores_nothing_where_maps_are_divided_by_their_maximum():
     black = metrics.histogram(np.zeros((2, 2)), np.eye(2))[None]
-    assert (protocols.stretched(black, from_zero=True) == black).all()
+    assert (protocols.stretch(black, from_zero=True) == black).all()
     assert protocols.max_f_per_image(black, "blur") == 0
 
 

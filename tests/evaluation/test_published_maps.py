@@ -11,8 +11,15 @@ from PIL import Image
 from defusion_lib import metrics
 from defusion_lib.baselines import CLASSICAL
 from defusion_lib.data import Photo
-from defusion_lib.evaluation.published_maps import CROPS, crop_correlation, open_published, photographs
+from defusion_lib.evaluation.published_maps import (
+    CROPS,
+    crop_correlation,
+    open_published,
+    photographs,
+    score_published,
+)
 from defusion_lib.evaluation.statistics import correlation
+from defusion_lib.metrics import Evaluation
 
 ROOT = Path(__file__).resolve().parents[2]
 STORED = ROOT / "outputs/cpu/results/07_table_1.json"
@@ -75,6 +82,38 @@ def test_a_map_of_no_photograph(tmp_path, shi_root):
     make(tmp_path / "hifst", np.zeros((8, 8), np.uint8), stem="holiday")
     with pytest.raises(ValueError, match="hold holiday, which is none of Shi's photographs"):
         photographs(open_published(tmp_path)["hifst"], shi_root)
+
+
+def test_methods_are_scored_on_the_photographs_that_they_share(tmp_path, shi_root):
+    names = {"dbdf": ("0001", "0065"), "jnb": ("0001", "0065"), "hifst": ("0065", "0068")}
+    names["lbp"] = ("0001", "0065", "0068")
+    for method, numbers in names.items():
+        (tmp_path / method).mkdir()
+        for number in numbers:
+            make(tmp_path / method, np.full((8, 8), 255, np.uint8), f"out_of_focus{number}")
+    scored = score_published(tmp_path, WHITE_SHARP, shi_root, Evaluation)
+    assert [(each.photos.name, list(each.methods)) for each in scored] == [
+        ("shi-maps1", ["dbdf", "hifst", "jnb", "lbp", "all-blurred"]),
+        ("shi-maps2", ["dbdf", "jnb", "lbp", "all-blurred"]),
+        ("shi-maps2-2", ["hifst", "lbp", "all-blurred"]),
+        ("shi-maps3", ["lbp", "all-blurred"]),
+    ]
+    assert [each.photos.stems[0][-4:] for each in scored] == ["0065", "0001", "0065", "0001"]
+    for each in scored:
+        shares = [photo.mask.mean() for photo in each.photos]
+        assert each.methods["lbp" if "lbp" in each.methods else "hifst"].mae() == pytest.approx(1 - np.mean(shares))
+        assert each.methods["all-blurred"].mae() == pytest.approx(1 - np.mean(shares))
+    assert scored[0].methods["hifst"].mae() == pytest.approx(np.mean([photo.mask.mean() for photo in scored[0].photos]))
+
+
+def test_maps_that_no_two_methods_share(tmp_path, shi_root):
+    for method, number in (("dbdf", "0001"), ("jnb", "0065")):
+        make(tmp_path / method, np.zeros((8, 8), np.uint8), f"out_of_focus{number}")
+    scored = score_published(tmp_path, [], shi_root, Evaluation)
+    assert [(each.photos.name, list(each.methods)) for each in scored] == [
+        ("shi-maps1", ["dbdf", "all-blurred"]),
+        ("shi-maps1-2", ["jnb", "all-blurred"]),
+    ]
 
 
 def test_published_maps_are_the_right_way_round(published, photographs_of):

@@ -175,8 +175,8 @@ def test_texture_is_the_standard_deviation_around_each_pixel(rng):
         ([0.0, 0.1, 0.2, 0.4], math.inf),
     ],
 )
-def test_firing_radius(shares, radius):
-    assert statistics.firing_radius([0, 1, 3, 4], shares) == pytest.approx(radius)
+def test_detection_radius(shares, radius):
+    assert statistics.detection_radius([0, 1, 3, 4], shares) == pytest.approx(radius)
 
 
 def test_quarters_go_from_smooth_to_textured(rng):
@@ -186,13 +186,13 @@ def test_quarters_go_from_smooth_to_textured(rng):
     assert np.array_equal(statistics.quarters(texture < 10, texture), [1, 0, 0, 0])
 
 
-def test_pairs_are_counted(rng):
+def test_probability_of_superiority_counts_pairs(rng):
     values, chosen = rng.integers(0, 6, (6, 7)), rng.random((6, 7)) < 0.4
     literal = [(a > b) + (a == b) / 2 for a in values[chosen] for b in values[~chosen]]
-    assert statistics.pairs(values, chosen) == pytest.approx(np.mean(literal))
+    assert statistics.probability_of_superiority(values, chosen) == pytest.approx(np.mean(literal))
     with np.errstate(all="raise"):
-        assert math.isnan(statistics.pairs(values, chosen & False))
-        assert math.isnan(statistics.pairs(values, chosen | True))
+        assert math.isnan(statistics.probability_of_superiority(values, chosen & False))
+        assert math.isnan(statistics.probability_of_superiority(values, chosen | True))
 
 
 def test_sign_test_counts_the_splits():

@@ -71,7 +71,7 @@ CASES = [
     ("the other class", "04_evaluation"),
     ("CAM without its sigmoid", "00_first_map"),
     ("CAM without its sigmoid", "02_network"),
-    ("CAM without its sigmoid", "05_protocols"),
+    ("CAM without its sigmoid", "05a_protocols"),
     ("CAM without its sigmoid", "07_table_1"),
     ("CAM without its sigmoid", "08_ablations"),
     ("CAM without its sigmoid", "09_channel_attention"),
@@ -81,7 +81,8 @@ CASES = [
     ("masks inverted", "00_first_map"),
     ("masks inverted", "01_data"),
     ("masks inverted", "04_evaluation"),
-    ("masks inverted", "05_protocols"),
+    ("masks inverted", "05a_protocols"),
+    ("masks inverted", "05b_what_auc_means"),
     ("masks inverted", "07_table_1"),
     ("one step fewer", "02_network"),
     ("one step fewer", "03_training"),
@@ -90,7 +91,7 @@ CASES = [
     ("colours reversed", "02_network"),
     ("less blur in front", "01_data"),
     ("sharp shares for blurred", "01_data"),
-    ("another AUC in Table 1", "05_protocols"),
+    ("another AUC in Table 1", "05c_table_1_converted"),
     ("another AUC in Table 1", "06_claims"),
 ]
 

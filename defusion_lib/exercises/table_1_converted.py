@@ -1,0 +1,55 @@
+"""Exercises of notebook 05c: a printed AUC, converted, and the positive classes that a printed AUC allows."""
+
+from defusion_lib.evaluation import protocols
+from defusion_lib.exercises import near
+
+PRINTED, BLURRED_SHARE = 0.77, 0.75  # an AUC on the paper's axis, in focus positive, and the blurred share
+CASES = ((0.84, 0.7), (0.6, 0.7), (0.9, 0.7), (0.64, 0.7), (0.84, 0.2), (0.75, 0.5))  # printed AUC, blurred share
+
+
+def converted(answer) -> str:
+    """Check the ordinary AUC of a printed one, in focus positive."""
+    share = 1 - BLURRED_SHARE
+    likely = {
+        "pi is the share of the positive class, and that is in focus here.": (
+            protocols.auc_from_paper_axis(PRINTED, BLURRED_SHARE)
+        ),
+        "That is the printed number over its ceiling: chance, 0.5, must stay 0.5.": (
+            PRINTED / protocols.auc_paper_ceiling(share)
+        ),
+        "Subtract only half of pi: TPR over itself has the area 1/2.": (PRINTED - share) / (1 - share),
+        "That goes the other way: from an ordinary AUC to the paper's axis.": (
+            protocols.auc_on_paper_axis(PRINTED, share)
+        ),
+        "That is the number as it was printed.": PRINTED,
+        "That is the ceiling.": protocols.auc_paper_ceiling(share),
+        "Divide by 1 - pi: the negatives have only that much of the axis.": PRINTED - share / 2,
+    }
+    right = protocols.auc_from_paper_axis(PRINTED, share)
+    for sentence, wrong in likely.items():
+        if not near(answer, wrong, 0.004):
+            return sentence
+    return near(answer, right, 0.004)
+
+
+def classes(answer) -> str:
+    """Check which positive classes a printed AUC allows."""
+
+    def allowed(printed, ceiling):
+        return {positive for positive in protocols.CLASSES if printed <= ceiling(positive)}
+
+    for printed, blurred in CASES:
+        found, shares = set(answer(printed, blurred)), {"blur": blurred, "focus": 1 - blurred}
+        right = allowed(printed, lambda positive: 1 - shares[positive] / 2)
+        if found == right:
+            continue
+        case = f"AUC {printed} with {blurred:.0%} of the pixels blurred"
+        if found == allowed(printed, lambda positive: (1 + shares[positive]) / 2):
+            return f"{case}: the two classes are swapped, the ceiling of the larger class is the lower one."
+        if found == allowed(printed, lambda positive: 1 - shares[positive]):
+            return f"{case}: the ceiling is 1 - pi / 2, not 1 - pi."
+        return f"{case} allows {sorted(right)}, not {sorted(found)}."
+    return ""
+
+
+CHECKS = [converted, classes]

@@ -41,13 +41,13 @@ def step() -> float:
     """Seconds of one training step on one photograph in this process, the median of `REPEATS`."""
     import torch
 
-    from defusion_lib.experiments.efficiency import timed, training_iteration
+    from defusion_lib.experiments.efficiency import benchmark, training_iteration
     from defusion_lib.network import DeFusionNet
 
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
     works = {"step": training_iteration(DeFusionNet("compact"), SIZE, 1)}
-    return median(timed(works, REPEATS, torch.device("cpu"))["step"].seconds)
+    return median(benchmark(works, REPEATS, torch.device("cpu"))["step"].seconds)
 
 
 @contextmanager

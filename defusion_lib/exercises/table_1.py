@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 from scipy import stats
 
-from defusion_lib.baselines.deep.dmenet import stretch
+from defusion_lib.baselines.images import stretch
 from defusion_lib.data import bundled
 from defusion_lib.data.augmentation import resize_to_square
 from defusion_lib.evaluation import statistics

@@ -13,7 +13,7 @@ from PIL import Image
 from scipy import ndimage
 
 from defusion_lib.data import Photo, bundled
-from defusion_lib.data.augmentation import squash
+from defusion_lib.data.augmentation import resize_to_square
 from defusion_lib.data.camera import Camera, render
 from defusion_lib.data.effects import blurred
 from defusion_lib.data.synthetic import CHALLENGES, make_scene
@@ -61,7 +61,7 @@ def largest_sharp_square(mask: np.ndarray, least: int = 96) -> tuple[slice, slic
 
 def embedded_squares(names: Iterable[str], size: int) -> dict[str, np.ndarray]:
     """Read the middle squares of photos of `bundled.EMBEDDED`, resized to `size` x `size` pixels."""
-    return {name: squash(Image.fromarray(bundled.embedded(name)), size) for name in names}
+    return {name: resize_to_square(Image.fromarray(bundled.embedded(name)), size) for name in names}
 
 
 def half_and_half(name: str, image: np.ndarray, radius: float, sharp_left: bool) -> ControlledImage:

@@ -89,7 +89,7 @@ class BlurResponse(NamedTuple):
     @property
     def detection_radii(self) -> dict[str, float]:
         """Radius at which half of each photo is marked as blurred; infinite if that does not happen."""
-        return {name: statistics.firing_radius(self.radii, shares) for name, shares in self.shares.items()}
+        return {name: statistics.detection_radius(self.radii, shares) for name, shares in self.shares.items()}
 
 
 def blur_response(images: Mapping[str, np.ndarray], radii: Sequence[float], network: DeFusionNet) -> BlurResponse:
@@ -112,7 +112,7 @@ def response_table(response: BlurResponse) -> pd.DataFrame:
     rows = {}
     for name, shares in (response.shares | {"median": response.median}).items():
         rows[name] = {f"{radius:g} px": float(share) for radius, share in zip(response.radii, shares)}
-        radius = statistics.firing_radius(response.radii, shares)
+        radius = statistics.detection_radius(response.radii, shares)
         found = f"{radius:.2f} px" if np.isfinite(radius) else f"not up to {response.radii[-1]:g} px"
         rows[name]["detection radius"] = "0 px: without any blur" if radius == 0 else found
     return table(rows)
@@ -355,7 +355,7 @@ class Failure(NamedTuple):
 
 def _contrast(values: np.ndarray, wrong: np.ndarray, low: str, high: str) -> str:
     """Name what wrong pixels have less or more of than right ones, with the share of pairs; "" for a weak contrast."""
-    share = statistics.pairs(values, wrong)
+    share = statistics.probability_of_superiority(values, wrong)
     if share <= 1 / 3:
         return f"{low} ({1 - share:.0%})"
     return f"{high} ({share:.0%})" if share >= 2 / 3 else ""

@@ -200,7 +200,7 @@ def press(panel, label, key, times=1):
         panel.page.keyboard.press(key)
 
 
-def choose(panel, label, option):
+def open_dataset(panel, label, option):
     """Choose in a drop-down by keyboard: the space bar opens its list, typing finds the option."""
     part = control(panel, label).locator("select")
     part.focus()
@@ -227,7 +227,7 @@ def use_photos(panel, folder):
     channel = words.filter(has_text=re.compile("channel [0-9]+ from conv"))
     expect(channel).to_be_visible(**patient)
     expect(channel).not_to_contain_text("zero everywhere")
-    choose(panel, "photo", "rendered: low-contrast-clutter")
+    open_dataset(panel, "photo", "rendered: low-contrast-clutter")
     expect(words.filter(has_text="above 0.50; precision")).to_have_count(2, **patient)
     press(panel, "threshold", "ArrowRight")  # the right map is jnb's
     expect(words.filter(has_text="above 0.51; precision")).to_have_count(2, **patient)
@@ -250,12 +250,12 @@ def use_photos(panel, folder):
     panel.page.mouse.click(at["x"] + at["width"] / 2, at["y"] + 1)
     expect(words.filter(has_text="channel 70 from conv3_3")).to_be_visible(**patient)
     expect(bars).to_have_attribute("aria-label", re.compile("channel 70 has"), **patient)
-    choose(panel, "CAM of group", "deep")
+    open_dataset(panel, "CAM of group", "deep")
     channel = words.filter(has_text=re.compile("channel [0-9]+ from (conv4_3|conv5_3|pool5)"))
     expect(channel).to_be_visible(**patient)
     expect(channel).not_to_contain_text("zero everywhere")
 
-    choose(panel, "right map", "lbp")
+    open_dataset(panel, "right map", "lbp")
     expect(panel.get_by_alt_text("by lbp").first).to_be_visible(**patient)
 
     flower = load_sample_image("flower.jpg")
@@ -264,7 +264,7 @@ def use_photos(panel, folder):
     expect(words.filter(has_text="your own photo, 640 x 640 pixels")).to_be_visible(**patient)
     expect(panel.get_by_alt_text("defocus map of your own photo by lbp")).to_be_visible(**patient)
     # Seconds for a photograph of this size, which is long enough to be stopped.
-    choose(panel, "left map", "hifst")
+    open_dataset(panel, "left map", "hifst")
     expect(panel.get_by_role("status")).to_contain_text("hifst computes its map", **patient)
     panel.get_by_role("button", name="Stop", disabled=False).click()
     expect(panel.get_by_role("status")).to_contain_text("Stopped", **patient)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from defusion_lib import metrics
 from defusion_lib.backbone import TAPS
-from defusion_lib.cam_hooks import Place
+from defusion_lib.cam_hooks import CamKey
 from defusion_lib.data import Photo
 from defusion_lib.data.bundled import EMBEDDED, embedded
 from defusion_lib.data.camera import Camera, Rendering, Scene, render
@@ -61,7 +61,7 @@ class PhotoAnalysis(NamedTuple):
     photo: Photo
     stages: dict[str, np.ndarray]
     sides: list[list[np.ndarray]]
-    channels: dict[Place, CamChannels]
+    channels: dict[CamKey, CamChannels]
 
 
 class Capture(NamedTuple):
@@ -140,7 +140,7 @@ def analyse(photo: Photo, network: DeFusionNet, size: int | None) -> PhotoAnalys
     }
     sides = [_to_levels(logits, shape) for logits in maps.sides]
     by_step = [sides[i : i + len(TAPS)] for i in range(0, len(sides), len(TAPS))]
-    return PhotoAnalysis(photo, stages, by_step, {record.place: _shrink_channels(record) for record in records})
+    return PhotoAnalysis(photo, stages, by_step, {record.key: _shrink_channels(record) for record in records})
 
 
 def _to_levels(logits: torch.Tensor, shape: tuple[int, int]) -> np.ndarray:

@@ -125,7 +125,7 @@ class PhotoPanel:
         self.comparing.wait()
 
     def _make_controls(self, first):
-        steps, groups = (list(dict.fromkeys(part)) for part in zip(*cam_hooks.fusions(self.network)))
+        steps, groups = (list(dict.fromkeys(part)) for part in zip(*cam_hooks.fusion_modules(self.network)))
         methods = [NETWORK, *CLASSICAL]
         stages = [(f"after step {step}", f"after{step}") for step in steps] + [("final map (Eq. 8)", "fused")]
         self.photo = _choice(widgets.Dropdown, "photo", [*self.photos, OWN], first)

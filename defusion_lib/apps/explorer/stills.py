@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from defusion_lib.apps.explorer.analysis import WHITE_RADIUS, Capture, PhotoAnalysis, radius_levels
-from defusion_lib.cam_hooks import Place
+from defusion_lib.cam_hooks import CamKey
 from defusion_lib.plots import COLOURS, Drawing, as_levels, sheet
 
 
@@ -55,7 +55,7 @@ def draw_side_outputs(analyses: Mapping[str, PhotoAnalysis]) -> Drawing:
     )
 
 
-def draw_weights(analyses: Mapping[str, PhotoAnalysis], place: Place) -> Drawing:
+def draw_weights(analyses: Mapping[str, PhotoAnalysis], place: CamKey) -> Drawing:
     """Draw the weights of one CAM for two photos, channel by channel; {photo: its analysis}."""
     (name, first), (other, second) = ((photo, each.channels[place].weights) for photo, each in analyses.items())
     figure, axis = plt.subplots(figsize=(9, 2.8), layout="constrained")

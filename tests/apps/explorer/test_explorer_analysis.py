@@ -40,7 +40,7 @@ def test_one_forward_pass_gives_all_maps(network, photo, runs_of):
 def test_channels_are_those_of_the_cam(network, photo):
     analysed = analysis.analyse(photo, network, 64)
     for each in record(photo.image, network, 64):
-        found = analysed.channels[each.place]
+        found = analysed.channels[each.key]
         np.testing.assert_array_equal(found.weights, each.weights)
         # At 64 pixels a side nothing is averaged.
         np.testing.assert_array_equal(found.peaks, each.features.max((1, 2)))
@@ -55,7 +55,7 @@ def test_the_most_varied_channel_shows_something(network):
         photo = analysis.photo_choices(0)[name]()
         analysed = analysis.analyse(photo, network, 64)
         for each in record(photo.image, network, 64):
-            found = analysed.channels[each.place]
+            found = analysed.channels[each.key]
             spread = (each.weights[:, None, None] * each.features).std((1, 2))
             # In the levels of a picture a channel that is flat to a hundredth may be any.
             assert spread[found.most_varied()] >= 0.98 * spread.max()

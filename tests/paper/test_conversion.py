@@ -7,20 +7,20 @@ from defusion_lib import metrics
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.evaluation.scoring import score
 from defusion_lib.metrics import Evaluation
-from defusion_lib.paper import table_1, tables
+from defusion_lib.paper import conversion, tables
 
 
 def test_shares_of_shis_set_are_measured(shi_root):
     from defusion_lib.data.shi import open_shi
 
     photos = open_shi(shi_root, "last100", "test")
-    found = table_1.split_shares("last100")
+    found = conversion.split_shares("last100")
     assert len(found) == 100
     assert found[:3] == pytest.approx([photo.mask.mean() for photo in photos[:3]], abs=1e-4)
 
 
 def test_shares_and_floors():
-    shares = table_1.blurred_shares()
+    shares = conversion.blurred_shares()
     assert {name: round(share, 3) for name, share in shares.items()} == {
         "CUHK last100": 0.682,
         "CUHK dutlab100": 0.705,
@@ -28,7 +28,7 @@ def test_shares_and_floors():
         "CTCUG": 0.543,
     }
     assert metrics.floor(1 - shares["DUT"]) == pytest.approx(0.37)
-    rows = table_1.floors()
+    rows = conversion.floors()
     assert list(rows) == list(shares)
     for name, row in rows.items():
         assert row["F floor, blur"] == metrics.floor(shares[name]) and row["F floor, focus"] == metrics.floor(
@@ -39,11 +39,11 @@ def test_shares_and_floors():
 
 
 def test_only_one_class_and_split_allows_the_last_three():
-    rows = {part: list(row.values()) for part, row in table_1.possible().items()}
+    rows = {part: list(row.values()) for part, row in conversion.possible().items()}
     assert rows.pop("Table 1, JNB ... DMENet") == [0.638] + ["possible"] * 4
     assert [row[0] for row in rows.values()] == [0.844, 0.844, 0.846]
     assert all(row[1:] == ["impossible"] * 3 + ["possible"] for row in rows.values())
-    titles = list(table_1.possible()["Table 2, all ablations"])[1:]
+    titles = list(conversion.possible()["Table 2, all ablations"])[1:]
     assert [title.partition(":")[0] for title in titles] == [
         "blur, last100",
         "blur, dutlab100",
@@ -53,7 +53,7 @@ def test_only_one_class_and_split_allows_the_last_three():
 
 
 def test_every_auc_of_table_1_is_converted():
-    converted, shares = table_1.convert(), table_1.blurred_shares()
+    converted, shares = conversion.convert(), conversion.blurred_shares()
     assert {(dataset, "auc", method) for dataset, method in converted} == {
         cell for cell in tables.TABLE_1 if cell[1] == "auc"
     }
@@ -70,11 +70,11 @@ def test_every_auc_of_table_1_is_converted():
 
 
 def test_rows_of_a_data_set():
-    rows = table_1.conversion_rows("dut")
+    rows = conversion.conversion_rows("dut")
     assert list(rows) == [method for dataset, metric, method in tables.TABLE_1 if (dataset, metric) == ("dut", "f")]
     row = rows["defusionnet"]
     assert row["F"] == 0.952 and row["AUC, printed"] == 0.643 and row["ordinary AUC"] == pytest.approx(0.96, abs=1e-3)
-    assert row["its ceiling"] == pytest.approx(1 - table_1.blurred_shares()["DUT"] / 2)
+    assert row["its ceiling"] == pytest.approx(1 - conversion.blurred_shares()["DUT"] / 2)
     assert row["if the share is 0.02 off"] == "0.93 to 0.99"
 
 
@@ -83,7 +83,7 @@ def test_published_maps_are_compared_on_the_largest_set():
     photos = PhotoSet("large", ["a", "b"], lambda stem: Photo(stem, np.zeros((8, 8, 3), np.uint8), mask))
     scored = [score(PhotoSet("small", ["a"], photos.read), {"jnb": [1 - mask], "other": [mask]}, Evaluation)]
     scored += [score(photos, {"jnb": [mask, mask], "all-blurred": [mask, mask]}, Evaluation)]
-    rows = table_1.comparison_rows(scored)
+    rows = conversion.comparison_rows(scored)
     assert list(rows) == ["jnb"]
     assert rows["jnb"] == {
         "photos": "large",
@@ -92,13 +92,13 @@ def test_published_maps_are_compared_on_the_largest_set():
         "A, blur": pytest.approx(1 - 1 / 16),
         "AUC, printed": 0.594,
         "AUC": 1,
-        "AUC, converted": table_1.convert()["shi", "jnb"].auc,
+        "AUC, converted": conversion.convert()["shi", "jnb"].auc,
     }
 
 
 def test_the_plot_shows_every_method():
-    drawing = table_1.plot_converted()
-    converted = table_1.convert()
+    drawing = conversion.plot_converted()
+    converted = conversion.convert()
     assert drawing.name == "table_1_converted" and len(drawing.arrays["methods"]) == 12
     for dataset in tables.DATASETS:
         for method, bounds in zip(drawing.arrays["methods"], drawing.arrays[dataset]):

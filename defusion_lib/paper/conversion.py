@@ -121,7 +121,7 @@ def convert() -> dict[tuple[str, str], Converted]:
         if metric != "auc":
             continue
         positive, share = "blur", shares["CUHK last100" if dataset == "shi" else dataset.upper()]
-        if tables.beside(dataset, method)["auc"].endswith("focus"):
+        if tables.matching_metrics(dataset, method)["auc"].endswith("focus"):
             positive, share = "focus", 1 - shares["CUHK dutlab100"]
         printed = tables.TABLE_1[dataset, "auc", method]
         errors = (-UNCERTAINTY, 0, UNCERTAINTY)

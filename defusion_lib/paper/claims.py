@@ -238,7 +238,8 @@ def _incomplete(record: Record) -> list[str]:
     plan = (record.notebook, record.profile, record.result, record.protocol, record.reason)
     if any(plan[1:]) or record.tolerance is not None or record.status in MEASURED:
         if not all(plan) or record.tolerance is None:
-            found.append(f"{name} has part of a measurement: add notebook, profile, result, protocol, tolerance, reason.")
+            required = "notebook, profile, result, protocol, tolerance, reason"
+            found.append(f"{name} has part of a measurement: add the missing ones of {required}.")
     if record.protocol:
         module, _, function = record.protocol.rpartition(".")
         try:

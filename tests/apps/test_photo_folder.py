@@ -768,10 +768,10 @@ def sources():
 
 
 def test_the_notebook_calls_in_focus_what_the_library_does():
-    assert parameters.read_parameters(sources()[0])["least"] == photo_folder.MIN_SCORE
+    assert parameters.read_parameters(sources()[0])["min_score"] == photo_folder.MIN_SCORE
 
 
-@pytest.mark.parametrize("name, value", [("tile", 100), ("tile", 321), ("tile", 16), ("least", 1.5), ("size", -1)])
+@pytest.mark.parametrize("name, value", [("tile", 100), ("tile", 321), ("tile", 16), ("min_score", 1.5), ("size", -1)])
 def test_the_notebook_refuses_parameters_in_its_first_cell(name, value):
     setting, begin = sources()[:2]
     namespace = {"In": [setting]}

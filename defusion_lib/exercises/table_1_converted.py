@@ -35,18 +35,18 @@ def converted(answer) -> str:
 def classes(answer) -> str:
     """Check which positive classes a printed AUC allows."""
 
-    def allowed(printed, ceiling):
-        return {positive for positive in protocols.CLASSES if printed <= ceiling(positive)}
+    def allowed(printed, shares, ceiling):
+        return {positive for positive, share in shares.items() if printed <= ceiling(share)}
 
     for printed, blurred in CASES:
         found, shares = set(answer(printed, blurred)), {"blur": blurred, "focus": 1 - blurred}
-        right = allowed(printed, lambda positive: 1 - shares[positive] / 2)
+        right = allowed(printed, shares, protocols.auc_paper_ceiling)
         if found == right:
             continue
         case = f"AUC {printed} with {blurred:.0%} of the pixels blurred"
-        if found == allowed(printed, lambda positive: (1 + shares[positive]) / 2):
+        if found == allowed(printed, shares, lambda share: (1 + share) / 2):
             return f"{case}: the two classes are swapped, the ceiling of the larger class is the lower one."
-        if found == allowed(printed, lambda positive: 1 - shares[positive]):
+        if found == allowed(printed, shares, lambda share: 1 - share):
             return f"{case}: the ceiling is 1 - pi / 2, not 1 - pi."
         return f"{case} allows {sorted(right)}, not {sorted(found)}."
     return ""

@@ -67,5 +67,3 @@ def initialise(network: nn.Module, *kinds: type[nn.Module]) -> None:
             nn.init.kaiming_normal_(weight, nonlinearity="relu")
             if isinstance(bias, nn.Parameter):
                 nn.init.zeros_(bias)
-
-

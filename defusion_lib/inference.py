@@ -11,9 +11,7 @@ from defusion_lib.precision import autocast, place, resolve_precision
 SIZE = 320  # pixels: what the network sees, as in the paper's timing and in its last stage of training
 
 
-def detect(
-    image: np.ndarray, network: DeFusionNet, size: int | None = SIZE, precision: str = "fp32"
-) -> np.ndarray:
+def detect(image: np.ndarray, network: DeFusionNet, size: int | None = SIZE, precision: str = "fp32") -> np.ndarray:
     """Compute the defocus map of an image, float32 (H, W) in [0, 1], 1 = blurred.
 
     `image` is uint8, RGB (H, W, 3) or grey (H, W). The network sees it resized to `size` x `size` pixels, as in
@@ -25,9 +23,7 @@ def detect(
     return to_shape(probability, image.shape[:2])
 
 
-def all_maps(
-    image: np.ndarray, network: DeFusionNet, size: int | None = SIZE, precision: str = "fp32"
-) -> Maps:
+def all_maps(image: np.ndarray, network: DeFusionNet, size: int | None = SIZE, precision: str = "fp32") -> Maps:
     """Predict the final map and each side output of one image, as logits (1, 1, size, size) in float32."""
     seen = as_rgb(image) if size is None else resize_to_square(Image.fromarray(as_rgb(image)), size)
     device = next(network.parameters()).device
@@ -54,7 +50,5 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
 def to_shape(defocus: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Resize a defocus map bilinearly to (height, width), clipped to [0, 1]."""
     height, width = shape
-    resized = Image.fromarray(np.asarray(defocus, np.float32)).resize(
-        (width, height), Image.Resampling.BILINEAR
-    )
+    resized = Image.fromarray(np.asarray(defocus, np.float32)).resize((width, height), Image.Resampling.BILINEAR)
     return np.clip(np.asarray(resized), 0, 1)

@@ -67,9 +67,7 @@ def check_pair(defocus_map: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, n
             raise ValueError(f"The {name} has {np.isnan(values).sum()} NaN pixels: all must be in [0, 1].")
         allowed = ROUNDING if name == "map" else 0
         if values.min() < -allowed or values.max() > 1 + allowed:
-            raise ValueError(
-                f"The {name} reaches from {values.min():.9g} to {values.max():.9g}: scale it to [0, 1]."
-            )
+            raise ValueError(f"The {name} reaches from {values.min():.9g} to {values.max():.9g}: scale it to [0, 1].")
     return np.clip(defocus_map, 0, 1), mask
 
 
@@ -118,9 +116,7 @@ def above(counts: np.ndarray) -> np.ndarray:
     return counts[..., ::-1].cumsum(-1)[..., ::-1] - counts
 
 
-def precision_recall(
-    counts: np.ndarray, marked: np.ndarray, empty: float = 1.0
-) -> tuple[np.ndarray, np.ndarray]:
+def precision_recall(counts: np.ndarray, marked: np.ndarray, empty: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """Compute precision and recall of each image at each threshold.
 
     `counts` (N, 2, 256) oriented histograms, `marked` (N, 2, T) the pixels that each threshold marks, by

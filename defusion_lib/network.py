@@ -231,9 +231,7 @@ class DeFusionNet(nn.Module):
     def layers(self, photo: torch.Tensor) -> list[torch.Tensor]:
         """Compute the six layers' features F_i^0 (32, H / s, W / s), before any step; s is the fusion stride."""
         size = [side // self.switches["fusion_stride"] for side in photo.shape[-2:]]
-        return [
-            upsample(self.appended(level, tap), size) for level, tap in enumerate(self.backbone(photo))
-        ]
+        return [upsample(self.appended(level, tap), size) for level, tap in enumerate(self.backbone(photo))]
 
     def appended(self, level: int, tap: torch.Tensor) -> torch.Tensor:
         """Apply a tap's head, at the tap's own scale or at that of the fusion where the tap is finer."""

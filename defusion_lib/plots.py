@@ -127,18 +127,12 @@ def training_loss(loss: Sequence[float], maps: int, window: int = 50, changes: S
     axis.plot(per_map, color=COLOURS[0], alpha=0.3, linewidth=0.8, label="each iteration")
     if len(per_map) >= 2 * window:
         mean = np.convolve(per_map, np.ones(window) / window, mode="valid")
-        axis.plot(
-            np.arange(window - 1, len(per_map)), mean, color=COLOURS[0], label=f"mean of the last {window}"
-        )
+        axis.plot(np.arange(window - 1, len(per_map)), mean, color=COLOURS[0], label=f"mean of the last {window}")
     axis.axhline(np.log(2), color="0.5", linestyle=":", label="constant maps of 0.5 (ln 2)")
     for i, change in enumerate(changes):
-        axis.axvline(
-            change, color=COLOURS[1], linestyle="--", label=None if i else "larger photographs from here"
-        )
+        axis.axvline(change, color=COLOURS[1], linestyle="--", label=None if i else "larger photographs from here")
     top = max(1.0, float(np.quantile(per_map, 0.98)) * 1.1) if len(per_map) else 1.0
-    axis.set(
-        xlabel="iteration", ylabel="cross-entropy a map", ylim=(0, top), title="Training loss (Figure 12)"
-    )
+    axis.set(xlabel="iteration", ylabel="cross-entropy a map", ylim=(0, top), title="Training loss (Figure 12)")
     axis.legend()
     return figure
 
@@ -149,9 +143,7 @@ def curves(methods: Mapping[str, Mapping[str, Curves]]) -> Figure:
     `methods` is {method: {"blur" or "focus": its mean curves}}.
     """
     classes = list(next(iter(methods.values())))
-    figure, axes = plt.subplots(
-        len(classes), 3, figsize=(10, 3.1 * len(classes)), squeeze=False, layout="constrained"
-    )
+    figure, axes = plt.subplots(len(classes), 3, figsize=(10, 3.1 * len(classes)), squeeze=False, layout="constrained")
     for line, positive in zip(axes, classes):
         for style, (name, of_class) in zip(STYLES, methods.items()):
             found = of_class[positive]
@@ -181,9 +173,7 @@ def curves(methods: Mapping[str, Mapping[str, Curves]]) -> Figure:
 
 def blurred_shares(shares: Mapping[str, Sequence[float]]) -> Figure:
     """Draw a histogram of the photos' blurred shares for each set, with its mean."""
-    figure, axes = plt.subplots(
-        1, len(shares), figsize=(3.4 * len(shares), 2.6), squeeze=False, layout="constrained"
-    )
+    figure, axes = plt.subplots(1, len(shares), figsize=(3.4 * len(shares), 2.6), squeeze=False, layout="constrained")
     for axis, colour, (name, values) in zip(axes[0], COLOURS, shares.items()):
         axis.hist(values, bins=np.linspace(0, 1, 21), color=colour)
         axis.axvline(np.mean(values), color="black", linestyle="--", label=f"mean {np.mean(values):.3f}")

@@ -191,17 +191,14 @@ def _padded(image: np.ndarray, tile: int) -> np.ndarray:
 
 def _widened(window: Window, by: int, picture: np.ndarray) -> Window:
     rows, columns = (
-        slice(max(0, span.start - by), min(length, span.stop + by))
-        for span, length in zip(window, picture.shape)
+        slice(max(0, span.start - by), min(length, span.stop + by)) for span, length in zip(window, picture.shape)
     )
     return rows, columns
 
 
 def _within(window: Window, around: Window) -> Window:
     """Return a window in the coordinates of one around it."""
-    rows, columns = (
-        slice(span.start - outer.start, span.stop - outer.start) for span, outer in zip(window, around)
-    )
+    rows, columns = (slice(span.start - outer.start, span.stop - outer.start) for span, outer in zip(window, around))
     return rows, columns
 
 

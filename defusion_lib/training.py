@@ -308,9 +308,7 @@ def _check_masks(photos: PhotoSet) -> None:
     uniform = 0
     for name, _, mask in photos:
         if mask is None:
-            raise ValueError(
-                f"{name} of {photos.name} has no mask, and training needs one for every photograph."
-            )
+            raise ValueError(f"{name} of {photos.name} has no mask, and training needs one for every photograph.")
         uniform += mask.min() == mask.max()
     if uniform == len(photos):
         raise ValueError(
@@ -393,18 +391,14 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         {"params": parameters, "lr": recipe.learning_rate * factor, "weight_decay": decay}
         for (factor, decay), parameters in groups.items()
     ]
-    return (
-        torch.optim.SGD(settings, momentum=0.9) if recipe.optimiser == "sgd" else torch.optim.AdamW(settings)
-    )
+    return torch.optim.SGD(settings, momentum=0.9) if recipe.optimiser == "sgd" else torch.optim.AdamW(settings)
 
 
 def _score_layers(network: Any) -> list[nn.Module]:
     return network.score_layers() if hasattr(network, "score_layers") else []
 
 
-def batches(
-    photos: PhotoSet, recipe: Recipe, begin: int = 0, task: Task = MASKS
-) -> Iterator[tuple[torch.Tensor, ...]]:
+def batches(photos: PhotoSet, recipe: Recipe, begin: int = 0, task: Task = MASKS) -> Iterator[tuple[torch.Tensor, ...]]:
     """Yield the batches of a run from iteration `begin` on; for `MASKS` (N, 3, S, S) and (N, 1, S, S).
 
     Samples come in passes over all that the task makes of the photos. The order of a pass depends on the seed and

@@ -25,13 +25,9 @@ def minimal_notebook(stem="00-tiny", body=BODY):
     """The notebook as if it had been executed, with 0.2 and a line for each other cell that prints."""
     cells = [
         v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
-        v4.new_code_cell(
-            START.format(stem=stem), outputs=[v4.new_output("stream", name="stdout", text="shown\n")]
-        ),
+        v4.new_code_cell(START.format(stem=stem), outputs=[v4.new_output("stream", name="stdout", text="shown\n")]),
         v4.new_code_cell(body, outputs=[v4.new_output("stream", name="stdout", text="0.2\n")]),
-        v4.new_code_cell(
-            FINISH.format(stem=stem), outputs=[v4.new_output("stream", name="stdout", text="said\n")]
-        ),
+        v4.new_code_cell(FINISH.format(stem=stem), outputs=[v4.new_output("stream", name="stdout", text="said\n")]),
     ]
     for number, cell in enumerate(cells, start=1):
         cell.execution_count = number

@@ -72,9 +72,7 @@ def unlisted(sources, requirements, own=("defusion_lib",)):
     """Third-party modules that sources import and no requirement stands for."""
     third_party = imported(sources) - set(sys.stdlib_module_names) - set(own)
     packages = {name: PACKAGES.get(name) or BROUGHT.get(name) or name for name in third_party}
-    return sorted(
-        name for name, package in packages.items() if canonicalize_name(package) not in listed(requirements)
-    )
+    return sorted(name for name, package in packages.items() if canonicalize_name(package) not in listed(requirements))
 
 
 def sources_of(folder):

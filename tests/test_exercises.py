@@ -65,7 +65,10 @@ def test_the_stored_output_says_that_it_is_not_solved(stem, number, cell, soluti
 def test_an_answer_that_raises_is_told(monkeypatch):
     monkeypatch.setattr(exercises.importlib, "import_module", lambda name: type("M", (), {"CHECKS": [lambda a: a()]}))
     assert exercises.verdict("00_x", 1, lambda: 1 / 0) == "Your answer stopped with ZeroDivisionError: division by zero"
-    assert exercises.verdict("00_x", 1, lambda: None) == "Your function returns None: write its body, and give something back for every input."
+    assert (
+        exercises.verdict("00_x", 1, lambda: None)
+        == "Your function returns None: write its body, and give something back for every input."
+    )
     with pytest.raises(ValueError, match="00_x has 1 exercises: there is no exercise 2"):
         exercises.verdict("00_x", 2, 0)
 

@@ -127,5 +127,7 @@ def test_r_masks_of_a_folder_that_are_white_in_focus(here, noise):
     for name in ("x", "y"):
         Image.fromarray(noise if name == "x" else 255 - noise).save(f"fm/{name}.png")
         Image.fromarray(255 - BLURRED * 255).save(f"fm/masks/{name}.png")
-    shares = {white: open_dataset("folder", "train", "fm", white=white)[0].mask.mean() for white in ("focus", "blurred")}
+    shares = {
+        white: open_dataset("folder", "train", "fm", white=white)[0].mask.mean() for white in ("focus", "blurred")
+    }
     assert shares == pytest.approx({"focus": 2 / 3, "blurred": 1 / 3})

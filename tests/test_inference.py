@@ -32,9 +32,7 @@ def test_native_size_is_the_network_itself(network):
     image = photo(40, 56)
     with torch.no_grad():
         logits = network(torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32) / 255)[None]).final
-    np.testing.assert_allclose(
-        detect(image, network, size=None), torch.sigmoid(logits)[0, 0].numpy(), atol=1e-6
-    )
+    np.testing.assert_allclose(detect(image, network, size=None), torch.sigmoid(logits)[0, 0].numpy(), atol=1e-6)
 
 
 def test_the_network_sees_the_photograph_squashed(network):

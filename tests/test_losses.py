@@ -32,9 +32,7 @@ def test_all_nineteen_maps_count_once(maps_and_mask):
 def test_a_final_map_that_is_a_side_counts_once(maps_and_mask):
     maps, mask = maps_and_mask
     expected = sum(paper.cross_entropy(m.numpy(), mask.numpy()) for m in maps.sides)
-    assert deep_supervision(Maps(maps.sides[14], maps.sides), mask).item() == pytest.approx(
-        expected, rel=1e-12
-    )
+    assert deep_supervision(Maps(maps.sides[14], maps.sides), mask).item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_blurred_is_one():

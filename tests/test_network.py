@@ -44,9 +44,7 @@ def count(network):
 @pytest.mark.parametrize("pooling, average, maximum", [("gap+gmp", 1, 1), ("gap", 1, 0), ("gmp", 0, 1)])
 def test_cam_is_equations_4_to_7(pooling, average, maximum):
     cam, x = lively(CAM(96, pooling)), torch.rand(1, 96, 5, 7, dtype=torch.float64)
-    expected = paper.cam(
-        x[0].numpy(), *numbers(cam.down), *numbers(cam.up), average=average, maximum=maximum
-    )
+    expected = paper.cam(x[0].numpy(), *numbers(cam.down), *numbers(cam.up), average=average, maximum=maximum)
     np.testing.assert_allclose(cam(x)[0].detach().numpy(), expected, **ROUNDING)
 
 
@@ -80,9 +78,7 @@ def test_a_step_is_equation_3_crossed(ffrm):
     else:
         helpers = [paper_fuse(step.fused, maps)] * 6
     for i in range(6):
-        expected = paper.relu(
-            paper.convolve(np.concatenate((maps[i], helpers[i])), *numbers(step.refine[i]))
-        )
+        expected = paper.relu(paper.convolve(np.concatenate((maps[i], helpers[i])), *numbers(step.refine[i])))
         np.testing.assert_allclose(refined[i][0].detach().numpy(), expected, **ROUNDING)
         expected = paper.convolve(expected, *numbers(step.score[i]))
         np.testing.assert_allclose(scores[i][0].detach().numpy(), expected, **ROUNDING)
@@ -221,9 +217,7 @@ def test_every_parameter_takes_part(heads):
     assert names == {name for name, _ in network.named_parameters()}
 
 
-@pytest.mark.parametrize(
-    "switch", [{"heads": "big"}, {"steps": 0}, {"steps": 7}, {"cam": "max"}, {"output": "o7"}]
-)
+@pytest.mark.parametrize("switch", [{"heads": "big"}, {"steps": 0}, {"steps": 7}, {"cam": "max"}, {"output": "o7"}])
 def test_unknown_switch_names_the_valid_ones(switch):
     (name,) = switch
     with pytest.raises(ValueError, match=rf"{name}=.* does not exist: choose one of .*[0-9a-z]"):

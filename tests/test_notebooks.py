@@ -87,11 +87,7 @@ def has_compared_text(notebook):
 
 
 def has_no_error(notebook):
-    return [
-        f"holds {output.ename}: {output.evalue}"
-        for output in outputs(notebook)
-        if output.output_type == "error"
-    ]
+    return [f"holds {output.ename}: {output.evalue}" for output in outputs(notebook) if output.output_type == "error"]
 
 
 def has_no_stderr(notebook):
@@ -99,9 +95,7 @@ def has_no_stderr(notebook):
 
 
 def names_no_folder_of_a_machine(notebook):
-    seen = [cell.source for cell in notebook.cells] + [
-        text for output in outputs(notebook) for text in texts(output)
-    ]
+    seen = [cell.source for cell in notebook.cells] + [text for output in outputs(notebook) for text in texts(output)]
     seen.append(str({key: value for key, value in notebook.metadata.items() if key != "widgets"}))
     return [
         f"absolute path in {text[max(0, m.start() - 20) : m.end() + 40]!r}"
@@ -112,9 +106,7 @@ def names_no_folder_of_a_machine(notebook):
 
 def keeps_the_state_of_its_widgets(notebook):
     kinds = notebook.metadata.get("widgets", {})
-    return [
-        f"metadata.widgets[{kind!r}] has no state" for kind, value in kinds.items() if "state" not in value
-    ]
+    return [f"metadata.widgets[{kind!r}] has no state" for kind, value in kinds.items() if "state" not in value]
 
 
 def compares_every_cell_or_says_why(notebook):
@@ -135,9 +127,7 @@ def has_one_parameters_cell(notebook):
     if len(cells) != 1 or cells[0] is not code_cells(notebook)[0]:
         return [f"{len(cells)} cells tagged parameters, wanted: the first code cell and no other"]
     if cells[0].source.partition("\n")[0] != parameters.MARKER:
-        return [
-            f"the parameters cell begins with {cells[0].source.partition(chr(10))[0]!r}, not {parameters.MARKER!r}"
-        ]
+        return [f"the parameters cell begins with {cells[0].source.partition(chr(10))[0]!r}, not {parameters.MARKER!r}"]
     try:
         defaults = parameters.read_parameters(cells[0].source)
         parameters.check_parameters(defaults, {}, stated_limits(notebook))
@@ -157,8 +147,7 @@ def explains_every_parameter(notebook):
     return [
         f"parameter {statement.targets[0].id} has no comment beside or above it"
         for statement in ast.parse(source).body
-        if statement.lineno - 1 not in alone
-        and not beside & {*range(statement.lineno, statement.end_lineno + 1)}
+        if statement.lineno - 1 not in alone and not beside & {*range(statement.lineno, statement.end_lineno + 1)}
     ]
 
 
@@ -188,16 +177,13 @@ def has_short_functions(notebook):
         f"function {node.name} has {node.end_lineno - node.lineno + 1} lines: move it to the library"
         for cell in code_cells(notebook)
         for node in ast.walk(tree(cell))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.end_lineno - node.lineno >= SCREEN
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno >= SCREEN
     ]
 
 
 def leaves_its_environment_alone(notebook):
     forbidden = re.compile(r"^\s*(!.*|%+(?:pip|conda|cd|env)\b.*)|(sys\.path|os\.chdir)", re.MULTILINE)
-    return [
-        f"calls {m[0].strip()!r}" for cell in code_cells(notebook) for m in forbidden.finditer(cell.source)
-    ]
+    return [f"calls {m[0].strip()!r}" for cell in code_cells(notebook) for m in forbidden.finditer(cell.source)]
 
 
 def describes_its_pictures(notebook):
@@ -282,9 +268,7 @@ def profile_problems(path, notebooks):
     """What is wrong with a file of parameters beside the notebooks in a folder."""
     notebook = notebooks / f"{path.stem}.ipynb"
     if path.suffix != ".yaml" or not notebook.is_file():
-        return [
-            f"belongs to no notebook: expected one of {sorted(p.stem for p in notebooks.glob('*.ipynb'))}"
-        ]
+        return [f"belongs to no notebook: expected one of {sorted(p.stem for p in notebooks.glob('*.ipynb'))}"]
     document = nbformat.read(notebook, as_version=4)
     problems = [f"absolute path {m[0]!r}" for m in ABSOLUTE.finditer(path.read_text(encoding="utf-8"))]
     try:
@@ -336,9 +320,7 @@ def test_a_proper_notebook_passes():
     )
     for check in OF_COMMITTED + OF_EXECUTED:
         assert check(notebook) == [], check.__name__
-    notebook.cells[2].source = (
-        "#not compared: a widget's state differs each time\n" + notebook.cells[2].source
-    )
+    notebook.cells[2].source = "#not compared: a widget's state differs each time\n" + notebook.cells[2].source
     notebook.cells[2].metadata["tags"] = ["nbval-ignore-output"]
     assert compares_every_cell_or_says_why(notebook) == []
 
@@ -505,8 +487,6 @@ def test_a_misspelt_parameter_on_the_command_line_stops_the_run(tmp_path, output
         timeout=200,
     )
     assert done.returncode != 0
-    sentence = (
-        '"sise" is no parameter of 00-tiny. Did you mean "size"? Valid names: profile, seed, size, rates.'
-    )
+    sentence = '"sise" is no parameter of 00-tiny. Did you mean "size"? Valid names: profile, seed, size, rates.'
     assert sentence in done.stderr
     assert not outputs.exists()

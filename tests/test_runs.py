@@ -155,7 +155,7 @@ def test_a_bad_parameter_stops_the_run_with_one_sentence(line, sentence):
         ("heads: 12:30", "not 750. .*YAML: in quotes"),
         ("heads: .nan", "not nan. .* -r heads nan"),
         ("heads: 2024-05-01", 'YAML reads 2024-05-01 as a date: write "2024-05-01" in quotes'),
-        ("words: [a, on]", 'words of x, item 1 must be text .* not True. YAML reads on, yes and true'),
+        ("words: [a, on]", "words of x, item 1 must be text .* not True. YAML reads on, yes and true"),
         ("words: a", r"words of x must be a list .* not 'a'. With papermill, give a list as -y 'words: \[\.\.\.\]'"),
         ("rate: 1e-8", "YAML reads 1e-8 as text: write 1.0e-8"),
         ("rate: 1E-4", "YAML reads 1E-4 as text: write 1.0e-4"),
@@ -288,7 +288,9 @@ def test_threads_are_the_same_everywhere(monkeypatch):
 @pytest.mark.parametrize("threads", ["abc", "0", "-1", "1.5", "2 ", "٣", "100000", "1e1"])
 def test_a_number_of_threads_that_is_none_is_refused(threads, monkeypatch):
     monkeypatch.setenv("DEFUSION_THREADS", threads)
-    with pytest.raises(ValueError, match="DEFUSION_THREADS is .*: expected a whole number from 1 to 1024; leave it out"):
+    with pytest.raises(
+        ValueError, match="DEFUSION_THREADS is .*: expected a whole number from 1 to 1024; leave it out"
+    ):
         start(notebook())
 
 
@@ -305,9 +307,7 @@ def test_torch_is_deterministic_on_cpu():
 def test_results_are_stamped(run, outputs):
     photos = PhotoSet("synthetic", ["a", "b"], None)
     run.note(backbone="imagenet")
-    run.results(
-        {"synthetic/defusionnet+o1/max-f-blur@seed1-std": np.float32(0.5), "dut/x/parameters": 3}, data=photos
-    )
+    run.results({"synthetic/defusionnet+o1/max-f-blur@seed1-std": np.float32(0.5), "dut/x/parameters": 3}, data=photos)
     written = json.loads((outputs / "quick/results/03_training.json").read_text())
     assert written["values"] == {"synthetic/defusionnet+o1/max-f-blur@seed1-std": 0.5, "dut/x/parameters": 3}
     stamp = written["stamp"]
@@ -418,8 +418,7 @@ def test_finish_names_what_was_written_and_no_folder_of_the_machine(run, capsys)
     capsys.readouterr()
     run.finish()
     assert capsys.readouterr().out == (
-        "03_training wrote 1 values in outputs/quick/results/03_training.json, "
-        "outputs/quick/figures/loss.png\n"
+        "03_training wrote 1 values in outputs/quick/results/03_training.json, outputs/quick/figures/loss.png\n"
     )
 
 
@@ -615,7 +614,8 @@ def test_every_path_parameter_of_a_notebook_is_located(path):
 
 
 @pytest.mark.parametrize(
-    "line", ["read(image)", "f(resolve(image))", "Path(image).stem", "f(x=image)", "f(image or 'x')", "f(image if x else 1)"]
+    "line",
+    ["read(image)", "f(resolve(image))", "Path(image).stem", "f(x=image)", "f(image or 'x')", "f(image if x else 1)"],
 )
 def test_a_path_that_is_not_located_is_noticed(line):
     assert unlocated(line, {"image"})
@@ -627,7 +627,9 @@ def test_a_path_that_is_not_located_is_noticed(line):
 
 def test_a_run_is_refused_at_its_start_where_results_cannot_be_written(outputs, capsys, monkeypatch):
     outputs.write_text("in the way")
-    with pytest.raises(OSError, match=r"Cannot write in outputs/quick \(Not a directory\)\. .*DEFUSION_OUTPUTS") as caught:
+    with pytest.raises(
+        OSError, match=r"Cannot write in outputs/quick \(Not a directory\)\. .*DEFUSION_OUTPUTS"
+    ) as caught:
         start(notebook())
     assert "\n" not in str(caught.value) and capsys.readouterr().out == ""
     outputs.unlink()

@@ -76,9 +76,7 @@ def test_tiles_give_the_map_of_the_whole_photograph(network, shape):
 )
 def test_every_network_can_be_tiled(switches):
     network, image = made(steps=1, **switches), photo(*WIDE)
-    np.testing.assert_allclose(
-        tiling.detect_tiles(image, network, 160), detect(image, network, None), atol=ROUNDING
-    )
+    np.testing.assert_allclose(tiling.detect_tiles(image, network, 160), detect(image, network, None), atol=ROUNDING)
 
 
 def test_whole_weights_are_those_of_the_whole_photograph(network):

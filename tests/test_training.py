@@ -65,9 +65,7 @@ def fresh(seed=0, **switches):
 
 def test_it_learns_two_photographs():
     network = fresh()
-    history = train(
-        network, MADE_UP[:2], replace(SHORT, stages=((40, 32, 2),), rotations=(0,), scales=(1.0,))
-    )
+    history = train(network, MADE_UP[:2], replace(SHORT, stages=((40, 32, 2),), rotations=(0,), scales=(1.0,)))
     # Seven maps that say nothing cost 7 ln 2 = 4.85; over seeds 0 to 4 the loss ended between 0.3 and 1.2.
     assert np.mean(history.loss[-5:]) < 2.4
 
@@ -155,7 +153,9 @@ def test_damaged_checkpoint_is_named(tmp_path):
 
 def test_a_changed_number_of_a_checkpoint_is_refused(tmp_path):
     checkpoint, network = tmp_path / "run.pt", Bare()
-    save_checkpoint(checkpoint, network, make_optimiser(network, BARE), None, identity(network, MADE_UP, BARE), History())
+    save_checkpoint(
+        checkpoint, network, make_optimiser(network, BARE), None, identity(network, MADE_UP, BARE), History()
+    )
     whole = checkpoint.read_bytes()
     place = whole.index(network.layer.weight.detach().numpy().tobytes())
     checkpoint.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
@@ -193,9 +193,7 @@ def test_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     from defusion_lib import training
 
     with pytest.raises(OSError):
-        training.save_checkpoint(
-            checkpoint, fresh(), make_optimiser(fresh(), SHORT), None, {}, training.History()
-        )
+        training.save_checkpoint(checkpoint, fresh(), make_optimiser(fresh(), SHORT), None, {}, training.History())
     assert checkpoint.read_bytes() == before and list(tmp_path.iterdir()) == [checkpoint]
 
 
@@ -345,7 +343,10 @@ def changed(photos, **change):
     "other, named",
     [
         (dict(photos=MADE_UP[:2]), "data.photographs=3 instead of 2"),
-        (dict(photos=PhotoSet("shi-last100", MADE_UP.stems, MADE_UP.read)), "data.name='made-up' instead of 'shi-last100'"),
+        (
+            dict(photos=PhotoSet("shi-last100", MADE_UP.stems, MADE_UP.read)),
+            "data.name='made-up' instead of 'shi-last100'",
+        ),
         (dict(photos=changed(MADE_UP, mask=lambda photo: 1 - photo.mask)), "data.pixels_sha256="),
         (dict(photos=changed(MADE_UP, image=lambda photo: photo.image[::-1])), "data.pixels_sha256="),
         (dict(network=fresh(seed=1)), "begun_with_sha256="),

@@ -89,9 +89,7 @@ def test_missing_damaged_and_foreign_files_are_named(saved, tmp_path):
     cut.write_bytes(saved[1].read_bytes()[:5000])
     with pytest.raises(ValueError, match="cut.safetensors is not a readable safetensors file"):
         load_network(cut)
-    save_file(
-        {"features.0.weight": torch.zeros(1)}, tmp_path / "vgg.safetensors", metadata={"by": json.dumps("us")}
-    )
+    save_file({"features.0.weight": torch.zeros(1)}, tmp_path / "vgg.safetensors", metadata={"by": json.dumps("us")})
     with pytest.raises(ValueError, match="vgg.safetensors holds no DeFusionNet"):
         load_network(tmp_path / "vgg.safetensors")
 
@@ -120,7 +118,10 @@ def test_a_changed_number_and_changed_metadata_are_refused(tmp_path, bits):
     save_network(Small(), path, {"seed": 0}, bits)
     whole = path.read_bytes()
     place = whole.index(b'{\\"seed')
-    for changed in (whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:], whole[:place] + whole[place:].replace(b"0", b"1", 1)):
+    for changed in (
+        whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:],
+        whole[:place] + whole[place:].replace(b"0", b"1", 1),
+    ):
         path.write_bytes(changed)
         for read in (lambda path: load_network(path, kind=Small), read_card):
             with pytest.raises(ValueError, match="^n.safetensors was changed after it was written .*: get it again"):

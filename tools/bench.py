@@ -144,7 +144,16 @@ def bench(names: list[str]) -> dict[str, float]:
 
 
 def table(names: list[str], values: dict[str, float]) -> str:
-    heads = [*(f"s, {size}" for size in SIZES), "growth", f"MiB, {LARGEST}", f"s, {CROP}", "plain, s", "x", "apart", "plain, scaled"]
+    heads = [
+        *(f"s, {size}" for size in SIZES),
+        "growth",
+        f"MiB, {LARGEST}",
+        f"s, {CROP}",
+        "plain, s",
+        "x",
+        "apart",
+        "plain, scaled",
+    ]
     lines = [f"{'':8}" + "".join(f"{head:>{max(len(head), 6) + 2}}" for head in heads)]
     for name in names:
         crop = [values[f"flower-{CROP}/{name}/{which}"] for which in ("seconds", "plain-seconds")]

@@ -38,7 +38,18 @@ TEST_JPEG = {"quality": 98, "subsampling": "4:4:4", "progressive": True}  # mean
 PARTS = ("part1.tar.gz", "part2.tar.gz")
 NOTEBOOKS = ("03_training", "04_evaluation")
 # What run.py imports, directly or not; none of it imports more than torch, NumPy, Pillow, safetensors and tqdm.
-MODULES = ("__init__", "backbone", "inference", "losses", "metrics", "network", "paths", "precision", "training", "weights")
+MODULES = (
+    "__init__",
+    "backbone",
+    "inference",
+    "losses",
+    "metrics",
+    "network",
+    "paths",
+    "precision",
+    "training",
+    "weights",
+)
 MODULES += ("runs/__init__", "runs/parameters", "runs/provenance", "runs/run")
 MODULES += ("data/__init__", "data/augmentation", "data/decoding", "data/effects", "data/files")
 NEED_SCIPY = ("sharp-square", "blurred-square", "rendered", "half-blur", "blur")  # steps of the augmentation
@@ -121,7 +132,9 @@ def read(root: Path, profile: str, stem: str, data: str) -> dict:
     """Read a notebook's parameters in a profile: `defaults`, what is `given`, and the `effective` ones."""
     path = root / f"params/{profile}/{stem}.yaml"
     if not path.is_file():
-        raise FileNotFoundError(f"There is no {shown(path)}: choose a profile that trains and evaluates, such as paper.")
+        raise FileNotFoundError(
+            f"There is no {shown(path)}: choose a profile that trains and evaluates, such as paper."
+        )
     cells = json.loads((root / f"notebooks/{stem}.ipynb").read_text(encoding="utf-8"))["cells"]
     cell = next(cell for cell in cells if "parameters" in cell["metadata"].get("tags", []))
     defaults = read_parameters("".join(cell["source"]))
@@ -137,7 +150,10 @@ def check(profile: str, training: dict, evaluation: dict) -> None:
         (training["begin_with"], f"trains on from the network {training['begin_with']}, which a bundle does not hold"),
         (training["backbone"] == "random", "begins with random weights, which a bundle does not hold"),
         (needs, f"uses the steps {', '.join(needs)} of the augmentation, which need SciPy"),
-        (evaluation["weights"] != "trained", f"evaluates the network {evaluation['weights']} instead of the trained one"),
+        (
+            evaluation["weights"] != "trained",
+            f"evaluates the network {evaluation['weights']} instead of the trained one",
+        ),
         (not evaluation["size"], "evaluates photographs at their own size, which are too large"),
     ):
         if wrong:
@@ -162,7 +178,9 @@ def training_files(photos: PhotoSet, size: int) -> dict[str, bytes]:
         if mask is None:
             raise ValueError(f"{name} of {photos.name} has no mask, and training needs one for every photograph.")
         levels = np.uint8(np.rint(255 * resize_to_square(Image.fromarray(mask), size)))
-        found[f"photos/train/{stem}.jpg"] = picture(resize_to_square(Image.fromarray(image), size), "JPEG", **TRAINING_JPEG)
+        found[f"photos/train/{stem}.jpg"] = picture(
+            resize_to_square(Image.fromarray(image), size), "JPEG", **TRAINING_JPEG
+        )
         found[f"masks/train/{stem}.png"] = picture(levels, "PNG")
     return found
 

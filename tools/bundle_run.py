@@ -333,9 +333,7 @@ class Clock:
             raise OutOfTime(f"the checkpoint holds iteration {len(history.loss):,} of {self.iterations:,}.")
 
 
-def evaluate(
-    bundle: dict, run, weights: Path, count: int | None, deadline: float | None, trained_before: bool
-) -> None:
+def evaluate(bundle: dict, run, weights: Path, count: int | None, deadline: float | None, trained_before: bool) -> None:
     """Evaluate as notebook 04 does, and write its results and curves.
 
     Raises OutOfTime where that would take longer than until `deadline`, and ValueError where another call with the same
@@ -362,7 +360,9 @@ def evaluate(
             if now + needed > deadline:
                 if trained_before:
                     minutes = ceil((now - BEGUN + needed) / 60)
-                    raise ValueError(f"The evaluation does not fit into {(deadline - BEGUN) / 60:g} minutes: give --minutes {minutes} or more.")
+                    raise ValueError(
+                        f"The evaluation does not fit into {(deadline - BEGUN) / 60:g} minutes: give --minutes {minutes} or more."
+                    )
                 raise OutOfTime("the network is trained, and its evaluation needs a call of its own.")
         started = time.monotonic()
         found = to_shape(detect(photo.image, network, run.parameters.size), photo.mask.shape)

@@ -76,16 +76,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         first = execute(folder / "first", notebooks)
-        pairs = {
-            name: (first, execute(folder / name, notebooks, change)) for name, change in zip(MACHINE, CHANGES)
-        }
+        pairs = {name: (first, execute(folder / name, notebooks, change)) for name, change in zip(MACHINE, CHANGES)}
         if training:
             pairs["same-process"] = train_here(folder / "once"), train_here(folder / "again")
             pairs["another-seed"] = first, execute(folder / "another-seed", training, given="seed: 1")
         values = {
-            f"quick/{name}/{item}": apart
-            for name, pair in pairs.items()
-            for item, apart in compare(*pair).items()
+            f"quick/{name}/{item}": apart for name, pair in pairs.items() for item, apart in compare(*pair).items()
         }
     run.note(vector_instructions=torch.backends.cpu.get_cpu_capability())
     if chosen:

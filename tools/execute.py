@@ -136,7 +136,9 @@ def read_profile(profile: str, path: Path) -> dict:
             raise ValueError(
                 f"{_place(path)} must hold lines `name: value`, but one of its names is read as {_short(name)}."
             )
-    twice = [name for name, count in Counter(key.value for key, _ in document.value).items() if count > 1] if given else []
+    twice = (
+        [name for name, count in Counter(key.value for key, _ in document.value).items() if count > 1] if given else []
+    )
     if twice:
         raise ValueError(f"{_place(path)} gives {twice[0]} more than once: keep the line that you mean.")
     for number in _numbers(document) if given else ():
@@ -188,9 +190,7 @@ def summary(profile: str) -> str:
     table += [names + tuple(_number(row.get(metric)) for metric in columns) for names, row in rows.items()]
     widths = [max(map(len, column)) for column in zip(*table)]
     lines = [
-        "  ".join(
-            cell.ljust(w) if i < 3 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths))
-        ).rstrip()
+        "  ".join(cell.ljust(w) if i < 3 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths))).rstrip()
         for line in table
     ]
     more = f" ({others} more numbers)" if others else ""

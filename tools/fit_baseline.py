@@ -28,7 +28,9 @@ def train(name: str, photos: PhotoSet, seed: int = 0, progress: bool = True) -> 
     except ModuleNotFoundError as error:
         if error.name != f"defusion_lib.baselines.classical.{name}":
             raise
-        raise ValueError(f"There is no method {name!r}: expected one of jnb, dbdf, ksfv, as defusion_lib/baselines/classical/ has files.") from error
+        raise ValueError(
+            f"There is no method {name!r}: expected one of jnb, dbdf, ksfv, as defusion_lib/baselines/classical/ has files."
+        ) from error
     if not hasattr(method, "learn"):
         raise ValueError(f"The method {name!r} learns nothing from photographs: its file has no learn().")
     begun = time.monotonic()

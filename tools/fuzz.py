@@ -344,10 +344,18 @@ def table_holds(path: Path, found: list[photo_folder.Row], undamaged: list[photo
     rows = {row["file"]: row for row in csv.DictReader(io.StringIO(text, newline=""))}
 
     def holds(entry: photo_folder.Row, expected: photo_folder.Row) -> bool:
-        numbers = {name: getattr(entry, name) for name in photo_folder.NUMBERS if getattr(entry, name) != getattr(expected, name)}
+        numbers = {
+            name: getattr(entry, name)
+            for name in photo_folder.NUMBERS
+            if getattr(entry, name) != getattr(expected, name)
+        }
         stand = all(type(value)(rows[entry.file][name]) == value > 0 for name, value in numbers.items())
         same = dict.fromkeys(numbers) | {"verdict": ""}
-        return stand and max(entry.score or 0, entry.sharp_share or 0) <= 1 and entry._replace(**same) == expected._replace(**same)
+        return (
+            stand
+            and max(entry.score or 0, entry.sharp_share or 0) <= 1
+            and entry._replace(**same) == expected._replace(**same)
+        )
 
     return len(found) == len(undamaged) and all(map(holds, found, undamaged))
 
@@ -564,7 +572,9 @@ BACKBONE_DAMAGES = {
     "tensor gone": of_tensors(lambda tensors, metadata, rng: tensors.pop(some_floats(tensors, rng))),
     "tensor added": of_tensors(lambda tensors, metadata, rng: tensors.update({"features.x": torch.zeros(2)})),
     "another shape": of_tensors(
-        lambda tensors, metadata, rng: tensors.update({(name := some_floats(tensors, rng)): tensors[name][None].clone()})
+        lambda tensors, metadata, rng: tensors.update(
+            {(name := some_floats(tensors, rng)): tensors[name][None].clone()}
+        )
     ),
 }
 WEIGHT_DAMAGES = BACKBONE_DAMAGES | {"metadata": of_tensors(other_metadata)}
@@ -576,9 +586,7 @@ RECIPE = Recipe(
     stages=((4, 16, 1),), optimiser="adamw", learning_rate=1e-2, score_factor=1.0, rotations=(0,), scales=(1.0,),
     averaging=0.9,
 )  # fmt: skip
-TASK = MASKS._replace(
-    loss=lambda network, image, mask: F.binary_cross_entropy_with_logits(network(image).final, mask)
-)
+TASK = MASKS._replace(loss=lambda network, image, mask: F.binary_cross_entropy_with_logits(network(image).final, mask))
 
 
 @cache
@@ -738,7 +746,8 @@ def judged(error: Exception, path: Path, unchanged: bool) -> End:
     problems = {
         # Subclasses are the library's own; those of others are what it should have caught.
         "another type": not isinstance(error, ValueError | OSError)
-        or type(error).__module__ != "builtins" and not type(error).__module__.startswith("defusion_lib")
+        or type(error).__module__ != "builtins"
+        and not type(error).__module__.startswith("defusion_lib")
         or isinstance(error, UnicodeError),
         "the system's words": said.startswith("[Errno"),
         "several lines": "\n" in said,
@@ -748,7 +757,9 @@ def judged(error: Exception, path: Path, unchanged: bool) -> End:
         "a file left over or changed": not unchanged,
     }
     wrong = [words for words, applies in problems.items() if applies]
-    return End("defect", f"{', '.join(wrong)}: {type(error).__name__}: {said[:300]}") if wrong else End("sentence", said)
+    return (
+        End("defect", f"{', '.join(wrong)}: {type(error).__name__}: {said[:300]}") if wrong else End("sentence", said)
+    )
 
 
 def ends(chosen: list[Case]) -> Iterator[tuple[Case, End]]:

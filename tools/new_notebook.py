@@ -1,6 +1,6 @@
 """Write a new notebook that keeps the rules of the collection: opening, parameters, run, results.
 
-    python -m tools.new_notebook 15_my_question "What do I want to know?"
+python -m tools.new_notebook 15_my_question "What do I want to know?"
 """
 
 import argparse

@@ -83,7 +83,9 @@ def main() -> None:
         least = threshold(sharp, blurred)
         print(f"MIN_SCORE = {least:.2f}  # {weights_hash(network)[:12]}, {len(sharp)} training photographs")
         for kind, called in (("sharp", np.less(sharp, least)), ("blurred", np.less(blurred, least))):
-            print(f"{kind:8} called out of focus: {share_with_error(called)[0]:.3f}, standard error {share_with_error(called)[1]:.3f}")
+            print(
+                f"{kind:8} called out of focus: {share_with_error(called)[0]:.3f}, standard error {share_with_error(called)[1]:.3f}"
+            )
         return
     run.note(network=weights_hash(network), least=MIN_SCORE, radius=RADIUS)
     values = measure(photos, network)

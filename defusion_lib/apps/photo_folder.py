@@ -430,9 +430,7 @@ def _preview_path(into: Path, name: str) -> Path:
 
 def _parse_row(row: dict[str, str]) -> Row:
     # Some spreadsheets write decimal commas.
-    numbers = {
-        name: kind(row[name].replace(",", ".")) if row.get(name) else None for name, kind in NUMBERS.items()
-    }
+    numbers = {name: kind(row[name].replace(",", ".")) if row.get(name) else None for name, kind in NUMBERS.items()}
     return Row(**{name: _unescape_formula(cell) for name, cell in row.items()} | numbers)
 
 
@@ -441,9 +439,7 @@ def _sheet(page: Sequence[Row], into: Path, title: str) -> Figure:
     rows = -(-len(page) // COLUMNS)
     width = 2.1 * COLUMNS
     size = text_size(width)
-    figure, axes = plt.subplots(
-        rows, COLUMNS, figsize=(width, 2.2 * rows + 0.4), squeeze=False, layout="constrained"
-    )
+    figure, axes = plt.subplots(rows, COLUMNS, figsize=(width, 2.2 * rows + 0.4), squeeze=False, layout="constrained")
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, row in zip(axes.flat, page):

@@ -16,9 +16,7 @@ PRIOR_WEIGHT = 1e-7  # of 0.5 at every pixel: decides only where no known value 
 BINOMIAL = np.array([1, 4, 6, 4, 1]) / 16
 
 
-def laplacian(
-    image: np.ndarray, epsilon: float = EPSILON, windows: np.ndarray | None = None
-) -> sparse.csr_array:
+def laplacian(image: np.ndarray, epsilon: float = EPSILON, windows: np.ndarray | None = None) -> sparse.csr_array:
     """Compute the matting Laplacian of an image, sparse (H W, H W); rows sum to 0 (Levin et al., Eq. 12).
 
     `image` is float (H, W, C) in [0, 1]. `windows`, bool (H - 2, W - 2), selects windows by their centres; None selects

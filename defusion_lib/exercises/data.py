@@ -40,9 +40,7 @@ def _misplaced(given: np.ndarray, made: np.ndarray, turns: int, flip: bool) -> s
         "was flipped first and then rotated": np.rot90(given[:, ::-1] if flip else given, turns),
         "was flipped upside down": turned[::-1],
         "was flipped, and should not be": turned[:, ::-1],
-        "has its colours reversed: left to right is the second axis, colours are the third": (
-            turned[..., ::-1]
-        ),
+        "has its colours reversed: left to right is the second axis, colours are the third": (turned[..., ::-1]),
     }
     for sentence, wrong in likely.items():
         if np.array_equal(made, wrong):

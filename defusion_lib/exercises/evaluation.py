@@ -77,9 +77,7 @@ def auc(answer) -> str:
         "Every blurred pixel forms a pair with every pixel in focus: yours form one pair each.": (
             (blurred[:20] > focus).mean() + (blurred[:20] == focus).mean() / 2
         ),
-        "That is the difference of the means: the AUC depends only on the order.": (
-            blurred.mean() - focus.mean()
-        ),
+        "That is the difference of the means: the AUC depends only on the order.": (blurred.mean() - focus.mean()),
     }
     for sentence, wrong in likely.items():
         if abs(found - wrong) <= 1e-9:

@@ -13,9 +13,7 @@ def field(answer) -> str:
     """Check the receptive field of conv2_2, in pixels per side."""
     likely = {
         "That is conv1_2: a pooling and two convolutions come after it.": _field(1),
-        "After the pooling, neighbours are two pixels of the photo apart: each 3x3 adds four.": (
-            1 + 4 * 2 + 1
-        ),
+        "After the pooling, neighbours are two pixels of the photo apart: each 3x3 adds four.": (1 + 4 * 2 + 1),
         "The pooling has two effects: it covers two neighbours, and it doubles the steps after it.": 1 + 4 * 2,
         "The pooling itself covers two neighbours, and so adds one pixel.": _field(2) - 1,
         "That includes one pooling more: conv2_2 lies before the second pooling.": _field(2) + 2,
@@ -48,9 +46,7 @@ def refine(answer) -> str:
         "Its input also has the layer's 32 channels.": (FUSED * kernel + 1) * CHANNELS,
         "Its kernel has 3 x 3 positions with one weight each.": (CHANNELS + FUSED + 1) * CHANNELS,
         "Each of the 32 output channels has its own kernel.": (CHANNELS + FUSED) * kernel + 1,
-        "Its output has 32 channels, as many as the layer.": (
-            ((CHANNELS + FUSED) * kernel + 1) * (CHANNELS + FUSED)
-        ),
+        "Its output has 32 channels, as many as the layer.": (((CHANNELS + FUSED) * kernel + 1) * (CHANNELS + FUSED)),
         "That is the number for the six convolutions of one step: the question is about one.": 6 * right,
     }
     for sentence, wrong in likely.items():
@@ -78,9 +74,7 @@ def fuse(answer) -> str:
         "The side outputs are logits and are fused unchanged: apply one sigmoid, at the end.": (
             expit(np.tensordot(weights, expit(sides), 1) + bias)
         ),
-        "With Eq. 8's ReLU no pixel is below 0.5, so none is in focus: omit it.": (
-            expit(np.maximum(fused + bias, 0))
-        ),
+        "With Eq. 8's ReLU no pixel is below 0.5, so none is in focus: omit it.": (expit(np.maximum(fused + bias, 0))),
         "Each side output has its own weight: yours is their mean.": expit(sides.mean(0) + bias),
     }
     for sentence, wrong in likely.items():

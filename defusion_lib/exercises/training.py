@@ -87,9 +87,7 @@ def _blamed(found: float, logits: np.ndarray, mask: np.ndarray) -> str:
         "": right,
         "That is the sum over the pixels: we take the mean.": right * logits.size,
         "The sign is wrong: logarithms of probabilities are below 0.": -right,
-        "The pixels in focus are missing: both kinds of error have the same weight.": (
-            -(mask * np.log(p)).mean()
-        ),
+        "The pixels in focus are missing: both kinds of error have the same weight.": (-(mask * np.log(p)).mean()),
         "The blurred pixels are missing.": -((1 - mask) * np.log(1 - p)).mean(),
         "Mask and map are inverted: 1 = blurred, and so are positive logits.": _right(logits, 1 - mask),
         "Take the natural logarithm.": right / math.log(2),

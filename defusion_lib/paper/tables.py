@@ -55,14 +55,10 @@ _COLUMNS = [(dataset, metric) for dataset in DATASETS for metric in METRICS]
 TABLE_1 = {(*row, method): value for row, cells in _ROWS_1.items() for method, value in zip(_METHODS, cells)}
 
 # Table 2: ablations. In the paper: woFFRM, wFAMwoCAM (+nocam), wCAMwoFAM (+nofam) and DeFusionNet_O1 .. O6.
-TABLE_2 = {
-    (*column, method): value for method, cells in _ROWS_2.items() for column, value in zip(_COLUMNS, cells)
-}
+TABLE_2 = {(*column, method): value for method, cells in _ROWS_2.items() for column, value in zip(_COLUMNS, cells)}
 
 # Table 3: one to six recurrent steps. Step 2 on DUT could not be read in our copy of the paper: None.
-TABLE_3 = {
-    (*column, method): value for method, cells in _ROWS_3.items() for column, value in zip(_COLUMNS, cells)
-}
+TABLE_3 = {(*column, method): value for method, cells in _ROWS_3.items() for column, value in zip(_COLUMNS, cells)}
 
 
 class Stated(NamedTuple):

@@ -32,8 +32,7 @@ def read_parameters(cell: str) -> dict:
             and isinstance(statement.targets[0], ast.Name)
         ):
             raise ValueError(
-                f"The parameters cell holds `{ast.unparse(statement)}`, but each of its lines must be "
-                "`name = value`."
+                f"The parameters cell holds `{ast.unparse(statement)}`, but each of its lines must be `name = value`."
             )
         name = statement.targets[0].id
         try:
@@ -46,18 +45,14 @@ def read_parameters(cell: str) -> dict:
         if name.startswith("_") or name in defaults:
             raise ValueError(f"Parameter {name} must be named once, without a leading underscore.")
         if not _is_plain(default):
-            raise ValueError(
-                f"Parameter {name} is a {type(default).__name__}: use text, numbers, or lists of them."
-            )
+            raise ValueError(f"Parameter {name} is a {type(default).__name__}: use text, numbers, or lists of them.")
         defaults[name] = default
     if next(iter(defaults), None) != "profile":
         raise ValueError("The first parameter of a parameters cell must be `profile`.")
     return defaults
 
 
-def check_parameters(
-    defaults: Mapping, given: Mapping, limits: Mapping | None = None, where: str = ""
-) -> dict:
+def check_parameters(defaults: Mapping, given: Mapping, limits: Mapping | None = None, where: str = "") -> dict:
     """Return all effective parameters: the defaults, replaced by what is given; lists become tuples.
 
     A given value has its default's type (an integer also serves as a float; a list takes as many items as it
@@ -113,9 +108,7 @@ def _typed(name, default, value):
                 f"Parameter {name} must be a list (default {default!r}), not {brief(value)}."
                 + _hint(name, default, value)
             )
-        return tuple(
-            _typed(f"{name}, item {i}", default[0] if default else None, v) for i, v in enumerate(value)
-        )
+        return tuple(_typed(f"{name}, item {i}", default[0] if default else None, v) for i, v in enumerate(value))
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value) if abs(value) <= sys.float_info.max else math.inf
     if type(value) is not type(default):
@@ -185,13 +178,7 @@ def _check_limits(name, value, limit):
     elif value is not None:
         low, high = limit
         if low is not None and value < low or high is not None and value > high:
-            bounds = (
-                f"at most {high}"
-                if low is None
-                else f"at least {low}"
-                if high is None
-                else f"{low} to {high}"
-            )
+            bounds = f"at most {high}" if low is None else f"at least {low}" if high is None else f"{low} to {high}"
             raise ValueError(f"Parameter {name} must be {bounds}, not {brief(value)}.")
 
 

@@ -42,9 +42,7 @@ def _commit() -> str | None:
         return None
 
     def git(*arguments):
-        return subprocess.run(
-            ["git", "-C", root, *arguments], capture_output=True, text=True, check=True
-        ).stdout
+        return subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, check=True).stdout
 
     try:
         changed = git("status", "--porcelain", "--", ".", ":!outputs")

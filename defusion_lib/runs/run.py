@@ -108,9 +108,7 @@ class Run:
         """Return the path of a file of this run under `outputs/<profile>/`, and make its folder."""
         path = self.folder / relative
         if Path(relative).is_absolute() or ".." in Path(relative).parts:
-            raise ValueError(
-                f"{relative!r} is not inside the run's folder: give a relative path without '..'."
-            )
+            raise ValueError(f"{relative!r} is not inside the run's folder: give a relative path without '..'.")
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -128,8 +126,7 @@ class Run:
         for key, value in values.items():
             if not _KEY.fullmatch(key):
                 raise ValueError(
-                    f"Result key {key!r} must be dataset/method/metric in lower case, words joined by "
-                    "hyphens."
+                    f"Result key {key!r} must be dataset/method/metric in lower case, words joined by hyphens."
                 )
             number = value.item() if hasattr(value, "item") else value
             if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
@@ -158,21 +155,15 @@ class Run:
         from defusion_lib.runs.pictures import for_screen, shrink
 
         if not _SLUG.fullmatch(name):
-            raise ValueError(
-                f"{name!r} cannot name a figure: use lower-case letters, digits, hyphens, underscores."
-            )
+            raise ValueError(f"{name!r} cannot name a figure: use lower-case letters, digits, hyphens, underscores.")
         if not caption.endswith(".") or len(caption) < 30:
-            raise ValueError(
-                f"Figure {name} has the caption {caption!r}: say in a sentence what there is to see."
-            )
+            raise ValueError(f"Figure {name} has the caption {caption!r}: say in a sentence what there is to see.")
         if not arrays:
             raise ValueError(f"Figure {name} needs the arrays that it shows, as name=array.")
         arrays = {key: shrink(np.asarray(value)) for key, value in arrays.items()}
         for key, array in arrays.items():
             if array.dtype == object or key == "stamp":
-                raise ValueError(
-                    f"Array {key!r} of figure {name} must be of numbers or text, under another name."
-                )
+                raise ValueError(f"Array {key!r} of figure {name} must be of numbers or text, under another name.")
         folder = self.folder / "figures"
         picture, data = io.BytesIO(), io.BytesIO()
         make_legible(figure)

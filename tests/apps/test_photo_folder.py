@@ -381,7 +381,14 @@ def test_a_table_that_a_spreadsheet_saved_again_is_taken_over(folder, into, netw
     assert (into / "album.csv").read_bytes() == whole
 
 
-MANGLED = [("score", ""), ("score", "9341"), ("mean_blur", "nan"), ("sharp_share", "-0,1"), ("width", "0"), ("seconds", "")]
+MANGLED = [
+    ("score", ""),
+    ("score", "9341"),
+    ("mean_blur", "nan"),
+    ("sharp_share", "-0,1"),
+    ("width", "0"),
+    ("seconds", ""),
+]
 
 
 @pytest.mark.parametrize("column, cell", MANGLED)

@@ -61,7 +61,10 @@ def photos():
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_trained_method_is_kept_and_maps_any_photograph(name, photos, tmp_path, monkeypatch):
-    stages = {"dhde": ((2, 4, 8),), "dmenet": ((2, 64, 2),)}  # patches a photograph; the least that can be rendered is 48
+    stages = {
+        "dhde": ((2, 4, 8),),
+        "dmenet": ((2, 64, 2),),
+    }  # patches a photograph; the least that can be rendered is 48
     given = applicable(replace(RECIPE, stages=stages.get(name, RECIPE.stages)), NETWORKS[name].task)
     network = trained(name, given, photos, tmp_path, **NARROW)
     card = read_card(tmp_path / f"{name}.safetensors")
@@ -74,7 +77,9 @@ def test_a_trained_method_is_kept_and_maps_any_photograph(name, photos, tmp_path
     assert defocus.shape == (75, 110) and defocus.dtype == np.float32 and 0 <= defocus.min() <= defocus.max() <= 1
 
 
-@pytest.mark.parametrize("change", [dict(recipe=replace(RECIPE, learning_rate=0.1)), dict(divide=8), dict(photos=MADE_UP)])
+@pytest.mark.parametrize(
+    "change", [dict(recipe=replace(RECIPE, learning_rate=0.1)), dict(divide=8), dict(photos=MADE_UP)]
+)
 def test_a_file_made_in_another_way_is_named(change, photos, tmp_path):
     given = dict(name="dbm", recipe=RECIPE, photos=photos, folder=tmp_path, divide=16)
     trained(**given)

@@ -219,9 +219,7 @@ def photos(halves):
 @pytest.fixture(scope="module")
 def network(photos):
     torch.manual_seed(0)
-    recipe = Recipe(
-        stages=((250, 48, 64),), optimiser="adamw", learning_rate=2e-3, weight_decay=0.0, schedule="cosine"
-    )
+    recipe = Recipe(stages=((250, 48, 64),), optimiser="adamw", learning_rate=2e-3, weight_decay=0.0, schedule="cosine")
     network = dhde.DHDE()
     train(network, photos, recipe, task=dhde.TASK)
     return network

@@ -20,7 +20,9 @@ from defusion_lib.weights import load_backbone, load_network, save_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-RECIPE = Recipe(stages=((3, 64, 2),), score_factor=1.0, optimiser="adamw", learning_rate=2e-3, rotations=(0,), scales=(1.0,))
+RECIPE = Recipe(
+    stages=((3, 64, 2),), score_factor=1.0, optimiser="adamw", learning_rate=2e-3, rotations=(0,), scales=(1.0,)
+)
 
 
 @pytest.fixture(autouse=True)
@@ -189,8 +191,7 @@ def test_the_loss_is_the_one_written_down():
         (ours, fake), (theirs, true) = network.maps_and_features(rendered), network.maps_and_features(real)
         fake, true = network.discriminator(fake).numpy(), network.discriminator(true).numpy()
     expected = sum(
-        np.mean((1 / (1 + np.exp(-logits.numpy())) - amount.numpy()) ** 2)
-        for logits in (ours.final, *ours.sides)
+        np.mean((1 / (1 + np.exp(-logits.numpy())) - amount.numpy()) ** 2) for logits in (ours.final, *ours.sides)
     )
     expected += (cross_entropy(fake, 0) + cross_entropy(true, 1)) / 2
     answers = 1 / (1 + np.exp(-theirs.final.numpy()))
@@ -236,9 +237,7 @@ def test_each_part_learns_what_is_its_own():
 def test_it_learns_two_scenes_and_calibrates_a_photograph():
     network = narrow()
     photos = MADE_UP[:1]  # with its mirror image: two samples
-    recipe = replace(
-        RECIPE, stages=((80, 64, 2),), learning_rate=1e-2, schedule="cosine", weight_decay=0.0, seed=2
-    )
+    recipe = replace(RECIPE, stages=((80, 64, 2),), learning_rate=1e-2, schedule="cosine", weight_decay=0.0, seed=2)
     train(network, photos, recipe, task=dmenet.TASK)
     images, amounts = render_scenes(2, 64, 4)
     found = np.stack([detect(image, network, 64) for image in images])

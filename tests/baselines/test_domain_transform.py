@@ -38,9 +38,7 @@ def pixel_by_pixel(values, guide, sigma_s, sigma_r, iterations):
 
 
 @pytest.mark.parametrize("iterations", [1, 3])
-@pytest.mark.parametrize(
-    "guide", [astronaut()[100:121, 200:233, 0] / 255, astronaut()[100:121, 200:233] / 255]
-)
+@pytest.mark.parametrize("guide", [astronaut()[100:121, 200:233, 0] / 255, astronaut()[100:121, 200:233] / 255])
 def test_recursion_as_written_out(guide, iterations):
     values = RNG.random((21, 33))
     ours = domain_transform(values, guide, 6, 0.3, iterations)
@@ -51,9 +49,7 @@ def test_channels_are_filtered_alone():
     values, guide = RNG.random((9, 14, 3)), RNG.random((9, 14))
     ours = domain_transform(values, guide, 4, 0.5)
     for channel in range(3):
-        np.testing.assert_array_equal(
-            ours[..., channel], domain_transform(values[..., channel], guide, 4, 0.5)
-        )
+        np.testing.assert_array_equal(ours[..., channel], domain_transform(values[..., channel], guide, 4, 0.5))
 
 
 def test_edges_stop_the_smoothing():

@@ -93,9 +93,7 @@ MEASURED = {("quick", "06_claims", "library/setting/learning-rate"): 9.96e-9}
 PLAN = {"notebook": "04_evaluation", "profile": "paper", "protocol": "metrics.max_f", "reason": "So."}
 WHOLE = [
     Record((MAE,), "needs a GPU", "So.", result="{dataset}-last100/{method}/mae", tolerance=0.005, **PLAN),
-    Record(
-        ("table-*/dut/*",), "needs data", "So.", ("{dataset}",), result="dut/x/mae", tolerance=0.01, **PLAN
-    ),
+    Record(("table-*/dut/*",), "needs data", "So.", ("{dataset}",), result="dut/x/mae", tolerance=0.01, **PLAN),
     Record(("figure-*",), "not attempted", "So."),
     Record(
         (LR,),
@@ -167,13 +165,9 @@ def test_a_new_result_is_noticed(where, value, sentence):
     assert [problem for problem in found if sentence in problem], found
 
 
-@pytest.mark.parametrize(
-    ("result", "inside"), [(0.125, True), (0.175, True), (0.1249, False), (0.1751, False)]
-)
+@pytest.mark.parametrize(("result", "inside"), [(0.125, True), (0.175, True), (0.1249, False), (0.1751, False)])
 def test_the_tolerance_is_kept_on_both_sides(result, inside):
-    record = Record(
-        ("x",), "reproduced", "So.", (), "04_evaluation", "paper", "a/b/c", "metrics.max_f", 0.025, "So."
-    )
+    record = Record(("x",), "reproduced", "So.", (), "04_evaluation", "paper", "a/b/c", "metrics.max_f", 0.025, "So.")
     differing = replace(record, status="differs")
     where = {record.key("x"): result}
     assert (claims.problems([record], {"x": 0.15}, where) == []) is inside

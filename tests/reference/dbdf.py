@@ -10,9 +10,7 @@ def features(grey, filters):
     height, width = grey.shape
     rows, columns = -(-height // STEP), -(-width // STEP)
     reach = max(SCALES) // 2 + SIDE // 2
-    padded = np.pad(
-        grey, [(reach, reach + rows * STEP - height), (reach, reach + columns * STEP - width)], "symmetric"
-    )
+    padded = np.pad(grey, [(reach, reach + rows * STEP - height), (reach, reach + columns * STEP - width)], "symmetric")
     across, down = np.zeros_like(padded), np.zeros_like(padded)
     across[:, :-1] = padded[:, 1:] - padded[:, :-1]
     down[:-1] = padded[1:] - padded[:-1]

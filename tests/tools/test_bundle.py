@@ -201,7 +201,10 @@ def test_an_evaluation_that_does_not_fit_says_what_it_needs(place, finished, out
     assert ticking("--minutes", "0.1") == 1
     assert "does not fit into 0.1 minutes: give --minutes 1 or more." in capsys.readouterr().err
     assert ticking("--minutes", "1") == 0
-    assert results(outputs / "tiny", "04_evaluation")["values"].keys() == results(finished, "04_evaluation")["values"].keys()
+    assert (
+        results(outputs / "tiny", "04_evaluation")["values"].keys()
+        == results(finished, "04_evaluation")["values"].keys()
+    )
 
 
 @pytest.fixture
@@ -268,10 +271,22 @@ def replace_file(path, content):
 @pytest.mark.parametrize(
     "name, change, sentence",
     [
-        ("vgg16.safetensors", None, "1 of the bundle's .* files are missing, the first is vgg16.* unpack part1.tar.gz beside"),
+        (
+            "vgg16.safetensors",
+            None,
+            "1 of the bundle's .* files are missing, the first is vgg16.* unpack part1.tar.gz beside",
+        ),
         ("photos/test/2.jpg", None, "the first is photos/test/2.jpg: unpack part2.tar.gz beside run.py"),
-        ("vgg16.safetensors", lambda old: old[:1000], "vgg16.safetensors has 1000 bytes, expected .*: copy part1.tar.gz"),
-        ("photos/train/1.jpg", lambda old: old[:-1] + b"x", "1.jpg is not the file that was packed .* copy part2.tar.gz"),
+        (
+            "vgg16.safetensors",
+            lambda old: old[:1000],
+            "vgg16.safetensors has 1000 bytes, expected .*: copy part1.tar.gz",
+        ),
+        (
+            "photos/train/1.jpg",
+            lambda old: old[:-1] + b"x",
+            "1.jpg is not the file that was packed .* copy part2.tar.gz",
+        ),
         ("bundle.json", None, "no bundle.json beside run.py: unpack both parts of one bundle"),
         ("bundle.json", lambda old: old[:1000], "bundle.json is damaged: unpack both parts .* again"),
     ],

@@ -116,14 +116,10 @@ def test_a_failing_notebook_leaves_the_last_good_copy_and_shows_its_traceback(pr
     (outputs / "cpu/.done").mkdir(parents=True)
     (outputs / "cpu/.done/03_training").write_text("")
     good.write_text("the last good copy")
-    write_notebook(
-        project / "notebooks/03_training.ipynb", body="def ratio(n):\n    return size / n\nratio(0)"
-    )
+    write_notebook(project / "notebooks/03_training.ipynb", body="def ratio(n):\n    return size / n\nratio(0)")
     done = run_make()
     assert done.returncode != 0
-    assert (
-        done.stdout.startswith("[1/2] 03_training ... failed after ") and "04_evaluation" not in done.stdout
-    )
+    assert done.stdout.startswith("[1/2] 03_training ... failed after ") and "04_evaluation" not in done.stdout
     assert "Cell [4] failed" in done.stderr and "return size / n" in done.stderr
     assert "ZeroDivisionError: division by zero" in done.stderr
     assert "\x1b" not in done.stderr and len(done.stderr.splitlines()) < 25

@@ -85,7 +85,9 @@ def test_a_sentence_and_a_result_that_a_check_explains_are_none(tmp_path, monkey
 
 
 def test_the_table_counts_kinds_by_outcomes_and_a_defect_fails_the_command(monkeypatch, capsys):
-    monkeypatch.setitem(fuzz.KINDS, "png", fuzz.Kind(2, "a.txt", lambda path: path.write_bytes(b"right"), Path.read_bytes))
+    monkeypatch.setitem(
+        fuzz.KINDS, "png", fuzz.Kind(2, "a.txt", lambda path: path.write_bytes(b"right"), Path.read_bytes)
+    )
     fuzz.undamaged.cache_clear()
     assert fuzz.main(["png"]) == 1
     printed = capsys.readouterr().out

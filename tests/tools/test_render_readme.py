@@ -82,7 +82,9 @@ def test_papermill_maps_a_folder(photograph):
 
 def test_python_block_runs(photograph):
     (block,) = blocks("python")
-    check = "\nassert defocus.shape == (48, 64) and defocus.dtype == 'float32' and 0 <= defocus.min() <= defocus.max() <= 1"
+    check = (
+        "\nassert defocus.shape == (48, 64) and defocus.dtype == 'float32' and 0 <= defocus.min() <= defocus.max() <= 1"
+    )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     ran = subprocess.run(
         [sys.executable, "-c", block + check],
@@ -101,10 +103,17 @@ def test_numbers_are_those_of_the_result_files():
 
 
 @pytest.mark.parametrize(
-    "result", [*(f"{profile}/results/04_evaluation" for profile in render_readme.PROFILES), "cpu/results/08_ablations", "cpu/results/07_table_1"]
+    "result",
+    [
+        *(f"{profile}/results/04_evaluation" for profile in render_readme.PROFILES),
+        "cpu/results/08_ablations",
+        "cpu/results/07_table_1",
+    ],
 )
 def test_changed_number_is_noticed(result, tmp_path, monkeypatch):
-    shutil.copytree(ROOT / "outputs", tmp_path / "outputs", ignore=shutil.ignore_patterns("*.ipynb", "figures", "weights"))
+    shutil.copytree(
+        ROOT / "outputs", tmp_path / "outputs", ignore=shutil.ignore_patterns("*.ipynb", "figures", "weights")
+    )
     shutil.copy(ROOT / "README.md", tmp_path)
     changed = tmp_path / f"outputs/{result}.json"
     text = changed.read_text(encoding="utf-8")

@@ -23,9 +23,7 @@ def other_class(counts, positive, oriented=metrics.oriented):
 
 
 def without_sigmoid(cam, x):
-    return cam.up(
-        torch.relu(cam.down(x.mean(dim=(2, 3)))) + torch.relu(cam.down(x.amax(dim=(2, 3))))
-    )
+    return cam.up(torch.relu(cam.down(x.mean(dim=(2, 3)))) + torch.relu(cam.down(x.amax(dim=(2, 3)))))
 
 
 def inverted(photos, index, read=PhotoSet.__getitem__):
@@ -124,9 +122,7 @@ def test_a_defect_shows_in_the_results(caught, defect, notebook):
 
 
 def test_every_tolerance_catches_a_defect(stored, caught):
-    numeric = {
-        item for item, arrays in stored.items() if any(array.dtype.kind in "fiub" for array in arrays.values())
-    }
+    numeric = {item for item, arrays in stored.items() if any(array.dtype.kind in "fiub" for array in arrays.values())}
     assert not numeric - set().union(*caught.values())
 
 

@@ -277,9 +277,7 @@ def learn(photos: PhotoSet, seed: int = 0, progress: bool = True) -> dict[str, n
             edges = np.linspace(low, high, LEVELS + 1)
             likelihood = [np.histogram(v.clip(low, high), edges)[0] + len(v) / 1000 for v in values]
             centres[s, i] = (edges[1:] + edges[:-1]) / 2
-            evidence[s, i] = np.log(likelihood[1] / likelihood[1].sum()) - np.log(
-                likelihood[0] / likelihood[0].sum()
-            )
+            evidence[s, i] = np.log(likelihood[1] / likelihood[1].sum()) - np.log(likelihood[0] / likelihood[0].sum())
     return {
         "filters": filters,
         "direction": direction,

@@ -93,9 +93,7 @@ def edges(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     smooth = gaussian_filter(_grey(image), SMOOTHING, mode="nearest")
     strongest = np.hypot(sobel(smooth, 0), sobel(smooth, 1)).max()
-    weak, strong = (
-        canny(smooth, 0, low * strongest, high * strongest, mode="nearest") for low, high in THRESHOLDS
-    )
+    weak, strong = (canny(smooth, 0, low * strongest, high * strongest, mode="nearest") for low, high in THRESHOLDS)
     return weak & ~strong, strong
 
 

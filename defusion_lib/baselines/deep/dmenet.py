@@ -126,8 +126,7 @@ class DMENet(nn.Module):
         decoder = [width // divide for width in DECODER]
         self.backbone = VGG16(blocks)
         self.stages = nn.ModuleList(
-            Stage(below, skip, width)
-            for below, skip, width in zip([deepest, *decoder], reversed(skips), decoder)
+            Stage(below, skip, width) for below, skip, width in zip([deepest, *decoder], reversed(skips), decoder)
         )
         self.refine = nn.Sequential(*(Residual(decoder[-1]) for _ in range(RESIDUALS)))
         self.amounts = nn.ModuleList(nn.Conv2d(width, 1, 1) for width in decoder)

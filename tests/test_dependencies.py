@@ -44,7 +44,7 @@ PACKAGES = {"PIL": "pillow", "skimage": "scikit-image", "sklearn": "scikit-learn
 PACKAGES |= {"py_sod_metrics": "pysodmetrics", "pillow_heif": "pillow-heif"}
 # Brought along by a listed package that cannot do without them.
 BROUGHT = {"IPython": "ipykernel", "nbclient": "papermill", "packaging": "pytest"}
-BROUGHT |= {"threadpoolctl": "scikit-learn"}
+BROUGHT |= {"threadpoolctl": "scikit-learn", "matplotlib_inline": "ipykernel"}
 
 
 def pins():

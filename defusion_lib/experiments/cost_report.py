@@ -22,6 +22,7 @@ from defusion_lib.experiments.efficiency import (
     head_name,
     sum_costs,
 )
+from defusion_lib.experiments.result_keys import result_keys
 from defusion_lib.network import HEADS
 from defusion_lib.paper.tables import SETTINGS, TIMINGS
 from defusion_lib.plots import COLOURS, Drawing
@@ -243,7 +244,7 @@ def time_results(times: Mapping[Case, Timing], reference: Case | None = None) ->
         }
         if reference is not None:
             found["share-of-seconds"] = median / times[reference].median
-        values |= {f"{case.dataset}/{case.name}/{metric}": value for metric, value in found.items()}
+        values |= result_keys(case.dataset, {case.name: found})
     return values
 
 

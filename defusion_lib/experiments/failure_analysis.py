@@ -18,6 +18,7 @@ from defusion_lib.data.camera import BLUR_THRESHOLD
 from defusion_lib.evaluation import statistics
 from defusion_lib.evaluation.tables import table
 from defusion_lib.experiments.controlled_images import ControlledImage, blurred_share, origin
+from defusion_lib.experiments.result_keys import result_keys
 from defusion_lib.inference import detect
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import DeFusionNet
@@ -417,7 +418,7 @@ def results(
         if np.isfinite(radius):
             values[f"{name}/{method}/firing-radius"] = radius
     for kind, evaluation in evaluations.items():
-        values |= {f"{kind}/{method}/{metric}": value for metric, value in evaluation.values().items()}
+        values |= result_keys(kind, {method: evaluation.values()})
     for (kind, side), of_photo in quarters.items():
         mean = of_photo.mean(0)
         values[f"{kind}/{method}/error-smooth-{side}"] = float(mean[0])

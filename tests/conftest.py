@@ -46,6 +46,12 @@ def shi_root():
 
 
 @pytest.fixture(scope="session")
+def szu_root():
+    """The folder of the SZU-BD data set."""
+    return development_data("data/szu")
+
+
+@pytest.fixture(scope="session")
 def reference_maps():
     """The folder with one subfolder of published maps for each compared method."""
     return development_data("data/reference_maps")

@@ -4,7 +4,6 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
-from conftest import development_data
 from PIL import Image
 
 from defusion_lib.data import szu
@@ -59,11 +58,10 @@ def test_nobody_trains_on_it(tmp_path):
         open_dataset("szu", "train", str(tmp_path))
 
 
-def test_the_set_itself():
-    root = development_data("data/szu")
-    photos = open_dataset("szu", "test", str(root))
+def test_the_set_itself(szu_root):
+    photos = open_dataset("szu", "test", str(szu_root))
     assert photos.name == "szu" and len(photos) == 347
     first = photos[0]
     assert first.image.shape[:2] == first.mask.shape and 0.3 < first.mask.mean() < 1
     shis = {entry["image_sha256"] for entry in read_manifest()["photographs"].values()}
-    assert not shis & {sha256((root / f"images/{stem}.jpg").read_bytes()).hexdigest() for stem in photos.stems}
+    assert not shis & {sha256((szu_root / f"images/{stem}.jpg").read_bytes()).hexdigest() for stem in photos.stems}

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 
 from defusion_lib.backbone import STRIDE, TAPS
 from defusion_lib.cam_hooks import GROUP_TAPS, CamKey, constant_weights, fusion_modules, intervene
 from defusion_lib.data.augmentation import to_tensor
 from defusion_lib.inference import as_rgb
 from defusion_lib.network import DeFusionNet, upsample
+from defusion_lib.progress import tqdm
 
 TILE = 1024  # pixels a side of what is mapped at once
 

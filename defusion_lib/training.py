@@ -14,7 +14,6 @@ from zipfile import BadZipFile, ZipFile
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm.auto import tqdm
 
 from defusion_lib.backbone import VGG16
 from defusion_lib.data import PhotoSet, first_few
@@ -22,6 +21,7 @@ from defusion_lib.data.augmentation import ROTATIONS, SCALES, STEPS, Augmented
 from defusion_lib.losses import deep_supervision
 from defusion_lib.paths import replacing
 from defusion_lib.precision import PRECISIONS, autocast, place, resolve_precision
+from defusion_lib.progress import tqdm
 from defusion_lib.weights import load_backbone, load_network, read_card, save_network, weights_hash
 
 # Caffe's default, which the paper's network inherits: biases learn twice as fast and never decay.

@@ -38,13 +38,13 @@ BROWSER = [Requirement(line) for line in EXTRAS["browser"]]
 HEIF = [Requirement(line) for line in EXTRAS["heif"]]
 # Rooms that the detector and its training need; the others belong to the extras.
 DETECTOR_ROOMS = ("paths", "data", "backbone", "precision", "network", "losses", "metrics", "weights", "cam_hooks")
-DETECTOR_ROOMS += ("inference", "tiling", "training", "sources")
+DETECTOR_ROOMS += ("inference", "tiling", "training", "sources", "progress")
 # Modules whose package has another name.
 PACKAGES = {"PIL": "pillow", "skimage": "scikit-image", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 PACKAGES |= {"py_sod_metrics": "pysodmetrics", "pillow_heif": "pillow-heif"}
 # Brought along by a listed package that cannot do without them.
 BROUGHT = {"IPython": "ipykernel", "nbclient": "papermill", "packaging": "pytest"}
-BROUGHT |= {"threadpoolctl": "scikit-learn", "matplotlib_inline": "ipykernel"}
+BROUGHT |= {"threadpoolctl": "scikit-learn", "matplotlib_inline": "ipykernel", "nbconvert": "jupyterlab"}
 
 
 def pins():

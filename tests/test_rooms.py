@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = "defusion_lib"
 # From the lowest room to the highest; modules of one line may import one another.
 ROOMS = (
-    ("paths", "sources"),
+    ("paths", "progress", "sources"),
     ("data", "backbone", "precision"),
     ("network", "losses", "metrics"),
     ("weights", "cam_hooks", "plots"),

@@ -24,7 +24,6 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from tqdm.auto import tqdm
 
 from defusion_lib.apps.verdict import MIN_SCORE, score, verdict
 from defusion_lib.data.augmentation import resize_to_square
@@ -33,6 +32,7 @@ from defusion_lib.inference import SIZE, detect
 from defusion_lib.network import DeFusionNet
 from defusion_lib.paths import shown, write_whole
 from defusion_lib.plots import as_levels, overlay, text_size
+from defusion_lib.progress import tqdm
 from defusion_lib.tiling import detect_tiles
 from defusion_lib.weights import weights_hash
 

@@ -6,7 +6,8 @@ from hashlib import sha256
 from typing import NamedTuple, overload
 
 import numpy as np
-from tqdm.auto import tqdm
+
+from defusion_lib.progress import tqdm
 
 
 class Photo(NamedTuple):

@@ -13,7 +13,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from tqdm.auto import tqdm
 
 from defusion_lib.backbone import TAPS
 from defusion_lib.data import Photo, PhotoSet
@@ -25,6 +24,7 @@ from defusion_lib.network import OUTPUTS, DeFusionNet
 from defusion_lib.paper.claims import RESULT_NAMES
 from defusion_lib.paper.tables import TABLE_2, TABLE_3
 from defusion_lib.plots import COLOURS, Drawing, as_levels, comparison
+from defusion_lib.progress import tqdm
 from defusion_lib.training import Recipe, train_or_load
 from defusion_lib.weights import read_card
 

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from defusion_lib.cam_hooks import Change, constant_weights, intervene, zero_channels
 from defusion_lib.data import PhotoSet
@@ -16,6 +15,7 @@ from defusion_lib.inference import detect
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import DeFusionNet
 from defusion_lib.plots import COLOURS, Drawing
+from defusion_lib.progress import tqdm
 
 # Names of changes are part of result keys (`effects_by_method`).
 UNCHANGED = "as trained"

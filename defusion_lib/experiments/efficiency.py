@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-from tqdm.auto import tqdm
 
 from defusion_lib.inference import detect
 from defusion_lib.losses import deep_supervision
 from defusion_lib.network import DeFusionNet
+from defusion_lib.progress import tqdm
 from defusion_lib.training import Recipe, make_optimiser
 from defusion_lib.weights import result_name
 

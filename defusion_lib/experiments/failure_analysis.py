@@ -11,7 +11,6 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from defusion_lib.data import bundled, effects
 from defusion_lib.data.camera import BLUR_THRESHOLD
@@ -23,6 +22,7 @@ from defusion_lib.inference import detect
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import DeFusionNet
 from defusion_lib.plots import COLOURS, STYLES, Drawing, as_levels, comparison, sheet
+from defusion_lib.progress import tqdm
 
 SIDES = {"focus": "in focus", "blur": "blurred"}  # the two classes of pixels, in result keys and in words
 RADIUS_BINS = (0, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 20)

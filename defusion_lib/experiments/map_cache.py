@@ -18,12 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, PngImagePlugin
-from tqdm.auto import tqdm
 
 from defusion_lib.baselines.fitted import fitted_path, load_fitted
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.metrics import quantise
 from defusion_lib.paths import write_whole
+from defusion_lib.progress import tqdm
 
 PACKAGE = __name__.partition(".")[0]
 PACKAGE_FOLDER = Path(__file__).parents[1]

@@ -20,7 +20,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm.auto import tqdm
 
 from defusion_lib import metrics, paths, plots
 from defusion_lib.data import Photo, PhotoSet, bundled, effects
@@ -31,6 +30,7 @@ from defusion_lib.evaluation.published_maps import Published, open_published
 from defusion_lib.experiments import controlled_images
 from defusion_lib.inference import SIZE, detect, to_shape
 from defusion_lib.network import DeFusionNet
+from defusion_lib.progress import tqdm
 from defusion_lib.runs import provenance
 from defusion_lib.weights import load_network, read_card, resolve, result_name, weights_hash
 

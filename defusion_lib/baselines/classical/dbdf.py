@@ -22,7 +22,6 @@ those of one scale, windows of 21 pixels, without the inference.
 import numpy as np
 from scipy.linalg import eigh
 from scipy.special import expit
-from tqdm.auto import tqdm
 
 from defusion_lib.baselines.belief_propagation import propagate
 from defusion_lib.baselines.fitted import load_fitted
@@ -30,6 +29,7 @@ from defusion_lib.baselines.images import luma
 from defusion_lib.baselines.wrapper import classical_method
 from defusion_lib.data import PhotoSet
 from defusion_lib.inference import to_shape
+from defusion_lib.progress import tqdm
 
 SCALES = (11, 21, 31)  # pixels: sides of the windows
 STEP = 3  # pixels between the centres of neighbouring windows

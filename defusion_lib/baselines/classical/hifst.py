@@ -26,11 +26,11 @@ import scipy.ndimage
 import skimage.filters
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
-from tqdm.auto import tqdm
 
 from defusion_lib.baselines.domain_transform import domain_transform
 from defusion_lib.baselines.images import luma, stretch
 from defusion_lib.baselines.wrapper import classical_method
+from defusion_lib.progress import tqdm
 
 BLOCKS = (7, 15, 31, 63)
 MARGIN = max(BLOCKS) // 2

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 from scipy.ndimage import gaussian_filter
-from tqdm.auto import tqdm
 
 from defusion_lib.baselines.domain_transform import domain_transform
 from defusion_lib.baselines.fitted import load_fitted
 from defusion_lib.baselines.images import interpolate_windows
 from defusion_lib.baselines.wrapper import classical_method
 from defusion_lib.data import PhotoSet
+from defusion_lib.progress import tqdm
 
 SIZE = 8  # pixels: the side of a patch
 STRIDE = 4  # pixels between patches

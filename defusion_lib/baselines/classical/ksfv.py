@@ -17,13 +17,13 @@ from scipy.fft import dct
 from scipy.ndimage import correlate1d, gaussian_filter, uniform_filter
 from scipy.signal import fftconvolve
 from scipy.special import expit
-from tqdm.auto import tqdm
 
 from defusion_lib.baselines.fitted import load_fitted
 from defusion_lib.baselines.images import luma
 from defusion_lib.baselines.wrapper import classical_method
 from defusion_lib.data import PhotoSet
 from defusion_lib.inference import to_shape
+from defusion_lib.progress import tqdm
 
 WINDOW = 21  # pixels: side of a window
 STEP = 3  # pixels between the centres of neighbouring windows

@@ -18,11 +18,11 @@ that evidence of one class only is not standardised, and that all messages are s
 
 import numpy as np
 from scipy import ndimage
-from tqdm.auto import tqdm
 
 from defusion_lib.baselines.belief_propagation import propagate
 from defusion_lib.baselines.matting import coarse_to_fine
 from defusion_lib.baselines.wrapper import classical_method
+from defusion_lib.progress import tqdm
 
 WINDOWS = (11, 15, 21)
 THRESHOLD = 0.016 * 255  # grey levels by which a neighbour is clearly brighter

@@ -20,10 +20,10 @@ from scipy import fft
 from scipy.ndimage import gaussian_filter
 from skimage.color import rgb2lab
 from skimage.segmentation import slic
-from tqdm.auto import tqdm
 
 from defusion_lib.baselines.images import interpolate_windows
 from defusion_lib.baselines.wrapper import classical_method
+from defusion_lib.progress import tqdm
 
 SIZE = 64  # pixels: the side of a window
 STRIDE = 8  # pixels between windows

@@ -27,12 +27,12 @@ from scipy.ndimage import correlate1d, gaussian_filter, maximum_filter, sobel
 from skimage.feature import canny
 from torch import nn
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 
 from defusion_lib.backbone import initialise
 from defusion_lib.baselines.matting import enlarge, halve, laplacian, solve_positive
 from defusion_lib.baselines.wrapper import classical_method
 from defusion_lib.data import Photo, PhotoSet
+from defusion_lib.progress import tqdm
 from defusion_lib.training import Recipe, Task
 
 SIGMAS = np.arange(0.5, 2.01, 0.15)  # pixels: the classes

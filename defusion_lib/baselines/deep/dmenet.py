@@ -29,7 +29,6 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 
 from defusion_lib.backbone import BLOCKS, STRIDE, VGG16, initialise
 from defusion_lib.data import PhotoSet
@@ -38,6 +37,7 @@ from defusion_lib.data.camera import render
 from defusion_lib.data.synthetic import CHALLENGES, make_scene
 from defusion_lib.inference import all_maps
 from defusion_lib.network import Maps
+from defusion_lib.progress import tqdm
 from defusion_lib.training import Recipe, Task, augmented
 
 ENCODERS = {

@@ -41,7 +41,7 @@ def test_embedded_photographs_all_come_with_the_wheels():
         assert f"{folder}/{file}" in {str(path) for path in importlib.metadata.files(package)}
         side, width, channels = bundled.embedded(name).shape
         assert side == width and channels == 3
-    with pytest.raises(ValueError, match="no embedded photograph 'skimage-dog'.*skimage-brick"):
+    with pytest.raises(ValueError, match="no embedded photo 'skimage-dog'.*skimage-brick"):
         bundled.embedded("skimage-dog")
 
 

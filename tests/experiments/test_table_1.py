@@ -258,7 +258,7 @@ def steps():
     """What the notebook says: the file of the method, the import, its line, and the line of a network."""
     cells = nbformat.read(ROOT / "notebooks/07_table_1.ipynb", as_version=4).cells
     (text,) = [cell.source for cell in cells if cell.id == "add-a-method"]
-    (function,) = [cell.source for cell in cells if cell.source.startswith("@detector")]
+    (function,) = [cell.source for cell in cells if cell.source.startswith("@classical_method")]
     head, line = re.findall(r"```python\n(.*?)\n\s*```", text, re.DOTALL)
     unindented = "\n".join(each.removeprefix("   ") for each in head.splitlines())
     (imported,) = re.findall(r"`(from [\w.]+ import little_detail)`", text)

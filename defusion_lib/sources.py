@@ -32,14 +32,14 @@ def direct_imports(source: str) -> set[str]:
 def all_imports(names: Iterable[str], left_out: Iterable[str] = (), folder: Path = FOLDER) -> dict[str, str]:
     """Return {name: source} of modules and of all that they import from the library, directly or not.
 
-    Modules of `left_out`, and what only these import, are not among them.
+    The modules of `left_out`, by their exact names, and what only these import are not among them.
     """
     sources: dict[str, str] = {}
     waiting = list(names)
     while waiting:
         name = waiting.pop()
         path = module_file(name, folder)
-        if path is None or name in sources or f"{name}.".startswith(tuple(f"{other}." for other in left_out)):
+        if path is None or name in sources or name in left_out:
             continue
         sources[name] = path.read_text(encoding="utf-8")
         # The package itself imports nothing when it is imported.

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from defusion_lib.sources import PACKAGE, direct_imports
+
 ROOT = Path(__file__).resolve().parents[1]
-LIBRARY = "defusion_lib"
 # From the lowest room to the highest; modules of one line may import one another.
 ROOMS = (
     ("paths", "progress", "sources"),
@@ -28,24 +29,15 @@ PURE = ("network", "backbone", "losses", "metrics")
 def modules(root=ROOT):
     """Every module of the library with its source: {dotted name below the library: source}."""
     found = {}
-    for path in sorted((root / LIBRARY).rglob("*.py")):
-        parts = path.relative_to(root / LIBRARY).with_suffix("").parts
+    for path in sorted((root / PACKAGE).rglob("*.py")):
+        parts = path.relative_to(root / PACKAGE).with_suffix("").parts
         found[".".join(parts).removesuffix(".__init__")] = path.read_text(encoding="utf-8")
     return found
 
 
 def imports(source, known):
     """The modules of the library that a source imports, wherever in it."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        found |= {name.removeprefix(f"{LIBRARY}.") for name in names if name.startswith(f"{LIBRARY}.")} & known
-    return found
+    return {name.removeprefix(f"{PACKAGE}.") for name in direct_imports(source)} & known
 
 
 def wrong_arrows(sources):
@@ -90,7 +82,7 @@ def test_the_papers_own_modules_read_no_file(name):
         if isinstance(node, ast.Import | ast.ImportFrom)
         for part in [getattr(node, "module", None), *(alias.name for alias in node.names)]
     }
-    assert not names & {"pathlib", "os", "io", "json", "safetensors", "PIL", f"{LIBRARY}.paths"}
+    assert not names & {"pathlib", "os", "io", "json", "safetensors", "PIL", f"{PACKAGE}.paths"}
 
 
 def test_nothing_in_the_library_imports_tools():

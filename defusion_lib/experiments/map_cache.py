@@ -24,12 +24,12 @@ from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.metrics import quantise
 from defusion_lib.paths import write_whole
 from defusion_lib.progress import tqdm
+from defusion_lib.sources import PACKAGE, all_imports
 
-PACKAGE = __name__.partition(".")[0]
-PACKAGE_FOLDER = Path(__file__).parents[1]
 TEXT = "defusion"  # the name of the picture's text
-# Files that do not change a map: how learnt arrays are read (their values are hashed), and the list of methods.
-PASSED_OVER = (f"{PACKAGE}.baselines.fitted", f"{PACKAGE}.baselines")
+# Modules that do not change a map: the public names, the list of methods, and the reader of fitted arrays, whose
+# values are hashed.
+LEFT_OUT = (PACKAGE, f"{PACKAGE}.baselines", f"{PACKAGE}.baselines.fitted")
 
 
 class Map(NamedTuple):
@@ -40,22 +40,22 @@ class Map(NamedTuple):
 
 
 def fingerprint(detect: Callable, *settings) -> str:
-    """Compute a hash of a method: equal as long as its code, its learnt arrays and `settings` are.
+    """Compute a hash of a method: equal as long as its code, its fitted arrays and `settings` are.
 
-    The code is that of the method's file and of all files of this library that it imports, less comments,
-    docstrings and layout; of a function from elsewhere it is the function itself. `settings` are numbers and
-    texts that its maps also depend on: of a network, its input size and the hash of its weights.
+    The code is that of the method's file and of all files of this library that it imports, without comments,
+    docstrings and layout. For a function that is not in this library, it is the function alone. `settings` are
+    numbers and texts that its maps also depend on: for a network, its input size and the hash of its weights.
     """
     function = inspect.unwrap(detect)
     if function.__module__.partition(".")[0] == PACKAGE:
-        sources = dict(sorted(_imported(function.__module__).items()))
+        sources = dict(sorted(all_imports([function.__module__], LEFT_OUT).items()))
     else:
         sources = {function.__name__: inspect.getsource(function)}
     digest = hashlib.sha256(repr(settings).encode())
     for name, source in sources.items():
         digest.update(f"\n{name}: {_code(source)}".encode())
         method = name.removeprefix(f"{PACKAGE}.baselines.classical.")
-        # Not the file's bytes: its stamp says when it was made, and that changes no map.
+        # Not the file's bytes: its stamp holds the time of the fit, which changes no map.
         for key, array in load_fitted(method).items() if fitted_path(method).is_file() else ():
             digest.update(f"{key} {array.dtype} {array.shape}".encode() + array.tobytes())
     return digest.hexdigest()
@@ -97,7 +97,7 @@ def _picture(levels: np.ndarray, key: str, seconds: float) -> bytes:
 
 
 def _read(path: Path, key: str, shape: tuple[int, int]) -> Map | None:
-    """The map in a picture, or None where there is none that was made from this key."""
+    """Read the map in a picture; None where the picture is absent, damaged or has another key."""
     try:
         with Image.open(path) as picture:
             made = json.loads(picture.text[TEXT])
@@ -105,32 +105,16 @@ def _read(path: Path, key: str, shape: tuple[int, int]) -> Map | None:
         if made["key"] == key and levels.shape == shape and levels.dtype == np.uint8:
             return Map(_as_map(levels), made["seconds"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SyntaxError):
-        pass  # absent, cut off, or somebody else's picture: each is a map to be made
+        pass  # absent, cut off, or another program's picture: the map must be computed
     return None
 
 
-def _imported(name: str) -> dict[str, str]:
-    """The sources of a module of this library and of all that it imports from this library: {name: source}."""
-    sources, waiting = {}, [name]
-    while waiting:
-        name = waiting.pop()
-        path = PACKAGE_FOLDER.joinpath(*name.split(".")[1:])
-        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        if name in sources or name in PASSED_OVER or not path.is_file():
-            continue  # what is imported from a module is asked for as if it were one
-        sources[name] = path.read_text(encoding="utf-8")
-        for node in ast.walk(ast.parse(sources[name])):
-            if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{PACKAGE}."):
-                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return sources
-
-
 def _code(source: str) -> str:
-    """A source without comments, docstrings and layout."""
+    """Return a source without comments, docstrings and layout."""
     try:
         tree = ast.parse(textwrap.dedent(source))
     except SyntaxError:
-        return source  # a lambda's lines begin and end in the middle of something
+        return source  # the lines of a lambda are no complete statement
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):

@@ -1,5 +1,6 @@
 """Maps are kept: computed once, made again when photograph, code, learnt arrays or the picture are not the same."""
 
+import functools
 import importlib
 import json
 import os
@@ -16,7 +17,8 @@ from defusion_lib.baselines import fitted as learnt_module
 from defusion_lib.baselines.fitted import load_fitted, save_fitted
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.experiments import map_cache
-from defusion_lib.experiments.map_cache import cached_maps, fingerprint
+from defusion_lib.experiments.map_cache import LEFT_OUT, cached_maps, fingerprint
+from defusion_lib.sources import all_imports
 
 
 def photo(stem):
@@ -180,12 +182,13 @@ SOURCES = {
             return helper.level(image)
         """,
     "baselines/classical/helper.py": """
-        from defusion_lib.metrics import LEVELS
+        from defusion_lib import metrics
 
         def level(image):
-            return image[..., 0] / (LEVELS - 1)
+            return image[..., 0] / (metrics.LEVELS - 1)
         """,
     "baselines/classical/other.py": "unused = 1",
+    "__init__.py": "FACE = 1",
     "baselines/__init__.py": "BASELINES = 1",
     "metrics.py": "LEVELS = 256",
     "baselines/wrapper.py": "def classical_method(core): return core",
@@ -199,7 +202,7 @@ def library(tmp_path, monkeypatch):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(source))
-    monkeypatch.setattr(map_cache, "PACKAGE_FOLDER", tmp_path)
+    monkeypatch.setattr(map_cache, "all_imports", functools.partial(all_imports, folder=tmp_path))
     return tmp_path
 
 
@@ -219,6 +222,7 @@ def test_same_method_same_fingerprint(library):
 @pytest.mark.parametrize(
     ("name", "old", "new", "changes"),
     [
+        ("__init__.py", "1", "2", False),
         ("baselines/__init__.py", "1", "2", False),
         ("baselines/classical/tiny.py", "level(image)", "level(image) / 2", True),
         ("baselines/classical/helper.py", "..., 0", "..., 1", True),
@@ -267,7 +271,7 @@ def test_fingerprint_of_a_function_from_elsewhere(tmp_path, monkeypatch):
     assert seen[0] != seen[1] == seen[2]
 
 
-def test_fingerprint_of_the_real_door_reaches_what_it_calls():
+def test_fingerprint_of_the_real_wrapper_reaches_what_it_calls():
     from defusion_lib.baselines import wrapper
 
     @wrapper.classical_method
@@ -275,6 +279,6 @@ def test_fingerprint_of_the_real_door_reaches_what_it_calls():
         return image[..., 0] / 255
 
     assert fingerprint(detect)  # unwrapped: this function, whose source is here
-    assert {"defusion_lib.baselines.wrapper", "defusion_lib.inference"} <= set(
-        map_cache._imported("defusion_lib.baselines.wrapper")
-    )
+    found = set(all_imports(["defusion_lib.baselines.wrapper"], LEFT_OUT))
+    assert {"defusion_lib.baselines.wrapper", "defusion_lib.inference"} <= found
+    assert not found & set(LEFT_OUT)

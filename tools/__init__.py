@@ -1,1 +1,1 @@
-"""What maintains the project: batch execution, README, checks, benchmarks. No notebook imports it."""
+"""Maintain the project: batch execution, README, checks, benchmarks. No notebook imports this package."""

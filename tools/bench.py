@@ -2,13 +2,12 @@
 
     make bench        # minutes: outputs/cpu/results/bench.json, and a table
 
-The photograph is scikit-learn's flower.jpg, 640 x 427; a smaller one is its middle, a larger one is it mirrored at its
-edges, so that all have the same kind of content. Each measurement runs in a process of its own.
+The photo is scikit-learn's flower.jpg, 640 x 427. A smaller size is its centre, a larger one is the photo mirrored at
+its edges, so the content is similar at all sizes. Each measurement runs in a new process.
 
-In the plain version every function of the library that one of `tests/reference/` stands for, as the docstring there
-says, gives way to it. That takes minutes for a whole photograph, so it is timed on a crop, and so is the fast
-version beside it; "plain, scaled" multiplies the plain seconds by the ratio of pixels, which is fair to methods
-whose cost grows linearly, and those of both on the crop are stored too.
+In the plain version, functions of `tests/reference/` replace the functions of the library that their docstrings name.
+The plain version takes minutes for a complete photo, so both versions are also timed on a crop. "plain, scaled"
+multiplies the plain seconds on the crop by the ratio of pixels, which is correct where the cost is linear in them.
 """
 
 import argparse
@@ -25,15 +24,15 @@ import numpy as np
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
-SIZES = ("320x214", "640x427", "1500x1000")  # width x height; the last is the largest that a method ever sees
+SIZES = ("320x214", "640x427", "1500x1000")  # width x height; the last is the largest size that methods compute at
 USUAL, LARGEST = SIZES[1:]
 CROP = "96x64"
-ENOUGH = 6  # seconds of repeating one measurement
+ENOUGH = 6  # seconds after which a measurement is not repeated
 REPEATS = 5
 
 
 def photograph(size: str) -> np.ndarray:
-    """The flower at "width x height" pixels: its middle, or mirrored at its edges."""
+    """Return the flower at "width x height" pixels: its centre, or mirrored at its edges."""
     from sklearn.datasets import load_sample_image
 
     width, height = map(int, size.split("x"))
@@ -45,7 +44,7 @@ def photograph(size: str) -> np.ndarray:
 
 
 def replacements(name: str) -> dict:
-    """The plain functions of a method, by the dotted names of those that they stand for."""
+    """Return the plain functions of a method: {dotted name of the replaced function: plain function}."""
     plain = importlib.import_module(f"tests.reference.{name}")
     found = {}
     for function in vars(plain).values():
@@ -53,12 +52,14 @@ def replacements(name: str) -> dict:
         if inspect.isfunction(function) and stands:
             found[stands[1]] = function
     if not found:
-        raise ValueError(f"tests/reference/{name}.py stands for nothing: begin a docstring with 'Stands for `...`'.")
+        raise ValueError(
+            f"tests/reference/{name}.py replaces no function: begin a docstring with 'Stands for `...`', the dotted name."
+        )
     return found
 
 
 def make_plain(name: str) -> None:
-    """Put a method's plain functions in the places of those that they stand for, wherever these were imported."""
+    """Replace functions of the library by a method's plain ones, in every module that has imported them."""
     importlib.import_module(f"defusion_lib.baselines.classical.{name}")
     for dotted, function in replacements(name).items():
         module, _, attribute = dotted.rpartition(".")
@@ -75,12 +76,12 @@ def make_plain(name: str) -> None:
 
 
 def peak() -> float:
-    """The most memory that this process has had, in MiB; Linux says so."""
+    """Return the peak memory of this process in MiB, as Linux reports it."""
     return int(re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
 
 
 def measure(name: str, size: str, plain: bool) -> dict:
-    """Seconds (median) and peak MiB of one method in this process, and its map as bytes 0..255."""
+    """Measure one method in this process: median seconds, peak MiB, and its map of the crop as levels 0..255."""
     import torch
 
     from defusion_lib.plots import as_levels
@@ -90,7 +91,7 @@ def measure(name: str, size: str, plain: bool) -> dict:
     if plain:
         make_plain(name)
     detect = importlib.import_module(f"defusion_lib.baselines.classical.{name}").detect
-    # What happens once a process, such as reading learnt arrays, is not a photograph's time.
+    # Work that happens once per process, such as reading fitted arrays, is not part of a photo's time.
     detect(photograph("24x16"))
     image, seconds, begun = photograph(size), [], time.perf_counter()
     while not seconds or time.perf_counter() - begun < ENOUGH and len(seconds) < REPEATS:
@@ -115,7 +116,7 @@ def pixels(size: str) -> int:
 
 
 def bench(names: list[str]) -> dict[str, float]:
-    """All measurements as results, {"flower-640x427/hifst/seconds": 2.3, ...}."""
+    """Measure all methods, and return the results, {"flower-640x427/hifst/seconds": 2.3, ...}."""
     values = {}
     with tqdm(total=len(names) * (len(SIZES) + 2), desc="bench", leave=False) as bar:
 
@@ -165,14 +166,15 @@ def table(names: list[str], values: dict[str, float]) -> str:
         lines.append(f"{name:8}" + "".join(f"{c:>{max(len(h), 6) + 2}}" for c, h in zip(cells, heads)))
     lines.append(
         f"growth: 1 where cost is linear in pixels, from {SIZES[0]} to {LARGEST}; plain: loops, on a crop of {CROP};"
-        f"\napart: the largest difference of the two maps, in levels of 255; plain, scaled: its seconds times the ratio of pixels to {USUAL}, not measured there"
+        f"\napart: the largest difference of the two maps, in levels of 255; plain, scaled: the plain seconds times the "
+        f"ratio of pixels, an estimate for {USUAL}"
     )
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("methods", nargs="*", help="only these, without storing results")
+    parser.add_argument("methods", nargs="*", help="measure only these methods, and store no results")
     parser.add_argument("--one", nargs=2, metavar=("METHOD", "SIZE"), help=argparse.SUPPRESS)
     parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -184,8 +186,8 @@ def main() -> None:
 
     parameters = {"profile": "cpu", "seed": 0}
     run = Run("bench", parameters, parameters)
-    # A method that somebody added may have no plain version.
-    names = given.methods or [name for name in CLASSICAL if (ROOT / f"tests/plain/{name}.py").is_file()]
+    # An added method may have no plain version.
+    names = given.methods or [name for name in CLASSICAL if (ROOT / f"tests/reference/{name}.py").is_file()]
     values = bench(names)
     if not given.methods:
         run.results(values)

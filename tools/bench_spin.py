@@ -1,12 +1,12 @@
-"""Measure what threads that spin while they wait cost: a small training step, and `make run`, beside two busy loops.
+"""Measure the cost of threads that spin while they wait: a training step and `make run`, with and without busy loops.
 
     make bench-spin                       # half an hour: outputs/cpu/results/bench_spin.json, and a table
-    python -m tools.bench_spin step       # this part alone, without storing results: step (minutes) or run
+    python -m tools.bench_spin step       # one part, step (minutes) or run, without storing results
 
 Nothing else may run on the machine, which should have two cores, one for each of torch's threads (on a larger one:
 `taskset -c 0,1 make bench-spin`). Each measurement runs in a new process, because libgomp reads GOMP_SPINCOUNT once.
-The settings take turns, so that a machine that slows down does so for all alike. The ratios are to libgomp's own
-setting on free cores for the step, and to free cores for `make run`, which has the collection's setting.
+The settings alternate, so a machine that slows down affects all of them. The ratios of the step are relative to
+libgomp's default on free cores, those of `make run` to the same command on free cores.
 """
 
 import argparse
@@ -26,19 +26,19 @@ from defusion_lib import SPINCOUNT
 from defusion_lib.runs.run import THREADS, Run
 
 ROOT = Path(__file__).resolve().parents[1]
-LIBGOMP = "300000"  # what libgomp takes where nothing is set
+LIBGOMP = "300000"  # the default of libgomp
 SETTINGS = (LIBGOMP, SPINCOUNT, "0")
 SURROUNDINGS = {"free": 0, "busy": 2}  # busy loops
-SIZE = 96  # pixels a side of the step's photograph
+SIZE = 96  # pixels per side of the step's photo
 ROUNDS = 5
-REPEATS = 20  # steps of one process
-# A loop ends by itself where the process that started it is killed.
+REPEATS = 20  # steps per process
+# A loop also ends where the process that started it is killed.
 LOOP = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): pass"
-AIM = 2  # `make run` beside the busy loops takes at most this many times as long
+AIM = 2  # `make run` with the busy loops should take at most this many times as long
 
 
 def step() -> float:
-    """Seconds of one training step on one photograph in this process, the median of `REPEATS`."""
+    """Measure the seconds of one training step on one photo in this process, the median of `REPEATS`."""
     import torch
 
     from defusion_lib.experiments.efficiency import benchmark, training_iteration
@@ -52,7 +52,7 @@ def step() -> float:
 
 @contextmanager
 def busy_loops(count: int):
-    """Run so many processes that never wait, until the block is left."""
+    """Run `count` processes that never wait, until the block ends."""
     loops = [subprocess.Popen([sys.executable, "-c", LOOP, str(os.getpid())]) for _ in range(count)]
     try:
         yield
@@ -63,7 +63,7 @@ def busy_loops(count: int):
 
 
 def output_of(command: list[str], **environment: str) -> str:
-    """What a command prints in an environment without settings of OpenMP or make but these."""
+    """Return the output of a command. Of OpenMP's and make's variables it gets only those of `environment`."""
     set_by_others = ("OMP_", "GOMP_", "MAKE", "MFLAGS")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(set_by_others)}
     done = subprocess.run(command, cwd=ROOT, env=kept | environment, capture_output=True, text=True)
@@ -73,14 +73,14 @@ def output_of(command: list[str], **environment: str) -> str:
 
 
 def bench_step(rounds: int) -> dict[str, float]:
-    """Seconds and ratios of one step, {"step/spin-1000/busy-seconds": 0.2, ...}."""
+    """Measure the step: seconds and ratios, {"step/spin-1000/busy-seconds": 0.2, ...}."""
     seconds = {(spin, where): [] for spin in SETTINGS for where in SURROUNDINGS}
     with tqdm(total=rounds * len(seconds), desc="step", leave=False) as bar:
         for _ in range(rounds):
             for spin, where in seconds:
                 with busy_loops(SURROUNDINGS[where]):
-                    said = output_of([sys.executable, "-m", __spec__.name, "--one"], GOMP_SPINCOUNT=spin)
-                seconds[spin, where].append(json.loads(said.splitlines()[-1]))
+                    output = output_of([sys.executable, "-m", __spec__.name, "--one"], GOMP_SPINCOUNT=spin)
+                seconds[spin, where].append(json.loads(output.splitlines()[-1]))
                 bar.update()
     base = median(seconds[LIBGOMP, "free"])
     values = {}
@@ -91,7 +91,7 @@ def bench_step(rounds: int) -> dict[str, float]:
 
 
 def bench_run() -> dict[str, float]:
-    """Seconds of `make run` with nothing made before, {"quick/make-run/busy-seconds": 400, ...}, and their ratio."""
+    """Measure a complete `make run`: seconds, {"quick/make-run/busy-seconds": 400, ...}, and their ratio."""
     values = {}
     for where, count in tqdm(SURROUNDINGS.items(), desc="make run", leave=False):
         with tempfile.TemporaryDirectory() as folder, busy_loops(count):
@@ -117,7 +117,7 @@ def table(values: dict[str, float]) -> str:
         )
         judged = "within" if ratio <= AIM else "above"
         lines.append(
-            f"make run: {free:.0f} s on free cores, {busy:.0f} s beside busy loops, "
+            f"make run: {free:.0f} s on free cores, {busy:.0f} s with busy loops, "
             f"{ratio:.2f} times as long: {judged} the aim of {AIM}"
         )
     return "\n".join(lines)
@@ -125,8 +125,8 @@ def table(values: dict[str, float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("parts", nargs="*", choices=["step", "run", []], help="only these, without storing results")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of the step's settings")
+    parser.add_argument("parts", nargs="*", choices=["step", "run", []], help="measure only these parts, and store no results")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="measurements per setting of the step")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:

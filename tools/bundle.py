@@ -1,8 +1,8 @@
-"""Pack a profile's training and evaluation for a machine without network, git or Jupyter: what `make bundle` calls.
+"""Pack a profile's training and evaluation for a machine without network, git or Jupyter; `make bundle` calls it.
 
     python tools/bundle.py paper --data data/shi --backbone vgg16.safetensors
 
-writes build/bundle/paper/part1.tar.gz (VGG-16 in half precision) and part2.tar.gz (code, photographs, masks), each with
+writes build/bundle/paper/part1.tar.gz (VGG-16 in half precision) and part2.tar.gz (code, photos, masks), each with
 run.py (tools/bundle_run.py) and bundle.json (parameters, commit, and every file's size and SHA-256).
 """
 
@@ -30,14 +30,14 @@ from defusion_lib.runs.provenance import origin
 from defusion_lib.weights import load_backbone, resolve
 from tools.execute import read_profile
 
-LIMIT = 30_000_000  # bytes of a part
+LIMIT = 30_000_000  # bytes per part
 BACKBONE = "vgg16.safetensors"
-# Lossless, 604 and 100 photographs would have 100 MB.
+# Lossless files of 604 and 100 photos would need 100 MB.
 TRAINING_JPEG = {"quality": 95, "progressive": True}
 TEST_JPEG = {"quality": 98, "subsampling": "4:4:4", "progressive": True}  # mean error of .65 of 255 levels
 PARTS = ("part1.tar.gz", "part2.tar.gz")
 NOTEBOOKS = ("03_training", "04_evaluation")
-# What run.py imports, directly or not; none of it imports more than torch, NumPy, Pillow, safetensors and tqdm.
+# Modules that run.py imports, directly or not; they import nothing more than torch, NumPy, Pillow, safetensors and tqdm.
 MODULES = (
     "__init__",
     "backbone",
@@ -56,11 +56,11 @@ NEED_SCIPY = ("sharp-square", "blurred-square", "rendered", "half-blur", "blur")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line: 0, or 1 behind one sentence on stderr."""
+    """Run the command line; return 0, or 1 after one sentence on stderr."""
     parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
     parser.add_argument("profile", help="folder of params/ with 03_training.yaml and 04_evaluation.yaml")
-    parser.add_argument("--data", default="", help="folder of the photographs; as the profile says where left out")
-    parser.add_argument("--backbone", default="", help="VGG-16 as safetensors; as the profile says where left out")
+    parser.add_argument("--data", default="", help="folder of the photos; default: the data_root of the profile")
+    parser.add_argument("--backbone", default="", help="VGG-16 as safetensors; default: the backbone of the profile")
     options = parser.parse_args(arguments)
     root = project_root()
     try:
@@ -78,8 +78,8 @@ def pack(root: Path, profile: str, data: str, backbone: str, folder: Path) -> li
     """Write the two parts of a profile's bundle into a folder, and return their paths.
 
     `root` is the checkout; `data` and `backbone` replace those of the profile where they are not empty. Raises what
-    reading parameters, photographs and weights raises, and ValueError for a profile that a bundle cannot hold and for
-    a part that would be too large.
+    reading parameters, photos and weights raises, and ValueError for a profile that a bundle cannot hold and for a
+    part that would be too large.
     """
     parameters = {stem: read(root, profile, stem, data) for stem in NOTEBOOKS}
     training, evaluation = (each["effective"] for each in parameters.values())
@@ -102,10 +102,15 @@ def pack(root: Path, profile: str, data: str, backbone: str, folder: Path) -> li
         "backbone": f"{words}, in half precision",
         "data": {"name": parts["train"].name, "size": size} | {part: photos.stems for part, photos in parts.items()},
         "notes": {
-            "bundle": {  # which may be told from another one, and what its photographs lost
+            "bundle": {  # a hash that identifies it, and how its photos were reduced
                 "files_sha256": sha256(json.dumps(files, sort_keys=True).encode()).hexdigest(),
-                "training_photographs": f"{size} x {size} pixels, JPEG of quality {TRAINING_JPEG['quality']}; masks of that size, PNG",
-                "test_photographs": f"{evaluation['size']} x {evaluation['size']} pixels, JPEG of quality {TEST_JPEG['quality']}; masks of their own size, PNG",
+                "training_photographs": (
+                    f"{size} x {size} pixels, JPEG of quality {TRAINING_JPEG['quality']}; masks of that size, PNG"
+                ),
+                "test_photographs": (
+                    f"{evaluation['size']} x {evaluation['size']} pixels, JPEG of quality {TEST_JPEG['quality']}; masks "
+                    "of their own size, PNG"
+                ),
             }
         },
         "files": files,
@@ -120,7 +125,7 @@ def pack(root: Path, profile: str, data: str, backbone: str, folder: Path) -> li
         if len(packed) >= LIMIT:
             raise ValueError(
                 f"{part} would have {len(packed) / 1e6:.1f} MB, expected less than {LIMIT / 1e6:.0f}: choose fewer or "
-                "smaller photographs."
+                "smaller photos."
             )
         written.append((folder / part, packed))
     for path, packed in written:
@@ -129,7 +134,7 @@ def pack(root: Path, profile: str, data: str, backbone: str, folder: Path) -> li
 
 
 def read(root: Path, profile: str, stem: str, data: str) -> dict:
-    """Read a notebook's parameters in a profile: `defaults`, what is `given`, and the `effective` ones."""
+    """Read a notebook's parameters in a profile: its `defaults`, those `given` by the profile, and the `effective` ones."""
     path = root / f"params/{profile}/{stem}.yaml"
     if not path.is_file():
         raise FileNotFoundError(
@@ -147,14 +152,14 @@ def check(profile: str, training: dict, evaluation: dict) -> None:
     """Raise ValueError for a profile that a bundle cannot hold."""
     needs = [name for name in training["augmentation"] if name in NEED_SCIPY]
     for wrong, sentence in (
-        (training["begin_with"], f"trains on from the network {training['begin_with']}, which a bundle does not hold"),
+        (training["begin_with"], f"begins with the network {training['begin_with']}, which a bundle does not hold"),
         (training["backbone"] == "random", "begins with random weights, which a bundle does not hold"),
         (needs, f"uses the steps {', '.join(needs)} of the augmentation, which need SciPy"),
         (
             evaluation["weights"] != "trained",
             f"evaluates the network {evaluation['weights']} instead of the trained one",
         ),
-        (not evaluation["size"], "evaluates photographs at their own size, which are too large"),
+        (not evaluation["size"], "evaluates photos at their own size, which are too large"),
     ):
         if wrong:
             raise ValueError(f"Profile {profile} {sentence}: choose another profile.")
@@ -165,18 +170,18 @@ def open_part(given: dict, part: str) -> PhotoSet:
 
 
 def backbone_file(source: str) -> tuple[bytes, str]:
-    """Return VGG-16's weights in half precision as safetensors, and in a few words which ones they are."""
+    """Return VGG-16's weights in half precision as safetensors, and a few words that name them."""
     network = VGG16()
     words = load_backbone(network, resolve(source))
     return save({name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}), words
 
 
 def training_files(photos: PhotoSet, size: int) -> dict[str, bytes]:
-    """Return photographs as JPEG and masks as grey PNG, both as training sees them at scale 1, by file name."""
+    """Return {file name: content} of photos as JPEG and masks as grey PNG, both as training uses them at scale 1."""
     found = {}
-    for stem, (name, image, mask) in zip(photos.stems, tqdm(photos, "training photographs")):
+    for stem, (name, image, mask) in zip(photos.stems, tqdm(photos, "training photos")):
         if mask is None:
-            raise ValueError(f"{name} of {photos.name} has no mask, and training needs one for every photograph.")
+            raise ValueError(f"{name} of {photos.name} has no mask, and training needs one for every photo.")
         levels = np.uint8(np.rint(255 * resize_to_square(Image.fromarray(mask), size)))
         found[f"photos/train/{stem}.jpg"] = picture(
             resize_to_square(Image.fromarray(image), size), "JPEG", **TRAINING_JPEG
@@ -186,11 +191,11 @@ def training_files(photos: PhotoSet, size: int) -> dict[str, bytes]:
 
 
 def test_files(photos: PhotoSet, size: int) -> dict[str, bytes]:
-    """Return photographs as JPEG at the size that the network sees, and masks of their own size with 1 bit, by file name."""
+    """Return {file name: content} of photos as JPEG at the network's input size, and of masks of their own size, 1 bit."""
     found = {}
-    for stem, (name, image, mask) in zip(photos.stems, tqdm(photos, "test photographs")):
+    for stem, (name, image, mask) in zip(photos.stems, tqdm(photos, "test photos")):
         if mask is None:
-            raise ValueError(f"{name} of {photos.name} has no mask, and the evaluation needs one for every photograph.")
+            raise ValueError(f"{name} of {photos.name} has no mask, and the evaluation needs one for every photo.")
         found[f"photos/test/{stem}.jpg"] = picture(resize_to_square(Image.fromarray(image), size), "JPEG", **TEST_JPEG)
         found[f"masks/test/{stem}.png"] = picture(mask.astype(bool), "PNG")
     return found
@@ -207,14 +212,14 @@ def entry(content: bytes, part: str) -> dict:
 
 
 def tar(content: dict[str, bytes]) -> bytes:
-    """Return files as a compressed tar archive, the same for the same files."""
+    """Return files as a compressed tar archive; the same files give the same bytes."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as file:
         for name, value in content.items():
             member = tarfile.TarInfo(name)
             member.size = len(value)
             file.addfile(member, io.BytesIO(value))
-    # JPEG, PNG and weights hardly shrink, but a tar wastes 1.1 MB on so many small files.
+    # JPEG, PNG and weights hardly shrink, but the headers and padding of so many files in a tar have 1.1 MB.
     return gzip.compress(archive.getvalue(), compresslevel=1, mtime=0)
 
 

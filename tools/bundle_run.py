@@ -1,12 +1,12 @@
-"""Train and evaluate what a bundle holds, and write what notebooks 03 and 04 write: `run.py` of every bundle.
+"""Train and evaluate with the files of a bundle, and write the results of notebooks 03 and 04: `run.py` of a bundle.
 
     python -m tarfile -e part1.tar.gz && python -m tarfile -e part2.tar.gz
     python run.py                  # to the end
-    python run.py --minutes 9      # in stretches; exit code 75 says that the same command must run again
+    python run.py --minutes 9      # in stretches; exit code 75 means that the same command must run again
 
 Needs torch, numpy, Pillow, safetensors and tqdm; no network, no git, no Jupyter. Results go to `outputs/<profile>/` in
-the current folder (or in DEFUSION_OUTPUTS), checkpoints too. A run that is stopped or killed goes on from its last
-checkpoint. `--iterations`, `--size` and `--photos` make a short trial, under a profile of its own.
+the current folder (or in DEFUSION_OUTPUTS), checkpoints too. A run that is stopped or killed continues from its last
+checkpoint. `--iterations`, `--size` and `--photos` make a short trial, whose profile's name ends in "-trial".
 """
 
 import argparse
@@ -25,17 +25,17 @@ BACKBONE = "vgg16.safetensors"
 PACKAGES = {"torch": "torch", "numpy": "numpy", "PIL": "Pillow", "safetensors": "safetensors", "tqdm": "tqdm"}
 FINISHED, FAILED, UNFINISHED, INTERRUPTED = 0, 1, 75, 130
 TRAINING, EVALUATION = "03_training", "04_evaluation"
-MEASURED = 10  # iterations after the first, which also loads kernels, that say how long one takes
-SHARE = 0.1  # of the time limit that may pass between two checkpoints
-RESERVE = 1.3  # measured times may grow by this factor
+MEASURED = 10  # iterations that are timed; the first one, which also loads kernels, is not among them
+SHARE = 0.1  # largest part of the time limit between two checkpoints
+RESERVE = 1.3  # factor for times that may be longer than measured
 
 
 class OutOfTime(Exception):
-    """The time limit ends this stretch; the last checkpoint holds everything up to here."""
+    """The time limit ends this stretch; the last checkpoint holds everything so far."""
 
 
 class TooFewCheckpoints(Exception):
-    """Iterations take so long that a checkpoint is needed every `every` of them."""
+    """Iterations are so slow that a checkpoint is needed after every `every` of them."""
 
     def __init__(self, every: int):
         self.every = every
@@ -52,17 +52,17 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        print("Interrupted; the same command goes on from the last checkpoint.", file=sys.stderr)
+        print("Interrupted; the same command continues from the last checkpoint.", file=sys.stderr)
         return INTERRUPTED
 
 
 def read_options(arguments: list[str] | None) -> argparse.Namespace:
-    """Read the command line; argparse ends the program with exit code 2 where it is wrong."""
+    """Read the command line; argparse ends the program with exit code 2 where an option is wrong."""
     parser = argparse.ArgumentParser(prog="run.py", description=__doc__.partition("\n\n")[0])
-    parser.add_argument("--minutes", type=_positive(float), help="stop before so many minutes have passed")
-    parser.add_argument("--iterations", type=_positive(int), help="trial: train so many iterations")
-    parser.add_argument("--size", type=_positive(int), help="trial: pixels a side of what the network sees")
-    parser.add_argument("--photos", type=_positive(int), help="trial: only the first so many photographs of each part")
+    parser.add_argument("--minutes", type=_positive(float), help="stop within this number of minutes")
+    parser.add_argument("--iterations", type=_positive(int), help="trial: number of training iterations")
+    parser.add_argument("--size", type=_positive(int), help="trial: pixels per side of the network's input")
+    parser.add_argument("--photos", type=_positive(int), help="trial: number of photos of each part")
     return parser.parse_args(arguments)
 
 
@@ -115,13 +115,13 @@ def check_packages() -> None:
 
 
 def work(bundle: dict, options: argparse.Namespace) -> int:
-    """Train until the training is finished or the time is over, then evaluate; return the exit code."""
+    """Train until the training is finished or the time limit is reached, then evaluate; return the exit code."""
     changes = trial(bundle, options)
     training = make_run(bundle, TRAINING, changes)
     evaluation = make_run(bundle, EVALUATION, changes)
     print(training, flush=True)
     if training.device.type == "cpu":
-        print("No GPU was found: this runs on the CPU, which takes many times as long.")
+        print("No GPU was found: this runs on the CPU, which is many times slower.")
     deadline = BEGUN + 60 * options.minutes if options.minutes else None
     weights = training.path(f"weights/{TRAINING}.safetensors")
     try:
@@ -138,14 +138,14 @@ def work(bundle: dict, options: argparse.Namespace) -> int:
 
 
 def trial(bundle: dict, options: argparse.Namespace) -> dict:
-    """Return the parameters of each notebook that the command line changes; raises ValueError for a size not stored."""
+    """Return the given parameters of each notebook, changed for a trial; raise ValueError for a size above the stored."""
     given = {name: dict(bundle["parameters"][name]["given"]) for name in (TRAINING, EVALUATION)}
     asked = {name: getattr(options, name) for name in ("iterations", "size", "photos")}
     if not any(asked.values()):
         return given
     stored = bundle["data"]["size"]
     if options.size and options.size > stored:
-        raise ValueError(f"--size {options.size} is larger than the photographs of this bundle: choose up to {stored}.")
+        raise ValueError(f"--size {options.size} is larger than the photos of this bundle: choose up to {stored}.")
     _, size, batch = given[TRAINING]["stages"][-1]
     iterations = options.iterations or sum(stage[0] for stage in given[TRAINING]["stages"])
     given[TRAINING]["stages"] = [[iterations, options.size or size, batch]]
@@ -157,7 +157,7 @@ def trial(bundle: dict, options: argparse.Namespace) -> dict:
 
 
 def make_run(bundle: dict, stem: str, given: dict):
-    """Begin a run as the notebook does, stamped with the commit that the bundle was packed from."""
+    """Begin a run as the notebook does; its stamp names the commit that the bundle was packed from."""
     from defusion_lib import paths, runs
     from defusion_lib.runs import parameters
 
@@ -167,7 +167,7 @@ def make_run(bundle: dict, stem: str, given: dict):
             return super().stamp | {"commit": bundle["commit"]}  # there is no git beside a bundle
 
         def arrays(self, name: str, **arrays) -> None:
-            """Write the arrays behind a figure as `figure` does, without the picture."""
+            """Write the arrays of a figure as `figure` does, without the picture."""
             import numpy as np
 
             content = io.BytesIO()
@@ -181,9 +181,9 @@ def make_run(bundle: dict, stem: str, given: dict):
 
 
 def photographs(bundle: dict, part: str, count: int | None):
-    """Open the "train" or "test" photographs of a bundle, or the first `count` of them, under the set's own name.
+    """Open the "train" or "test" photos of a bundle, or the first `count` of them, under the data set's name.
 
-    Training masks have the photograph's size and keep the greys of resampling. Test masks have their own size.
+    Training masks have the photo's size and keep the grey values of resampling. Test masks have their own size.
     """
     from defusion_lib.data import Photo, PhotoSet
     from defusion_lib.data.files import read_image, read_mask
@@ -196,7 +196,7 @@ def photographs(bundle: dict, part: str, count: int | None):
 
 
 def is_trained(weights: Path, run) -> bool:
-    """Tell whether `weights` is this run's trained network; raises ValueError where it is another run's."""
+    """Return whether `weights` is the trained network of this run; raise ValueError where it is that of another run."""
     from defusion_lib.paths import shown
     from defusion_lib.weights import read_card
 
@@ -213,7 +213,7 @@ def is_trained(weights: Path, run) -> bool:
 
 
 def is_evaluated(weights: Path, run) -> bool:
-    """Tell whether the results of the evaluation are there and belong to `weights`."""
+    """Return whether the results of the evaluation exist and belong to `weights`."""
     from defusion_lib.weights import load_network, weights_hash
 
     results = run.folder / f"results/{EVALUATION}.json"
@@ -224,7 +224,7 @@ def is_evaluated(weights: Path, run) -> bool:
 
 
 def train_network(bundle: dict, run, weights: Path, count: int | None, deadline: float | None) -> None:
-    """Train as notebook 03 does, and write its results, loss curve and network; raises OutOfTime before `deadline`."""
+    """Train as notebook 03 does, and write its results, loss curve and network; raise OutOfTime before `deadline`."""
     import numpy as np
 
     from defusion_lib.precision import resolve_precision
@@ -236,7 +236,7 @@ def train_network(bundle: dict, run, weights: Path, count: int | None, deadline:
     recipe = make_recipe(given.recipe, **{name: getattr(given, name) for name in changed})
     precision = resolve_precision(recipe.precision, run.device)
     photos = photographs(bundle, "train", count).in_memory()
-    print(f"{photos.name}: {len(photos)} photographs, {recipe.iterations:,} iterations in {precision}", flush=True)
+    print(f"{photos.name}: {len(photos)} photos, {recipe.iterations:,} iterations in {precision}", flush=True)
     checkpoint = run.path(f"checkpoints/{TRAINING}.pt")
     every, clock = given.every, Clock(recipe.iterations, given.every, deadline)
     while True:
@@ -272,14 +272,14 @@ def train_network(bundle: dict, run, weights: Path, count: int | None, deadline:
 
 
 def first_network(bundle: dict, run):
-    """Make the network that notebook 03 begins with, from the seed and the bundle's backbone."""
+    """Make the initial network of notebook 03 from the seed and the bundle's backbone."""
     import torch
 
     from defusion_lib.network import DeFusionNet
     from defusion_lib.weights import load_backbone
 
     given = run.parameters
-    torch.manual_seed(given.seed)  # as at the start of a notebook, however often this is called
+    torch.manual_seed(given.seed)  # every call starts with the same state, as a notebook does
     network = DeFusionNet(
         given.heads, steps=given.steps, cam=given.cam, fam=given.fam, ffrm=given.ffrm, fusion_stride=given.fusion_stride
     )
@@ -289,19 +289,19 @@ def first_network(bundle: dict, run):
 
 
 class Clock:
-    """Ends a training before a deadline, right behind a checkpoint; one that has all `iterations` is never ended.
+    """Ends a training before a deadline, directly after a checkpoint, unless it has all its `iterations`.
 
     `every` is the number of iterations between checkpoints, `deadline` in seconds of `time.monotonic`, or None.
     """
 
     def __init__(self, iterations: int, every: int, deadline: float | None):
         self.iterations, self.every, self.deadline = iterations, every, deadline
-        self.starts: list[float] | None = []  # of the iterations before the first checkpoint
+        self.starts: list[float] | None = []  # times of the iterations before the first checkpoint
         self.last = time.monotonic()
-        self.longest = 0.0  # seconds between two checkpoints
+        self.longest = 0.0  # seconds between two checkpoints, the largest so far
 
     def timed(self, loss):
-        """Wrap the loss of a task: raises TooFewCheckpoints where checkpoints would be too rare for the deadline."""
+        """Wrap the loss of a task so that it raises TooFewCheckpoints where checkpoints are too rare for the deadline."""
 
         def watched(network, *batch):
             if self.deadline is not None and self.starts is not None:
@@ -323,7 +323,7 @@ class Clock:
             raise TooFewCheckpoints(max(1, int(longest / seconds)))
 
     def checkpoint(self, history) -> None:
-        """Take note of a checkpoint; raises OutOfTime where the next one would come too late."""
+        """Record a checkpoint; raise OutOfTime where the next one would be after the deadline."""
         self.starts = None
         now = time.monotonic()
         self.longest, self.last = max(self.longest, now - self.last), now
@@ -336,8 +336,8 @@ class Clock:
 def evaluate(bundle: dict, run, weights: Path, count: int | None, deadline: float | None, trained_before: bool) -> None:
     """Evaluate as notebook 04 does, and write its results and curves.
 
-    Raises OutOfTime where that would take longer than until `deadline`, and ValueError where another call with the same
-    deadline would not have more time, because the network was trained before this one.
+    Raises OutOfTime where it cannot be complete before `deadline`. Where the network was trained before this call,
+    another call would have no more time: then it raises ValueError.
     """
     import numpy as np
     from tqdm.auto import tqdm
@@ -353,7 +353,7 @@ def evaluate(bundle: dict, run, weights: Path, count: int | None, deadline: floa
     evaluations = {method: Evaluation(), "all-blurred": Evaluation()}
     seconds, started = [], 0.0
     for done, photo in enumerate(tqdm(photos, desc=method)):
-        # The first photograph also loads kernels, so that the second one says how long all take.
+        # The first photo also loads kernels, so the second one is timed.
         if deadline is not None and done == 2:
             now = time.monotonic()
             needed = RESERVE * (now - started) * (len(photos) - done)
@@ -361,9 +361,10 @@ def evaluate(bundle: dict, run, weights: Path, count: int | None, deadline: floa
                 if trained_before:
                     minutes = ceil((now - BEGUN + needed) / 60)
                     raise ValueError(
-                        f"The evaluation does not fit into {(deadline - BEGUN) / 60:g} minutes: give --minutes {minutes} or more."
+                        f"The evaluation does not fit into {(deadline - BEGUN) / 60:g} minutes: give --minutes "
+                        f"{minutes} or more."
                     )
-                raise OutOfTime("the network is trained, and its evaluation needs a call of its own.")
+                raise OutOfTime("the network is trained, and its evaluation needs another call.")
         started = time.monotonic()
         found = to_shape(detect(photo.image, network, run.parameters.size), photo.mask.shape)
         seconds.append(time.monotonic() - started)

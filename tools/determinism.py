@@ -1,10 +1,10 @@
-"""Measure how far results change where nothing but the machine does, into outputs/cpu/results/determinism.json.
+"""Measure how results change with the machine alone, into outputs/cpu/results/determinism.json.
 
     make determinism                            # half an hour: the quick notebooks, several times
-    python -m tools.determinism 08_ablations    # these notebooks alone; what was measured of others is kept
+    python -m tools.determinism 08_ablations    # only these notebooks; the stored values of others are kept
 
-The tolerances of `tools/verify.py` and the README's line come from this file. "weights" is the largest change
-of a weight after the quick profile's training, the other keys are results and figures of notebooks.
+`tools/verify.py` computes its tolerances from this file, and the README shows it. "weights" is the largest change of
+a weight after the training of the quick profile; the other keys are results and figures of notebooks.
 """
 
 import json
@@ -23,14 +23,14 @@ from tools.run_cells import run_cells
 from tools.verify import MACHINE, MEASURED, ROOT, differences, metric, read
 
 TRAINING = "03_training"
-# Each replaces one thing of the first run: threads, PyTorch's own vector kernels, those of its convolutions.
+# Each changes one setting of the first run: threads, the vector kernels of PyTorch, those of its convolutions.
 CHANGES = [{}, {"DEFUSION_THREADS": "1"}, {"ATEN_CPU_CAPABILITY": "default"}, {"ONEDNN_MAX_CPU_ISA": "SSE41"}]
 
 
 def execute(folder: Path, notebooks: list[Path], environment: dict | None = None, given: str = "") -> Path:
-    """Run notebooks into a folder, each in a process of its own; returns the profile's folder.
+    """Run notebooks into a folder, each in a new process; return the profile's folder.
 
-    `given` is the YAML of other parameters.
+    `given` is the YAML text of changed parameters.
     """
     parameters = folder / "parameters.yaml"
     parameters.parent.mkdir(exist_ok=True)
@@ -46,7 +46,7 @@ def execute(folder: Path, notebooks: list[Path], environment: dict | None = None
 
 
 def train_here(folder: Path) -> Path:
-    """Run the training notebook in this process; returns the profile's folder."""
+    """Run the training notebook in this process; return the profile's folder."""
     os.environ["DEFUSION_OUTPUTS"] = str(folder)
     try:
         run_cells(ROOT / f"notebooks/{TRAINING}.ipynb")
@@ -56,7 +56,7 @@ def train_here(folder: Path) -> Path:
 
 
 def compare(first: Path, second: Path) -> dict[str, float]:
-    """The largest difference in each item of `second` from `first`, and in the trained weights."""
+    """Compute the largest difference between two runs, of each item of `second` and of the trained weights."""
     ours, theirs = read(first), read(second)
     apart = differences({item: ours[item] for item in theirs}, theirs)
     found = {metric(item): max(keys.values(), default=0.0) for item, keys in apart.items()}

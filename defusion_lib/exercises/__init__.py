@@ -1,9 +1,9 @@
-"""Checks of the exercises at the end of the notebooks.
+"""Check the exercises at the end of the notebooks.
 
-Each notebook's exercises have a module here, named like the notebook without its number (what follows the first
-underscore), with a list `CHECKS`: one function per exercise that takes the answer and returns what is wrong with it, a
-sentence, or "" where it is right. The notebook has the question, a cell for the answer that ends with `check`, and a
-collapsed solution.
+The exercises of a notebook have one module here, named like the notebook without its number (what follows the first
+underscore). Its list `CHECKS` has one function per exercise: it takes the answer and returns one sentence that names
+the error, or "" where the answer is right. The notebook has the question, a cell for the answer that ends with `check`,
+and a collapsed solution.
 """
 
 import functools
@@ -34,7 +34,7 @@ def verdict(stem: str, number: int, answer) -> str:
         return checks[number - 1](_written(answer) if callable(answer) else answer)
     except _Unwritten:
         return "Your function returns None: write its body, and give something back for every input."
-    except Exception as error:  # whatever a learner's function raises is news for the learner
+    except Exception as error:  # a learner's function may raise anything, and the learner reads it
         return f"Your answer stopped with {type(error).__name__}: {error}"
 
 

@@ -1,4 +1,4 @@
-"""Exercises of notebook 06: the status of a claim, and the effect of a tolerance."""
+"""Check the exercises of notebook 06: the status of a claim, and the effect of a tolerance."""
 
 from scipy import stats
 
@@ -8,7 +8,7 @@ from defusion_lib.exercises import near
 CASES = (
     (0.102, 0.101, 0.006, "", "reproduced", "the result is stored and lies within the tolerance"),
     (0.102, 0.120, 0.006, "", "differs", "the result lies outside"),
-    (0.102, 0.090, 0.006, "", "differs", "a result that is better than the paper's differs, too"),
+    (0.102, 0.090, 0.006, "", "differs", "a result that is better than the paper's also differs"),
     (0.102, None, 0.006, "data", "needs data", "without a result a claim does not differ"),
     (0.102, None, 0.006, "a GPU", "needs a GPU", "without a result a claim does not differ"),
     (0.102, None, 0.006, "", "not attempted", "nothing is missing, and there is no result"),

@@ -1,4 +1,4 @@
-"""Exercises of notebook 01: the same augmentation for photo and mask, and the radius of a blur disc."""
+"""Check the exercises of notebook 01: the same augmentation for photo and mask, and the radius of a blur disc."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Exercises of notebook 10: the count of a convolution, a padded photo, and a correct timing."""
+"""Check the exercises of notebook 10: the count of a convolution, a padded photo, and a correct timing."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from defusion_lib.exercises import near
 from defusion_lib.experiments.efficiency import layer_costs, meta_network, total_cost
 
 SIDE, PADDED = 321, 352  # of the photo, and of the network's input: eleven times 32
-SECONDS = (9.0, 1.0, 1.5, 7.0, 1.1, 1.3)  # of the calls, the first one slow and one disturbed
+SECONDS = (9.0, 1.0, 1.5, 7.0, 1.1, 1.3)  # of each call: the first is slow, and another one is disturbed
 
 
 def convolution(answer) -> str:

@@ -1,4 +1,4 @@
-"""Exercises of notebook 04: the error of a uniform map, the F-measure, and the AUC."""
+"""Check the exercises of notebook 04: the error of a uniform map, the F-measure, and the AUC."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Exercises of notebook 14: where to focus, and where to cut a map."""
+"""Check the exercises of notebook 14: the focus distance, and the threshold of a map."""
 
 import numpy as np
 
@@ -10,17 +10,17 @@ NEAR, FAR = 1.0, 3.0  # metres
 
 
 def focus(answer) -> str:
-    """The focus distance at which layers at 1 m and 3 m are blurred alike."""
+    """Check the focus distance at which layers at 1 m and 3 m are blurred equally."""
     if not near(answer, (NEAR + FAR) / 2, 0.005):
         radii = [Camera(answer).blur_radius(distance, 160) for distance in (NEAR, FAR)]
         return "In the middle, the near layer is blurred by {:.1f} pixels and the far one by {:.1f}.".format(*radii)
     if not near(answer, (NEAR * FAR) ** 0.5, 0.005):
-        return "That is the middle of the logarithms: blur is even in 1 / distance."
+        return "That is the middle of the logarithms: the blur is linear in 1 / distance."
     return near(answer, 2 / (1 / NEAR + 1 / FAR), 0.01, " m")
 
 
 def cut(answer) -> str:
-    """A function that finds the threshold with the highest F."""
+    """Check a function that finds the threshold with the highest F."""
     rng = np.random.default_rng(0)
     thresholds = np.arange(1, 10) / 10
     for share in (0.3, 0.7):
@@ -31,16 +31,16 @@ def cut(answer) -> str:
         precision, recall = hits / np.maximum(marked.sum((1, 2)), 1), hits / mask.sum()
         likely = {
             "": f_measure(precision, recall).argmax(),
-            "That is the highest F1: Eq. 11 weighs precision by beta^2 = 0.3.": (
+            "That is the highest F1: Eq. 11 weights precision by beta^2 = 0.3.": (
                 2 * hits / (marked.sum((1, 2)) + mask.sum())
             ).argmax(),
-            "That is the highest precision: F wants recall too.": precision.argmax(),
+            "That is the highest precision: F also depends on the recall.": precision.argmax(),
             "That is the highest recall: the lowest threshold always has it.": recall.argmax(),
         }
         found = float(answer(defocus.copy(), mask.copy()))
-        sentence = next((said for said, at in likely.items() if not near(found, thresholds[at], 1e-6)), None)
+        sentence = next((sentence for sentence, at in likely.items() if not near(found, thresholds[at], 1e-6)), None)
         if sentence is None:
-            return f"On a random map you find {found:g}, where {thresholds[likely['']]:g} has the highest F."
+            return f"On a random map you find {found:g}, but {thresholds[likely['']]:g} has the highest F."
         if sentence:
             return sentence
     return ""

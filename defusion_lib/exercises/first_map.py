@@ -1,4 +1,4 @@
-"""Exercises of notebook 00: the network's input, the error of a map, and its polarity."""
+"""Check the exercises of notebook 00: the network's input, the error of a map, and its polarity."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ def twig(answer) -> str:
         "A vertical twig shrinks with the photo's width, not with its height.": SEEN / HEIGHT,
         "That is the width at size = 320: here size is 128.": 320 / WIDTH,
         "The network's input has fewer pixels than the photo, so the twig gets thinner.": WIDTH / SEEN,
-        "The photo is resized to 128 pixels a side, and the twig with it.": 1,
+        "The photo is resized to 128 x 128 pixels, and the twig with it.": 1,
     }
     for sentence, factor in likely.items():
         if not near(answer, TWIG * factor, 0.005):
@@ -60,7 +60,7 @@ def polarity(answer) -> str:
         return f"A picture of {picture.shape} became a map of {found.shape}: return one number per pixel."
     shown = picture.astype(float) / 255
     likely = {
-        "Still white where in focus: 1 must mean blurred.": shown,
+        "Your map is still white where in focus: 1 must mean blurred.": shown,
         "The polarity is right, but the largest value is 255: a map lies in [0, 1].": 255 - 255 * shown,
         "The grey values are lost: they show how certain the program was.": np.round(1 - shown),
         "Divide by 255: white is 255, not 256.": (255 - 255 * shown) / 256,

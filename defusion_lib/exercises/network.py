@@ -1,4 +1,4 @@
-"""Exercises of notebook 02: a receptive field, the weights of a refining convolution, and the final map."""
+"""Check the exercises of notebook 02: a receptive field, the weights of a refining convolution, and the final map."""
 
 import numpy as np
 import torch

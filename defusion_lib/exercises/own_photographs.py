@@ -1,4 +1,4 @@
-"""Exercises of notebook 13: the memory of a large photo, and the score of a map."""
+"""Check the exercises of notebook 13: the memory of a large photo, and the score of a map."""
 
 import numpy as np
 

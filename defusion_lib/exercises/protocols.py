@@ -1,4 +1,4 @@
-"""Exercises of notebook 05a: an adaptive threshold that marks nothing, and two averages of F."""
+"""Check the exercises of notebook 05a: an adaptive threshold that marks nothing, and two averages of F."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Exercises of notebook 05c: a printed AUC, converted, and the positive classes that a printed AUC allows."""
+"""Check the exercises of notebook 05c: a printed AUC, converted, and the positive classes that a printed AUC allows."""
 
 from defusion_lib.evaluation import protocols
 from defusion_lib.exercises import near
@@ -17,13 +17,13 @@ def converted(answer) -> str:
         "That is the printed number over its ceiling: chance, 0.5, must stay 0.5.": (
             PRINTED / protocols.auc_paper_ceiling(share)
         ),
-        "Subtract only half of pi: TPR over itself has the area 1/2.": (PRINTED - share) / (1 - share),
-        "That goes the other way: from an ordinary AUC to the paper's axis.": (
+        "Subtract only half of pi: the positives contribute the area pi / 2.": (PRINTED - share) / (1 - share),
+        "That is the inverse: from an ordinary AUC to the paper's axis.": (
             protocols.auc_on_paper_axis(PRINTED, share)
         ),
-        "That is the number as it was printed.": PRINTED,
+        "That is the printed number, unchanged.": PRINTED,
         "That is the ceiling.": protocols.auc_paper_ceiling(share),
-        "Divide by 1 - pi: the negatives have only that much of the axis.": PRINTED - share / 2,
+        "Divide by 1 - pi, the share of the axis that the negatives have.": PRINTED - share / 2,
     }
     right = protocols.auc_from_paper_axis(PRINTED, share)
     for sentence, wrong in likely.items():

@@ -1,4 +1,4 @@
-"""Exercises of notebook 03: the learning rate, the loss at the start, and the cross-entropy itself."""
+"""Check the exercises of notebook 03: the learning rate, the loss at the start, and the cross-entropy itself."""
 
 import math
 
@@ -19,9 +19,9 @@ def rate(answer) -> str:
     right = RATE * SIDE * SIDE
     likely = {
         "That is the rate for 320 x 320 pixels.": 4 * right,
-        "The other way round: for fewer pixels the sum is divided by less.": 16 * right,
+        "The ratio is inverted: for fewer pixels the sum is divided by a smaller number.": 16 * right,
         "Half as many pixels per side are a quarter of the pixels.": 2 * right,
-        "The sum is over all pixels, 160 x 160 of them.": RATE * SIDE,
+        "The sum is over all 160 x 160 pixels.": RATE * SIDE,
         "The mean is smaller than the sum, so its rate must be larger: multiply.": RATE / SIDE**2,
         "That is the paper's rate for the sum.": RATE,
     }
@@ -40,7 +40,7 @@ def start(answer) -> str:
     maps, one = TAPS * STEPS + 1, math.log(2)
     likely = {
         "That is the number of maps: each has the loss ln 2, with the natural logarithm.": maps,
-        "The final map is compared with the mask, too.": (maps - 1) * one,
+        "The final map is also compared with the mask.": (maps - 1) * one,
         "That is the loss of a network of three steps: this one has two.": (maps + TAPS) * one,
         "That is the loss of one map: Eq. 10 is a sum over all of them.": one,
         "That is the loss of the six maps of one step and the final one.": (TAPS + 1) * one,
@@ -61,7 +61,7 @@ def cross_entropy(answer) -> str:
         found = answer(logits.copy(), mask.copy())
         if np.ndim(found):
             return f"Return one number, the mean over the pixels: yours has the shape {np.shape(found)}."
-        if sentence := _blamed(float(found), logits, mask):
+        if sentence := _error(float(found), logits, mask):
             return sentence
         grey = np.clip(mask + rng.uniform(-0.4, 0.4, mask.shape), 0, 1)
         if near(answer(logits.copy(), grey.copy()), _right(logits, grey), 1e-6):
@@ -80,7 +80,7 @@ def _right(logits: np.ndarray, mask: np.ndarray) -> float:
     return float(side_loss(*(torch.as_tensor(each)[None, None] for each in (logits, mask))))
 
 
-def _blamed(found: float, logits: np.ndarray, mask: np.ndarray) -> str:
+def _error(found: float, logits: np.ndarray, mask: np.ndarray) -> str:
     """Return what is wrong with the loss of small logits and a binary mask."""
     right, p = _right(logits, mask), expit(logits)
     likely = {
@@ -95,7 +95,7 @@ def _blamed(found: float, logits: np.ndarray, mask: np.ndarray) -> str:
     }
     named = [sentence for sentence, wrong in likely.items() if abs(found - wrong) <= 1e-6]
     if not named and not math.isfinite(found):
-        return "Your loss is NaN or infinite: logits are no probabilities, apply the sigmoid first."
+        return "Your loss is NaN or infinite: logits are not probabilities, apply the sigmoid first."
     return [*named, near(found, right, 1e-6)][0]
 
 

@@ -1,4 +1,4 @@
-"""Exercises of notebook 05b: the area on the paper's axis, and the AUC that one threshold guarantees."""
+"""Check the exercises of notebook 05b: the area on the paper's axis, and the AUC that one threshold guarantees."""
 
 import numpy as np
 
@@ -22,12 +22,12 @@ def area(answer) -> str:
     widths = -np.diff([1, *x])
     likely = {
         "": right,
-        "Your x falls while the threshold rises, so that the area comes out negative.": -right,
+        "Your x falls while the threshold rises, so the area is negative.": -right,
         "That is the ordinary AUC: x is the share of all pixels, not of those in focus.": metrics.auc(counts),
-        "That is wrong pixels over all pixels: x counts every marked pixel.": right - share / 2,
-        "That has in focus as the positive class: here blur is.": metrics.auc_paper(counts, "focus"),
+        "Your x is the share of false positives among all pixels: x counts every marked pixel.": right - share / 2,
+        "Your positive class is in focus: here it is blur.": metrics.auc_paper(counts, "focus"),
         "x and y are swapped: TPR is the height.": 1 - right,
-        "The curve begins at (1, 1), where everything is marked: your thresholds miss it.": -np.trapezoid(tpr, x),
+        "The curve begins at (1, 1), with every pixel marked: your thresholds omit it.": -np.trapezoid(tpr, x),
         "Those are steps, too low: equal pixels make a straight line, so use trapezoids.": (widths * tpr).sum(),
         "Those are steps, too high: equal pixels make a straight line, so use trapezoids.": (
             (widths * [1, *tpr[:-1]]).sum()
@@ -47,7 +47,7 @@ def guaranteed(answer) -> str:
     likely = {
         "That is FPR: the area to its right, below TPR, is TPR (1 - FPR).": fpr,
         "FPR is not 1 - precision: its denominator is the pixels that are not positive.": RECALL * PRECISION,
-        "The odds are turned round: with more positive pixels the same precision means a larger FPR.": (
+        "The odds are inverted: with more positive pixels the same precision means a larger FPR.": (
             RECALL * (1 - RECALL / odds * (1 - PRECISION) / PRECISION)
         ),
         "That is 1 - FPR: the height of the rectangle is TPR.": 1 - fpr,

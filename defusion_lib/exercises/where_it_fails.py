@@ -1,4 +1,4 @@
-"""Exercises of notebook 11: an exact mask, the detection radius, and what a few photos can prove."""
+"""Check the exercises of notebook 11: an exact mask, the detection radius, and what a few photos can prove."""
 
 import numpy as np
 

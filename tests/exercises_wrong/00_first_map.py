@@ -20,7 +20,7 @@ WRONG = [
     (2, lambda defocus, mask: np.abs(defocus - mask), "shape (12, 20)"),
     (2, lambda defocus, mask: 0.3 if mask.mean() < 0.5 else 2.0, "0.3 is too small"),
     (3, lambda picture: None, "write its body"),
-    (3, lambda picture: np.float32(picture) / 255, "Still white where in focus"),
+    (3, lambda picture: np.float32(picture) / 255, "still white where in focus"),
     (3, lambda picture: 255 - picture, "largest value is 255"),
     (3, lambda picture: np.float32(picture < 128), "grey values are lost"),
     (3, lambda picture: (255 - np.float32(picture)) / 256, "Divide by 255"),

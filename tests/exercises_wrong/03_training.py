@@ -19,9 +19,9 @@ def stable(logits, mask):
 
 WRONG = [
     (1, 1.02e-3, "320 x 320"),
-    (1, 4.1e-3, "other way round"),
+    (1, 4.1e-3, "ratio is inverted"),
     (1, 5.12e-4, "a quarter of the pixels"),
-    (1, 1.6e-6, "160 x 160 of them"),
+    (1, 1.6e-6, "over all 160 x 160 pixels"),
     (1, 1e-8 / 160**2, "multiply"),
     (1, 1e-8, "the paper's rate for the sum"),
     (1, 3e-4, "0.0003 is too large"),

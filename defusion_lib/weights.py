@@ -134,8 +134,8 @@ def load_network(
     differing = sorted({name for name, _ in shapes.items() ^ stored.items()})
     if differing:
         raise ValueError(
-            f"{path.name} does not hold the network that its switches describe ({first_few(differing)}: missing, of another "
-            "shape, no floats, or not expected): get it again."
+            f"{path.name} does not hold the network that its switches describe ({first_few(differing)}: missing, of "
+            "another shape, no floats, or not expected): get it again."
         )
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     return network.to(device).eval()
@@ -261,8 +261,8 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor
     broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
     if broken:
         raise ValueError(
-            f"{path.name} holds numbers that are not finite ({broken[0]}, {len(broken)} of {len(tensors)} tensors): get "
-            "it again, or weights from before the training diverged."
+            f"{path.name} holds numbers that are not finite ({broken[0]}, {len(broken)} of {len(tensors)} tensors): "
+            "get it again, or weights from before the training diverged."
         )
     return metadata, tensors
 

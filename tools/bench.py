@@ -53,7 +53,7 @@ def replacements(name: str) -> dict:
             found[stands[1]] = function
     if not found:
         raise ValueError(
-            f"tests/reference/{name}.py replaces no function: begin a docstring with 'Stands for `...`', the dotted name."
+            f"tests/reference/{name}.py replaces no function: begin a docstring with 'Stands for `dotted.name`'."
         )
     return found
 
@@ -166,8 +166,8 @@ def table(names: list[str], values: dict[str, float]) -> str:
         lines.append(f"{name:8}" + "".join(f"{c:>{max(len(h), 6) + 2}}" for c, h in zip(cells, heads)))
     lines.append(
         f"growth: 1 where cost is linear in pixels, from {SIZES[0]} to {LARGEST}; plain: loops, on a crop of {CROP};"
-        f"\napart: the largest difference of the two maps, in levels of 255; plain, scaled: the plain seconds times the "
-        f"ratio of pixels, an estimate for {USUAL}"
+        f"\napart: the largest difference of the two maps, in levels of 255; plain, scaled: the plain seconds times "
+        f"the ratio of pixels, an estimate for {USUAL}"
     )
     return "\n".join(lines)
 

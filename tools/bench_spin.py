@@ -125,7 +125,9 @@ def table(values: dict[str, float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("parts", nargs="*", choices=["step", "run", []], help="measure only these parts, and store no results")
+    parser.add_argument(
+        "parts", nargs="*", choices=["step", "run", []], help="measure only these, and store no results"
+    )
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="measurements per setting of the step")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()

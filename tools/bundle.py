@@ -37,7 +37,7 @@ TRAINING_JPEG = {"quality": 95, "progressive": True}
 TEST_JPEG = {"quality": 98, "subsampling": "4:4:4", "progressive": True}  # mean error of .65 of 255 levels
 PARTS = ("part1.tar.gz", "part2.tar.gz")
 NOTEBOOKS = ("03_training", "04_evaluation")
-# Modules that run.py imports, directly or not; they import nothing more than torch, NumPy, Pillow, safetensors and tqdm.
+# All modules that run.py needs; they import no more than torch, NumPy, Pillow, safetensors and tqdm.
 MODULES = (
     "__init__",
     "backbone",
@@ -89,8 +89,8 @@ def pack(root: Path, profile: str, data: str, backbone: str, folder: Path) -> li
     parts = {"train": open_part(training, training["part"]), "test": open_part(evaluation, "test")}
     if parts["train"].name != parts["test"].name:
         raise ValueError(
-            f"Profile {profile} trains on {parts['train'].name} and evaluates on {parts['test'].name}: a bundle has one "
-            "data set."
+            f"Profile {profile} trains on {parts['train'].name} and evaluates on {parts['test'].name}: a bundle has "
+            "one data set."
         )
     content = {f"defusion_lib/{name}.py": (root / f"defusion_lib/{name}.py").read_bytes() for name in MODULES}
     content |= training_files(parts["train"], size) | test_files(parts["test"], evaluation["size"])
@@ -108,8 +108,8 @@ def pack(root: Path, profile: str, data: str, backbone: str, folder: Path) -> li
                     f"{size} x {size} pixels, JPEG of quality {TRAINING_JPEG['quality']}; masks of that size, PNG"
                 ),
                 "test_photographs": (
-                    f"{evaluation['size']} x {evaluation['size']} pixels, JPEG of quality {TEST_JPEG['quality']}; masks "
-                    "of their own size, PNG"
+                    f"{evaluation['size']} x {evaluation['size']} pixels, JPEG of quality {TEST_JPEG['quality']}; "
+                    "masks of their own size, PNG"
                 ),
             }
         },
@@ -134,7 +134,7 @@ def pack(root: Path, profile: str, data: str, backbone: str, folder: Path) -> li
 
 
 def read(root: Path, profile: str, stem: str, data: str) -> dict:
-    """Read a notebook's parameters in a profile: its `defaults`, those `given` by the profile, and the `effective` ones."""
+    """Read a notebook's parameters: its `defaults`, those `given` by the profile, and the `effective` ones."""
     path = root / f"params/{profile}/{stem}.yaml"
     if not path.is_file():
         raise FileNotFoundError(
@@ -191,7 +191,7 @@ def training_files(photos: PhotoSet, size: int) -> dict[str, bytes]:
 
 
 def test_files(photos: PhotoSet, size: int) -> dict[str, bytes]:
-    """Return {file name: content} of photos as JPEG at the network's input size, and of masks of their own size, 1 bit."""
+    """Return {file name: content} of photos as JPEG at the network's input size, and of masks in 1 bit, unresized."""
     found = {}
     for stem, (name, image, mask) in zip(photos.stems, tqdm(photos, "test photos")):
         if mask is None:

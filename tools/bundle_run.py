@@ -138,7 +138,7 @@ def work(bundle: dict, options: argparse.Namespace) -> int:
 
 
 def trial(bundle: dict, options: argparse.Namespace) -> dict:
-    """Return the given parameters of each notebook, changed for a trial; raise ValueError for a size above the stored."""
+    """Return the given parameters of each notebook, changed for a trial; raise ValueError for too large a size."""
     given = {name: dict(bundle["parameters"][name]["given"]) for name in (TRAINING, EVALUATION)}
     asked = {name: getattr(options, name) for name in ("iterations", "size", "photos")}
     if not any(asked.values()):
@@ -206,8 +206,8 @@ def is_trained(weights: Path, run) -> bool:
     for key in ("parameters", "bundle", "trial"):
         if found.get(key) != json.loads(json.dumps(expected.get(key))):
             raise ValueError(
-                f"{shown(weights)} was made with another {key}: move that file away, or set DEFUSION_OUTPUTS to another "
-                "folder."
+                f"{shown(weights)} was made with another {key}: move that file away, or set DEFUSION_OUTPUTS to "
+                "another folder."
             )
     return True
 
@@ -301,7 +301,7 @@ class Clock:
         self.longest = 0.0  # seconds between two checkpoints, the largest so far
 
     def timed(self, loss):
-        """Wrap the loss of a task so that it raises TooFewCheckpoints where checkpoints are too rare for the deadline."""
+        """Wrap a task's loss so that it raises TooFewCheckpoints where checkpoints are too rare for the deadline."""
 
         def watched(network, *batch):
             if self.deadline is not None and self.starts is not None:

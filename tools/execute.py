@@ -1,4 +1,4 @@
-"""Execute notebooks without a browser, and show what came out: what the Snakefile and the Makefile call.
+"""Execute notebooks without a browser, and summarise their results; the Snakefile and the Makefile call this.
 
 python -m tools.execute execute notebooks/03_training.ipynb cpu --place 1/2
 python -m tools.execute summary cpu
@@ -19,7 +19,7 @@ from pathlib import Path
 from defusion_lib.paths import outputs_root, write_whole
 from defusion_lib.runs.parameters import check_parameters
 
-# Seconds for one cell. papermill can wait for ever on a cell that shows widgets, so there is always an end.
+# Time limits in seconds per cell: papermill can wait for ever on a cell that shows widgets.
 CELL_SECONDS = {"quick": 600}
 LONG_CELL_SECONDS = 48 * 3600
 COLUMNS = ("mae", "max-f-blur", "max-f-focus", "auc", "seconds")
@@ -30,23 +30,23 @@ def execute(notebook: Path, profile: str, given: dict) -> Path:
     """Execute a notebook with a profile's parameters from the current folder, and return the executed copy.
 
     The copy appears under `outputs/<profile>/` when it is complete, with the run's stamp in its metadata
-    under "defusion". While it runs, `<stem>.running.ipynb` beside it holds what ran so far; where it fails, that
-    becomes `<stem>.failed.ipynb`. What an earlier run left under these names is removed first. Raises
-    RuntimeError with the end of the cell's traceback, or where the notebook left no stamp.
+    under "defusion". During the run, `<stem>.running.ipynb` beside it holds the cells so far; after an error it is
+    renamed to `<stem>.failed.ipynb`. Files of these names from an earlier run are removed first. Raises
+    RuntimeError with the end of the cell's traceback, or where the notebook wrote no stamp.
     """
-    # Imported here: they take a second, which the summary need not wait for.
+    # Imported here, because they take a second, and the summary does not need them.
     import nbformat
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-    # Its warning of an unknown parameter comes once more, and clearer, from the notebook itself.
+    # The notebook itself gives a clearer message for an unknown parameter than papermill's warning.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     if not notebook.is_file():
         raise ValueError(f"There is no notebook {notebook}: give the path of an .ipynb file.")
     try:
         nbformat.read(notebook, as_version=4)
     except (ValueError, KeyError, AttributeError, nbformat.ValidationError):
-        raise ValueError(f"{notebook} is no Jupyter notebook: give the path of an .ipynb file.") from None
+        raise ValueError(f"{notebook} is not a Jupyter notebook: give the path of an .ipynb file.") from None
     folder = outputs_root() / profile
     executed = folder / notebook.name
     running, failed = (folder / f"{notebook.stem}.{state}.ipynb" for state in ("running", "failed"))
@@ -63,21 +63,21 @@ def execute(notebook: Path, profile: str, given: dict) -> Path:
             kernel_name="python3",
             execution_timeout=CELL_SECONDS.get(profile, LONG_CELL_SECONDS),
             progress_bar=False,
-            extra_arguments=["--log-level=CRITICAL"],  # kernels warn on every start that they listen on TCP
+            extra_arguments=["--log-level=CRITICAL"],  # each kernel warns at its start that it listens on TCP
         )
         stamp = json.loads(results.read_text(encoding="utf-8"))["stamp"] if results.is_file() else {"started": ""}
         if stamp["started"] < begun:
-            raise RuntimeError(f"{notebook.name} left no stamp: its last cell must call `run.finish()`.")
+            raise RuntimeError(f"{notebook.name} wrote no stamp: its last cell must call `run.finish()`.")
     except KeyboardInterrupt:
         running.unlink(missing_ok=True)
         raise
     except (papermill.PapermillExecutionError, CellTimeoutError, DeadKernelError, RuntimeError) as error:
         running.replace(failed)
-        said = _ending(error) if isinstance(error, papermill.PapermillExecutionError) else str(error).strip()
-        raise RuntimeError(f"{said}\nWhat ran so far is in {_place(failed)}.") from None
+        message = _ending(error) if isinstance(error, papermill.PapermillExecutionError) else str(error).strip()
+        raise RuntimeError(f"{message}\nThe cells so far are in {_place(failed)}.") from None
     document = nbformat.read(running, as_version=4)
     document.metadata["defusion"] = stamp
-    # papermill's own notes hold absolute paths, and times that make every re-run differ in every cell.
+    # papermill's metadata hold absolute paths, and times that differ in every cell of every run.
     for part in (document, *document.cells):
         part.metadata.pop("papermill", None)
         part.metadata.pop("execution", None)
@@ -87,7 +87,7 @@ def execute(notebook: Path, profile: str, given: dict) -> Path:
 
 
 def find_parameters(notebook: Path, profile: str) -> Path | None:
-    """The YAML file of a notebook in a profile, in the current folder; None where the quick profile has none.
+    """Return the YAML file of a notebook in a profile, in the current folder; None where the quick profile has none.
 
     Raises ValueError where the profile's name is not valid, or the notebook does not belong to it.
     """
@@ -98,17 +98,17 @@ def find_parameters(notebook: Path, profile: str) -> Path | None:
     if profile != "quick":
         known = ", ".join(sorted(other.parent.name for other in Path("params").glob(f"*/{notebook.stem}.yaml")))
         raise ValueError(
-            f"{notebook.stem} does not belong to profile {profile!r}, for {path} is not there: choose quick"
+            f"{notebook.stem} does not belong to profile {profile!r}, because there is no {path}: choose quick"
             + (f", or one of {known}." if known else ".")
         )
     return None
 
 
 def read_profile(profile: str, path: Path) -> dict:
-    """What a notebook is given in a profile: the profile's name, and what its YAML file says.
+    """Read the parameters of a notebook in a profile: the profile's name, and the values of its YAML file.
 
-    A file without any value gives the name alone. Raises ValueError where the file is no list of `name: value`
-    lines, gives a name twice, or names another profile.
+    A file without values gives the name alone. Raises ValueError where the file is not a list of lines `name: value`,
+    gives a name twice, or names another profile.
     """
     import yaml
 
@@ -120,10 +120,10 @@ def read_profile(profile: str, path: Path) -> dict:
     except yaml.YAMLError as error:
         raise ValueError(f"{_place(path)} is not valid YAML: {' '.join(str(error).split())}") from None
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        why = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
         raise ValueError(f"Cannot read {_place(path)} ({why}): give a YAML file of lines `name: value`.") from None
     except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
-        # PyYAML checks no value before it makes a date, a number, or a list within lists of it.
+        # PyYAML does not check a value before it converts it to a date, a number or a nested list.
         why = " ".join(str(error).split())
         raise ValueError(
             f"{_place(path)} holds a value that YAML cannot read ({why}): write text, dates and long numbers in quotes."
@@ -140,22 +140,22 @@ def read_profile(profile: str, path: Path) -> dict:
         [name for name, count in Counter(key.value for key, _ in document.value).items() if count > 1] if given else []
     )
     if twice:
-        raise ValueError(f"{_place(path)} gives {twice[0]} more than once: keep the line that you mean.")
+        raise ValueError(f"{_place(path)} gives {twice[0]} more than once: keep one of these lines.")
     for number in _numbers(document) if given else ():
         if ":" in number or re.match("[+-]?0_*[0-7]", number):
             raise ValueError(
                 f"{_place(path)} holds {number[:60]}, which YAML reads as another number (12:30 as 750, 0123 as 83): "
-                "write the number that you mean, or text in quotes."
+                "write a decimal number, or text in quotes."
             )
     if given.get("profile", profile) != profile:
         raise ValueError(
-            f"{_place(path)} sets profile to {_short(given['profile'])}: leave it out, the folder says it."
+            f"{_place(path)} sets profile to {_short(given['profile'])}: remove that line, the folder is the profile."
         )
     return {"profile": profile} | given
 
 
 def _numbers(node) -> Iterator[str]:
-    """Yield each number below a node of a YAML document, as it is written."""
+    """Yield each number below a node of a YAML document, as the file has it."""
     if isinstance(node.value, str):
         if node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
             yield node.value
@@ -166,7 +166,7 @@ def _numbers(node) -> Iterator[str]:
 
 
 def summary(profile: str) -> str:
-    """A short table of a profile's results, and where everything lies.
+    """Return a short table of a profile's results, and the folders of all outputs.
 
     Raises ValueError where the profile has no folder, or one of its files holds no results.
     """
@@ -175,7 +175,7 @@ def summary(profile: str) -> str:
     if not folder.is_dir():
         made = ", ".join(sorted(results.parent.name for results in outputs_root().glob("*/results")))
         raise ValueError(
-            f"{_place(outputs_root())}/ holds nothing of profile {profile!r}: run it first"
+            f"{_place(outputs_root())}/ has no results of profile {profile!r}: run it first"
             + (f", or choose one of {made}." if made else ".")
         )
     rows, others = {}, 0
@@ -208,7 +208,7 @@ def summary(profile: str) -> str:
 
 
 def _values(path: Path) -> list[tuple[str, str, str, float]]:
-    """(dataset, method, metric, value) of each number in a file of results."""
+    """Return (dataset, method, metric, value) of each number in a file of results."""
     found = []
     try:
         values = json.loads(path.read_text(encoding="utf-8"))["values"]
@@ -221,7 +221,7 @@ def _values(path: Path) -> list[tuple[str, str, str, float]]:
 
 
 def _place(path: Path) -> str:
-    """A path for whoever stands in the current folder: relative where it is inside, otherwise whole."""
+    """Return a path as text: relative where it is in the current folder, otherwise absolute."""
     path = path.absolute()
     return (path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path).as_posix()
 
@@ -235,7 +235,7 @@ def _number(value) -> str:
 
 
 def _ending(error) -> str:
-    """The cell that failed and the end of its traceback, without colours."""
+    """Return the number of the failed cell and the end of its traceback, without colours."""
     lines = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback)).strip().splitlines()
     kept = lines if len(lines) <= TRACEBACK_LINES else ["...", *lines[-TRACEBACK_LINES:]]
     return f"Cell [{error.exec_count}] failed:\n" + "\n".join("    " + line for line in kept)
@@ -248,7 +248,7 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("notebook", type=Path)
     one.add_argument("profile")
     one.add_argument("--parameters", type=Path, help="YAML file instead of params/<profile>/<notebook>.yaml")
-    one.add_argument("--place", default="1/1", help="which of how many, for the progress line")
+    one.add_argument("--place", default="1/1", help="number of this notebook and of all, for the progress line")
     commands.add_parser("summary", help="show a profile's results").add_argument("profile")
     options = parser.parse_args(arguments)
     if options.command == "summary":
@@ -269,7 +269,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on with this notebook", flush=True)
+        print("interrupted; the same command continues with this notebook", flush=True)
         return 130
     print(f"{time.monotonic() - begun:.0f} s", flush=True)
     return 0

@@ -1,8 +1,8 @@
-"""Let a compared method learn from photographs, and store what it learnt: a command.
+"""Fit a compared method to photos, and store the fitted arrays.
 
     python -m tools.fit_baseline jnb --data data/shi --seed 0
 
-lets `jnb` learn from Shi's training photographs (of the split dutlab100) and writes `jnb.npz` beside its source.
+fits `jnb` to Shi's training photos (of the split dutlab100) and writes `jnb.npz` beside its source.
 """
 
 import argparse
@@ -19,9 +19,9 @@ from defusion_lib.runs.provenance import PACKAGES, origin
 
 
 def train(name: str, photos: PhotoSet, seed: int = 0, progress: bool = True) -> Path:
-    """Let a method learn from photographs with masks, and write its file; returns the file.
+    """Fit a method to photos with masks, write its file, and return the path.
 
-    Raises ValueError where the method learns nothing from photographs, and as `save`.
+    Raises ValueError where the method does not exist or has no `learn`, and what `save_fitted` raises.
     """
     try:
         method = importlib.import_module(f"defusion_lib.baselines.classical.{name}")
@@ -29,10 +29,10 @@ def train(name: str, photos: PhotoSet, seed: int = 0, progress: bool = True) -> 
         if error.name != f"defusion_lib.baselines.classical.{name}":
             raise
         raise ValueError(
-            f"There is no method {name!r}: expected one of jnb, dbdf, ksfv, as defusion_lib/baselines/classical/ has files."
+            f"There is no method {name!r} in defusion_lib/baselines/classical/: choose jnb, dbdf or ksfv."
         ) from error
     if not hasattr(method, "learn"):
-        raise ValueError(f"The method {name!r} learns nothing from photographs: its file has no learn().")
+        raise ValueError(f"The method {name!r} has nothing to fit: its file has no learn(). Choose jnb, dbdf or ksfv.")
     begun = time.monotonic()
     started = datetime.now(UTC).isoformat(timespec="seconds")
     arrays = method.learn(photos, seed, progress)
@@ -50,18 +50,18 @@ def train(name: str, photos: PhotoSet, seed: int = 0, progress: bool = True) -> 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command: one method's name, the folder of Shi's photographs, and a seed."""
+    """Fit one compared method to Shi's training photos."""
     parser = argparse.ArgumentParser(prog="python -m tools.fit_baseline", description=main.__doc__)
-    parser.add_argument("name", help="a method with a learnt part, such as jnb")
-    parser.add_argument("--data", default="data/shi", help="Shi's photographs: the folder with images/ and masks/")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random")
+    parser.add_argument("name", help="a method with fitted arrays, such as jnb")
+    parser.add_argument("--data", default="data/shi", help="Shi's photos: the folder with images/ and masks/")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers")
     given = parser.parse_args(arguments)
     try:
         photos = open_shi(given.data, split="dutlab100", part="train")
         written = train(given.name, photos, given.seed)
     except (OSError, ValueError) as error:
         parser.exit(1, f"{error}\n")
-    print(f"{given.name} learnt from {len(photos)} photographs: {shown(written)}")
+    print(f"{given.name} fitted to {len(photos)} photos: {shown(written)}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Read 300 damaged files, and say what each reader made of them: `make fuzz`, or `python -m tools.fuzz jpeg table`.
+"""Read 300 damaged files and judge the result of each: `make fuzz`, or `python -m tools.fuzz jpeg table`.
 
-Every case is a file of one kind with one damage, drawn from its own seed, in a folder of its own. It may end as
-- sentence: the reader refuses in one sentence of the library that names the file, and leaves the folder as it was;
-- same: the result is that of the undamaged file, for the damage lies where nothing is read;
-- right: the result is another, and a check that does not use the reader finds it in the damaged file. A format without a
-  checksum leaves no more to find: a flipped bit of a BMP is a pixel of another colour.
-Anything else is a defect, and the command ends with 1: another error, an error of several lines, a file that is left
-over or changed, a result that no check explains.
+Every case is a file of one kind with one damage, from a separate seed, in a new folder. It may end as
+- sentence: the reader raises an error of the library, one sentence that names the file, and the folder is unchanged;
+- same: the result is that of the undamaged file, because the damaged bytes are not read;
+- right: the result differs, and a check that does not use the reader finds it in the damaged file. Where a format has
+  no checksum, this is all that can be checked: a flipped bit of a BMP is a pixel of another colour.
+Anything else is a defect, and the command exits with 1: another error, an error of several lines, an extra or changed
+file, a result that no check confirms.
 """
 
 import argparse
@@ -46,22 +46,21 @@ from defusion_lib.weights import load_backbone, load_network, save_network, weig
 from tools import execute
 
 SEED = 13
-TENTH = 10  # every tenth case is a test
-LONGEST = 1000  # characters of a sentence
-SHAPE = (40, 56)  # pixels of the pictures
+LONGEST = 1000  # characters per sentence
+SHAPE = (40, 56)  # height and width of the pictures, in pixels
 
 
 @dataclass(frozen=True)
 class Kind:
     """A kind of file.
 
-    count:    its cases among the 300
-    file:     the name of the file
+    count:    number of cases among the 300
+    file:     name of the file
     make:     writes the undamaged file
-    read:     what the library makes of a file, comparable with ==; raises where it refuses
-    right:    whether what a damaged file gave, other than the undamaged one, is what it holds; (path, found, undamaged)
-    damages:  by name, beside those of every kind; each writes a damaged file over the undamaged one
-    head:     the bytes that are the file's header, for flipped bits
+    read:     reads a file with the library; results are compared with ==; raises where the library refuses the file
+    right:    checks a result that differs from the undamaged file's by the file's bytes; (path, found, undamaged)
+    damages:  {name: function} beside the `DAMAGES` of every kind; each writes the damaged file over the undamaged one
+    head:     number of header bytes, for flipped bits
     """
 
     count: int
@@ -74,13 +73,15 @@ class Kind:
 
 
 class Case(NamedTuple):
+    """One damaged file: its kind, its damage, and the seed of the damage."""
+
     kind: str
     damage: str
     seed: tuple[int, int]
 
 
 class End(NamedTuple):
-    """How a case ended: "sentence", "same", "right" or "defect", and the sentence or what is wrong."""
+    """The outcome of a case, "sentence", "same", "right" or "defect", and the error's sentence or the defect."""
 
     outcome: str
     words: str
@@ -90,7 +91,7 @@ class End(NamedTuple):
 
 
 def of_bytes(change: Callable[[bytearray, np.random.Generator, int], bytes | bytearray]):
-    """A damage that changes a file's bytes; the third argument is the length of its header."""
+    """Make a damage from a function that changes a file's bytes; its third argument is the length of the header."""
 
     def damage(path: Path, rng: np.random.Generator, head: int) -> Path:
         path.write_bytes(change(bytearray(path.read_bytes()), rng, head))
@@ -122,7 +123,7 @@ def swapped(content, rng, head):
 
 
 def wrong_length(content, rng, head):
-    """Write a number where the header may hold a length."""
+    """Write a number at a place where the header may hold a length."""
     place = int(rng.integers(0, min(head, len(content) - 4)))
     number = int(rng.choice([0, 1, 255, 65535, 2**31 - 1, 2**32 - 1]))
     content[place : place + 4] = struct.pack(rng.choice(["<I", ">I"]), number)
@@ -132,6 +133,11 @@ def wrong_length(content, rng, head):
 def inserted(content, rng, head):
     place = int(rng.integers(len(content)))
     return content[:place] + rng.bytes(int(rng.integers(1, 30))) + content[place:]
+
+
+def removed(content, rng, head):
+    place = int(rng.integers(len(content)))
+    return content[:place] + content[place + int(rng.integers(1, 9)) :]
 
 
 def folder_of_that_name(path: Path, rng: np.random.Generator, head: int) -> Path:
@@ -152,7 +158,7 @@ def renamed(path: Path, rng: np.random.Generator, head: int) -> Path:
 
 
 def other_file(content, rng, head):
-    """What is found under such names: a page of a web server, a pointer of Git LFS, an archive, text, noise."""
+    """Return content that files can have by mistake: a web page, a Git LFS pointer, an archive, text, noise."""
     return [
         b"<!DOCTYPE html><html><body>Sign in</body></html>\n",
         b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
@@ -168,13 +174,15 @@ DAMAGES = {
         lambda content, rng, head: flipped(content, rng.integers(min(head, len(content)), size=2), rng)
     ),
     "body bits": of_bytes(
-        lambda content, rng, head: flipped(content, rng.integers(min(head, len(content) - 1), len(content), size=3), rng)
+        lambda content, rng, head: flipped(
+            content, rng.integers(min(head, len(content) - 1), len(content), size=3), rng
+        )
     ),
     "zeroed": of_bytes(zeroed),
     "swapped": of_bytes(swapped),
     "wrong length": of_bytes(wrong_length),
     "inserted": of_bytes(inserted),
-    "removed": of_bytes(lambda content, rng, head: content[: (place := int(rng.integers(len(content))))] + content[place + int(rng.integers(1, 9)) :]),
+    "removed": of_bytes(removed),
     "other file": of_bytes(other_file),
     "empty": of_bytes(lambda content, rng, head: b""),
     "folder": folder_of_that_name,
@@ -188,7 +196,7 @@ DAMAGES = {
 
 @cache
 def photograph() -> np.ndarray:
-    """A photograph with plain and busy parts, uint8 RGB."""
+    """Make a photo with smooth and detailed parts, uint8 (H, W, 3)."""
     rng = np.random.default_rng(SEED)
     coarse = rng.integers(0, 256, (5, 7, 3), np.uint8)
     picture = np.kron(coarse, np.ones((8, 8, 1), np.uint8))
@@ -198,7 +206,7 @@ def photograph() -> np.ndarray:
 
 @cache
 def blurred() -> np.ndarray:
-    """A mask of 0 and 255."""
+    """Make a mask of 0 and 255, uint8 (H, W)."""
     mask = np.zeros(SHAPE, np.uint8)
     mask[6:30, 10:40] = 255
     return mask
@@ -209,13 +217,13 @@ def write_picture(path: Path, **how) -> None:
 
 
 def jpeg_holds(path: Path, found: np.ndarray, undamaged: np.ndarray) -> bool:
-    """Whether a picture has a size that a frame header in the file says: its pixels have no checksum."""
+    """Check that a picture has the size in one of the file's frame headers: its pixels have no checksum."""
     sizes = re.findall(rb"\xff[\xc0-\xc2]..\x08(....)", path.read_bytes(), re.DOTALL)
     return found.shape[:2] in [struct.unpack(">HH", size) for size in sizes]
 
 
 def bmp_holds(path: Path, found: np.ndarray, undamaged: np.ndarray) -> bool:
-    """Read a BMP of 1, 24 or 32 bits by its definition."""
+    """Check a picture with another reader: a BMP of 1, 24 or 32 bits by the definition of the format."""
     content = path.read_bytes()
     (start,), (width, height, _, bits) = struct.unpack_from("<I", content, 10), struct.unpack_from("<iiHH", content, 18)
     stride = (width * bits + 31) // 32 * 4
@@ -241,14 +249,14 @@ def tiff_holds(path: Path, found: np.ndarray, undamaged: np.ndarray) -> bool:
 
 
 def webp_holds(path: Path, found: np.ndarray, undamaged: np.ndarray) -> bool:
-    """Whether a picture has the size in the frame header of a lossy WebP: its pixels have no checksum."""
+    """Check that a picture has the size in the frame header of a lossy WebP: its pixels have no checksum."""
     content = path.read_bytes()
     width, height = struct.unpack_from("<HH", content, content.index(b"\x9d\x01\x2a") + 3)
     return found.shape[:2] == (height & 0x3FFF, width & 0x3FFF)
 
 
 def gif_holds(path: Path, found: np.ndarray, undamaged: np.ndarray) -> bool:
-    """Whether a picture has the size that the file begins with, and no colours but those of its table and white."""
+    """Check that a picture has the size in the file's header, and only the colours of its table and white."""
     content = path.read_bytes()
     width, height = struct.unpack_from("<HH", content, 6)
     table = np.frombuffer(content, np.uint8, 3 * 2 ** ((content[10] & 7) + 1), 13).reshape(-1, 3)
@@ -261,7 +269,7 @@ def equal_pictures(read: Callable[[Path], np.ndarray]) -> Callable[[Path], objec
 
 
 class Pixels(np.ndarray):
-    """An array that is equal to another of its shape and values, as one answer."""
+    """An array whose == compares shape and values, and returns one bool."""
 
     def __new__(cls, array: np.ndarray):
         return np.asarray(array).view(cls)
@@ -271,7 +279,7 @@ class Pixels(np.ndarray):
 
 
 def mask_holds(holds: Callable) -> Callable[[Path, object, object], bool]:
-    """The check of a picture, for a mask cut at one half."""
+    """Make the check of a mask, thresholded at one half, from that of a picture."""
 
     def holds_mask(path: Path, found: np.ndarray, undamaged: np.ndarray) -> bool:
         picture = read_image(path)
@@ -281,7 +289,7 @@ def mask_holds(holds: Callable) -> Callable[[Path, object, object], bool]:
 
 
 def redrawn(change: Callable[[np.ndarray, np.random.Generator], np.ndarray]):
-    """A damage of a mask's meaning: another drawing in the same file."""
+    """Make a damage that writes another drawing, a valid picture that is no valid mask."""
 
     def damage(path: Path, rng: np.random.Generator, head: int) -> Path:
         Image.fromarray(change(blurred(), rng)).save(path)
@@ -298,7 +306,9 @@ def painted(mask, rng):
 
 MASK_DAMAGES = {
     "labels": redrawn(lambda mask, rng: mask // 255 * np.uint8(rng.integers(1, 200))),
-    "three labels": redrawn(lambda mask, rng: mask // 255 * rng.integers(0, 4, (1, 56)).astype(np.uint8) * np.uint8(60)),
+    "three labels": redrawn(
+        lambda mask, rng: mask // 255 * rng.integers(0, 4, (1, 56)).astype(np.uint8) * np.uint8(60)
+    ),
     "painted": redrawn(painted),
     "other size": redrawn(lambda mask, rng: mask[: int(rng.integers(1, 40))]),
     "transparency alone": redrawn(lambda mask, rng: np.stack([mask * 0, mask], 2)),
@@ -309,7 +319,7 @@ MASK_DAMAGES = {
 
 
 class Small(nn.Module):
-    """A network of two layers, which gives one map."""
+    """A network of two layers, with one map."""
 
     switches: dict = {}
 
@@ -322,14 +332,14 @@ class Small(nn.Module):
 
 
 def update_table(path: Path) -> list[photo_folder.Row]:
-    """Run a folder of photographs whose table is `path`: lines without the seconds that they took."""
+    """Run a folder of photos whose table is `path`; return its rows without their seconds."""
     torch.manual_seed(SEED)
     found = photo_folder.map_folder(path.parents[1] / "photographs", Small(), 32, path.parent, progress=False)
     return [entry._replace(seconds=None) for entry in found.rows]
 
 
 def write_table(path: Path) -> None:
-    """Run a folder of photographs for the first time."""
+    """Run a folder of photos for the first time."""
     folder = path.parents[1] / "photographs"
     folder.mkdir()
     for name in ("a.png", "b, c.png", 'd "e".png', "ä.png"):
@@ -339,7 +349,7 @@ def write_table(path: Path) -> None:
 
 
 def table_holds(path: Path, found: list[photo_folder.Row], undamaged: list[photo_folder.Row]) -> bool:
-    """Whether numbers of a line that differ stand in the file, letter by letter, and can be what they are called."""
+    """Check that each number of a row that differs is in the file, as it is written there, and is in its range."""
     text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
     rows = {row["file"]: row for row in csv.DictReader(io.StringIO(text, newline=""))}
 
@@ -349,10 +359,10 @@ def table_holds(path: Path, found: list[photo_folder.Row], undamaged: list[photo
             for name in photo_folder.NUMBERS
             if getattr(entry, name) != getattr(expected, name)
         }
-        stand = all(type(value)(rows[entry.file][name]) == value > 0 for name, value in numbers.items())
+        written = all(type(value)(rows[entry.file][name]) == value > 0 for name, value in numbers.items())
         same = dict.fromkeys(numbers) | {"verdict": ""}
         return (
-            stand
+            written
             and max(entry.score or 0, entry.sharp_share or 0) <= 1
             and entry._replace(**same) == expected._replace(**same)
         )
@@ -361,7 +371,7 @@ def table_holds(path: Path, found: list[photo_folder.Row], undamaged: list[photo
 
 
 def of_text(change: Callable[[str, np.random.Generator], str | bytes]):
-    """A damage of the text of a file."""
+    """Make a damage from a function that changes the text of a file."""
 
     def damage(path: Path, rng: np.random.Generator, head: int) -> Path:
         changed = change(path.read_bytes().decode("utf-8-sig"), rng)
@@ -372,7 +382,7 @@ def of_text(change: Callable[[str, np.random.Generator], str | bytes]):
 
 
 def cell(*values: str):
-    """A damage that puts one of these texts into a cell of a table."""
+    """Make a damage that writes one of these texts into a cell of a table."""
 
     def change(text: str, rng: np.random.Generator) -> str:
         rows = list(csv.reader(io.StringIO(text, newline="")))
@@ -393,7 +403,9 @@ TABLE_DAMAGES = {
     "no number": cell("nan", "inf", "-1", "1e999", "7.5", "0x10", "12:30", "2024-05-01", "١"),
     "no text": cell("\0", '"', "=1+1", "TRUE", "x" * 200_000, " "),
     "column gone": of_text(lambda text, rng: "".join(row.partition(",")[2] for row in rows_of(text))),
-    "columns turned": of_text(lambda text, rng: "".join(",".join(row.strip().split(",")[::-1]) + "\n" for row in rows_of(text))),
+    "columns turned": of_text(
+        lambda text, rng: "".join(",".join(row.strip().split(",")[::-1]) + "\n" for row in rows_of(text))
+    ),
     "line twice": of_text(lambda text, rng: text + rows_of(text)[1]),
     "line cut": of_text(lambda text, rng: text + rows_of(text)[1][: int(rng.integers(1, 40))]),
     "quote open": of_text(lambda text, rng: text.replace(",", ',"', 12)),
@@ -428,7 +440,7 @@ def read_parameters(path: Path) -> dict:
 
 
 def parameters_hold(path: Path, found: dict, undamaged: dict) -> bool:
-    """Whether each value stands in one line of the file as it is, or is the default and has no line."""
+    """Check that each value is in exactly one line of the file, or is the default and has no line."""
     lines = path.read_text(encoding="utf-8-sig").splitlines()
     words = {"true": True, "false": False, "null": None, "~": None, "": None, "|": ""}
 
@@ -440,15 +452,15 @@ def parameters_hold(path: Path, found: dict, undamaged: dict) -> bool:
             return text
 
     for name, value in found.items():
-        stands = [line.partition(":")[2] for line in lines if re.match(rf"""["']?{name}["']?\s*:(\s|$)""", line)]
-        expected = [literal(text) for text in stands] or ["cpu" if name == "profile" else DEFAULTS[name]]
+        written = [line.partition(":")[2] for line in lines if re.match(rf"""["']?{name}["']?\s*:(\s|$)""", line)]
+        expected = [literal(text) for text in written] or ["cpu" if name == "profile" else DEFAULTS[name]]
         if len(expected) != 1 or json.dumps(expected[0]) != json.dumps(value) and expected[0] != value:
             return False
     return True
 
 
 def line(*lines: str):
-    """A damage that puts one of these lines for the one of the same name, or behind the last."""
+    """Make a damage that writes one of these lines in place of that of the same name, or after the last."""
 
     def change(text: str, rng: np.random.Generator) -> str:
         new = str(rng.choice(lines))
@@ -462,13 +474,15 @@ PARAMETER_DAMAGES = {
     "wrong name": line("sise: 64", "Size: 64", "1: 2", "true: 3", "? [a, b]\n: 3", "null: 1", '"a\\nb": 1'),
     "wrong type": line("size: [64]", "size: {a: 1}", "dataset: off", "resume: maybe", "seeds: 3", "image: {a: 1}"),
     "dates": line("data_root: 2024-05-01", "image: 2024-13-45", "size: 12:30", "image: 2024-05-01T25:00:00Z"),
-    "huge": line("rate: 1" + "0" * 400, "size: " + "9" * 5000, "size: 0x" + "f" * 5000, "seed: 18446744073709551616", "rate: 1.0e+999", "size: 1e3"),
+    "huge": line("rate: 1" + "0" * 400, "size: " + "9" * 5000, "size: 0x" + "f" * 5000, "seed: 18446744073709551616",
+                 "rate: 1.0e+999", "size: 1e3"),
     "no number": line("rate: .nan", "rate: .inf", "size: 0x", "rate: 0b_", "size: 0640", "size: 1_000"),
     "tags": line("image: !!python/object:os.system x", "size: !!int x", "rate: !!float x", "resume: !!bool x",
                  "image: !!timestamp x", "image: !!binary x", "image: !!set {a, b}"),
     "references": line("image: &a [*a]", "seeds: *nowhere", "image: &a {b: *a}", "<<: *nowhere", "<<: 3"),
     "deep": line("image: " + "[" * 3000, "image: " + "[" * 3000 + "]" * 3000, "image: " + "{a: " * 2000),
-    "quotes": line("data_root: 'open", 'data_root: "\\q"', "data_root: a: b", "data_root: @x", "data_root: [a", "data_root: |"),
+    "quotes": line("data_root: 'open", 'data_root: "\\q"', "data_root: a: b", "data_root: @x", "data_root: [a",
+                   "data_root: |"),
     "twice": of_text(lambda text, rng: text + "size: 96\n"),
     "long": line("dataset: " + "x" * 50_000, "size: " + "x" * 50_000, "y" * 50_000 + ": 1"),
     "two documents": of_text(lambda text, rng: text + "---\nsize: 96\n"),
@@ -520,21 +534,21 @@ def read_backbone(path: Path) -> str:
 
 
 def backbone_holds(path: Path, found: str, undamaged: str) -> bool:
-    """Read the tensors of half precision by the definition of the format, which has no checksum; all must be finite."""
+    """Check weights with another reader, by the definition of safetensors; it has no checksum. All must be finite."""
     content = path.read_bytes()
     (length,) = struct.unpack_from("<Q", content)
-    backbone, said = VGG16(WIDTHS), json.loads(content[8 : 8 + length])
+    backbone, header = VGG16(WIDTHS), json.loads(content[8 : 8 + length])
     state = {}
     for name in backbone.state_dict():
-        begin, end = (8 + length + place for place in said[name]["data_offsets"])
-        values = np.frombuffer(content[begin:end], {"F16": "<f2", "F32": "<f4"}[said[name]["dtype"]])
-        state[name] = torch.tensor(values.astype(np.float32)).view(said[name]["shape"])
+        begin, end = (8 + length + place for place in header[name]["data_offsets"])
+        values = np.frombuffer(content[begin:end], {"F16": "<f2", "F32": "<f4"}[header[name]["dtype"]])
+        state[name] = torch.tensor(values.astype(np.float32)).view(header[name]["shape"])
     backbone.load_state_dict(state)
     return weights_hash(backbone) == found and all(tensor.isfinite().all() for tensor in state.values())
 
 
 def of_tensors(change: Callable[[dict, dict, np.random.Generator], None]):
-    """A damage of the tensors and the metadata of a safetensors file, which stays whole in itself."""
+    """Make a damage from a function that changes tensors and metadata; the file stays a valid safetensors file."""
 
     def damage(path: Path, rng: np.random.Generator, head: int) -> Path:
         with safetensors.safe_open(path, "pt") as file:
@@ -603,7 +617,7 @@ def trained_network(checkpoint: Path, show=None) -> Small:
 
 
 def write_checkpoint(path: Path) -> None:
-    """Stop a training at half of its iterations."""
+    """Stop a training after half of its iterations."""
 
     def stop(history):
         raise KeyboardInterrupt
@@ -615,12 +629,12 @@ def write_checkpoint(path: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> str:
-    """What the training ends with."""
+    """Continue the training from a checkpoint, and return the hash of its weights."""
     return weights_hash(trained_network(path))
 
 
 def of_state(change: Callable[[dict, np.random.Generator], object]):
-    """A damage of what a checkpoint holds, whose file stays whole in itself."""
+    """Make a damage from a function that changes the content of a checkpoint; the file stays a valid one."""
 
     def damage(path: Path, rng: np.random.Generator, head: int) -> Path:
         state = torch.load(path, weights_only=True)
@@ -661,8 +675,8 @@ KINDS = {
     "webp": Kind(18, "a.webp", write_picture, equal_pictures(read_image), webp_holds),
     "gif": Kind(18, "a.gif", write_picture, equal_pictures(read_image), gif_holds),
     "mask png": Kind(
-        23, "m.png", lambda path: Image.fromarray(blurred()).save(path), equal_pictures(partial(read_mask, shape=SHAPE)),
-        damages=MASK_DAMAGES,
+        23, "m.png", lambda path: Image.fromarray(blurred()).save(path),
+        equal_pictures(partial(read_mask, shape=SHAPE)), damages=MASK_DAMAGES,
     ),
     "mask bmp": Kind(
         18, "m.bmp", lambda path: Image.fromarray(np.stack([blurred()] * 3, 2)).save(path),
@@ -673,8 +687,12 @@ KINDS = {
         40, "03_training.yaml", lambda path: path.write_text(PARAMETERS), read_parameters, parameters_hold,
         PARAMETER_DAMAGES,
     ),
-    "weights 16": Kind(20, "n.safetensors", partial(write_weights, bits=16), read_weights, damages=WEIGHT_DAMAGES, head=200),
-    "weights 8": Kind(10, "n.safetensors", partial(write_weights, bits=8), read_weights, damages=WEIGHT_DAMAGES, head=200),
+    "weights 16": Kind(
+        20, "n.safetensors", partial(write_weights, bits=16), read_weights, damages=WEIGHT_DAMAGES, head=200
+    ),
+    "weights 8": Kind(
+        10, "n.safetensors", partial(write_weights, bits=8), read_weights, damages=WEIGHT_DAMAGES, head=200
+    ),
     "backbone": Kind(
         15, "vgg.safetensors", write_backbone, read_backbone, backbone_holds, BACKBONE_DAMAGES, head=200
     ),
@@ -686,7 +704,7 @@ KINDS = {
 
 
 def cases(seed: int = SEED) -> list[Case]:
-    """All cases; the damages of a kind take turns, its own first."""
+    """Return all cases. A kind uses its damages in turn, those of the kind before the general ones."""
     found = []
     for kind, about in KINDS.items():
         damages = [*about.damages, *DAMAGES]
@@ -695,7 +713,7 @@ def cases(seed: int = SEED) -> list[Case]:
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
-    """The files below a folder, links as nothing."""
+    """Return {path: content} of a folder; None for a link or a folder."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
         for path in sorted(folder.rglob("*"))
@@ -704,7 +722,7 @@ def contents(folder: Path) -> dict[str, bytes | None]:
 
 @cache
 def undamaged(kind: str) -> tuple[tempfile.TemporaryDirectory, object]:
-    """A folder with the undamaged file of a kind and what belongs to it, and what the file is read as."""
+    """Make a folder with the undamaged file of a kind and the files it needs; return it with the result of reading."""
     folder = tempfile.TemporaryDirectory()
     path = Path(folder.name, KINDS[kind].file)
     path.parent.mkdir(exist_ok=True)
@@ -715,7 +733,7 @@ def undamaged(kind: str) -> tuple[tempfile.TemporaryDirectory, object]:
 
 
 def tried(case: Case, folder: Path) -> End:
-    """Write the damaged file of a case into an empty folder, read it, and judge how that ended."""
+    """Write the damaged file of a case into an empty folder, read it, and judge the result."""
     kind = KINDS[case.kind]
     template, expected = undamaged(case.kind)
     shutil.copytree(template.name, folder, dirs_exist_ok=True)
@@ -736,41 +754,41 @@ def tried(case: Case, folder: Path) -> End:
     try:
         right = kind.right(path, found, expected)
     except Exception as error:
-        return End("defect", f"accepted, and the check says {type(error).__name__}: {error}")
+        return End("defect", f"accepted, and the check raises {type(error).__name__}: {error}")
     return End("right", "") if right else End("defect", f"accepted as {str(found)[:300]!r}")
 
 
 def judged(error: Exception, path: Path, unchanged: bool) -> End:
-    """Whether an error is a sentence of the library's about this file."""
-    said = str(error)
+    """Judge whether an error is one sentence of the library that names this file."""
+    message = str(error)
     problems = {
-        # Subclasses are the library's own; those of others are what it should have caught.
+        # Allowed are ValueError, OSError and the library's subclasses of them; it should catch those of other packages.
         "another type": not isinstance(error, ValueError | OSError)
         or type(error).__module__ != "builtins"
         and not type(error).__module__.startswith("defusion_lib")
         or isinstance(error, UnicodeError),
-        "the system's words": said.startswith("[Errno"),
-        "several lines": "\n" in said,
-        "a traceback": "Traceback" in said,
-        f"more than {LONGEST} characters": len(said) > LONGEST,
-        "no name of the file": path.name not in said,
+        "the system's words": message.startswith("[Errno"),
+        "several lines": "\n" in message,
+        "a traceback": "Traceback" in message,
+        f"more than {LONGEST} characters": len(message) > LONGEST,
+        "no name of the file": path.name not in message,
         "a file left over or changed": not unchanged,
     }
     wrong = [words for words, applies in problems.items() if applies]
-    return (
-        End("defect", f"{', '.join(wrong)}: {type(error).__name__}: {said[:300]}") if wrong else End("sentence", said)
-    )
+    if wrong:
+        return End("defect", f"{', '.join(wrong)}: {type(error).__name__}: {message[:300]}")
+    return End("sentence", message)
 
 
 def ends(chosen: list[Case]) -> Iterator[tuple[Case, End]]:
-    """Try cases, each in a folder of its own."""
+    """Try cases, each in a new folder."""
     for case in chosen:
         with tempfile.TemporaryDirectory() as folder:
             yield case, tried(case, Path(folder))
 
 
 def table(found: list[tuple[Case, End]]) -> str:
-    """Kinds by outcomes."""
+    """Return a table of the outcomes of each kind, as text."""
     outcomes = ("sentence", "same", "right", "defect")
     counts = Counter((case.kind, end.outcome) for case, end in found)
     lines = [("kind", *outcomes, "cases")]
@@ -783,11 +801,11 @@ def table(found: list[tuple[Case, End]]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("kinds", nargs="*", metavar="kind", help=f"only these: {', '.join(KINDS)}")
-    parser.add_argument("--seed", type=int, default=SEED, help=f"of the damages: {SEED}, or another 300")
-    parser.add_argument("--all", action="store_true", help="print how each case ended")
+    parser.add_argument("--seed", type=int, default=SEED, help=f"of the damages; default: {SEED}")
+    parser.add_argument("--all", action="store_true", help="print the outcome of each case")
     options = parser.parse_args(arguments)
     if unknown := set(options.kinds) - set(KINDS):
-        parser.error(f"no kinds: {', '.join(sorted(unknown))}; choose from {', '.join(KINDS)}")
+        parser.error(f"unknown kinds: {', '.join(sorted(unknown))}; choose from {', '.join(KINDS)}")
     torch.set_num_threads(1)
     found = []
     for case, end in ends([case for case in cases(options.seed) if not options.kinds or case.kind in options.kinds]):

@@ -6,8 +6,8 @@ from pathlib import Path
 import defusion_lib
 from defusion_lib.sources import PACKAGE, all_imports, direct_imports, module_file
 
-# What a notebook may import and its results do not depend on: the checks of exercises, and the claims' status,
-# which is shown beside results. Only the notebook of the claims counts them.
+# Modules that results do not depend on: the checks of exercises, and the status of claims, which is shown beside
+# results. Only the notebook of the claims counts the status.
 SHOWN = (f"{PACKAGE}.exercises", f"{PACKAGE}.paper.claims")
 CLAIMS = "06_claims"
 
@@ -18,7 +18,7 @@ def library_files(notebook: Path, root: Path = Path()) -> list[str]:
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     names = set().union(*map(direct_imports, code))
-    # A name of the public face stands for the module that it comes from.
+    # A public name is replaced by the module that defines it.
     names |= {f"{PACKAGE}.{module}" for name, module in defusion_lib.FACE.items() if f"{PACKAGE}.{name}" in names}
     left_out = SHOWN[:1] if notebook.stem == CLAIMS else SHOWN
     modules = [module_file(name, library) for name in all_imports(names, left_out, library)]

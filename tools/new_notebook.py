@@ -1,4 +1,4 @@
-"""Write a new notebook that keeps the rules of the collection: opening, parameters, run, results.
+"""Write a new notebook that follows the rules of the collection: opening, parameters, run, results.
 
 python -m tools.new_notebook 15_my_question "What do I want to know?"
 """
@@ -18,17 +18,17 @@ OPENING = """\
 
 - **What.** One sentence: what this notebook computes.
 - **Why.** One sentence: why a reader should care.
-- **Needs.** As it stands: seconds, no GPU, no download, on rendered photos.
-- **You will learn** what a reader can do afterwards.
+- **Needs.** With these parameters: seconds, no GPU, no download, on rendered photos.
+- **You will learn** one thing that a reader can do afterwards.
 - **In the paper:** the section, table or figure."""
 PARAMETERS = """\
 # Parameters
 profile = "quick"  # name of the run: results go to outputs/<profile>/
-seed = 0  # of everything random
-dataset = "synthetic"  # what to measure on, a name in data.datasets.DATASETS
+seed = 0  # of all random numbers
+dataset = "synthetic"  # the data set, a name in data.datasets.DATASETS
 data_root = ""  # the folder of that data set; empty for data/<dataset>
-count = 4  # photos, where they are rendered
-size = 160  # pixels a side of what the network sees"""
+count = 4  # number of rendered photos
+size = 160  # pixels per side of the network's input"""
 START = """\
 from defusion_lib import Evaluation, detect, load_network, open_dataset, runs
 from defusion_lib.data.datasets import DATASETS
@@ -55,14 +55,14 @@ run.finish()"""
 
 
 def notebook(stem: str, title: str) -> nbformat.NotebookNode:
-    """Make the notebook, not executed; raises ValueError for a stem that is not like `15_my_question`."""
+    """Make the notebook, not executed; raise ValueError for a stem that is not like `15_my_question`."""
     if not re.fullmatch(r"\d\d[a-z]?_[a-z0-9_]+", stem):
-        raise ValueError(f"{stem!r} is no name of a notebook: expected a number and words, such as 15_my_question.")
+        raise ValueError(f"{stem!r} is not a name of a notebook: expected a number and words, such as 15_my_question.")
     sources = (
         v4.new_markdown_cell(OPENING.format(number=stem.partition("_")[0], title=title)),
         v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
         v4.new_code_cell(START.format(stem=stem)),
-        v4.new_markdown_cell("## The first question\n\nSay what the next cell shows before it is run."),
+        v4.new_markdown_cell("## The first question\n\nWrite what the next cell shows."),
         v4.new_code_cell(MEASURE),
         v4.new_code_cell(FINISH),
     )
@@ -76,7 +76,7 @@ def notebook(stem: str, title: str) -> nbformat.NotebookNode:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line: 0, or 1 after one sentence on stderr."""
+    """Run the command line; return 0, or 1 after one sentence on stderr."""
     parser = argparse.ArgumentParser(prog="python -m tools.new_notebook", description=__doc__.splitlines()[0])
     parser.add_argument("stem", help="its file name without ending, such as 15_my_question")
     parser.add_argument("title", help="its title")

@@ -1,8 +1,8 @@
-"""The results that the README shows, and the card of the network in the package, rendered from result files.
+"""Render the results in the README, and the card of the network in the package, from result files.
 
     python -m tools.render_readme
 
-writes them between the README's two marks, and the card beside the network; a test fails while they differ.
+writes the results between the README's two marks, and the card beside the network; a test compares both.
 """
 
 import hashlib
@@ -26,23 +26,23 @@ COLUMNS = {
     "auc": "AUC ↑",
     "auc-paper-focus": "AUC, paper's axis, in focus ↑",
 }
-# What notebook 08 also finds inside its full network; not rows of their own.
+# Results of parts of one network in notebook 08; the table of ablations has no rows for them.
 VIEWS = {*(f"o{i}" for i in range(1, 7)), "after1", "after2", "after3"}
 VARIANTS = {
     "same-process": "in the same process",
     "new-process": "in a new one",
     "one-thread": "with one thread instead of two",
-    "generic-aten": "with PyTorch's kernels for any processor",
-    "generic-onednn": "with convolutions for an older one",
+    "generic-aten": "with PyTorch's kernels for all processors",
+    "generic-onednn": "with convolutions for older processors",
     "another-seed": "with another seed of the training",
 }
-EXAMPLE = "little-detail"  # the method that notebook 07 writes to show how one is added
-# The columns that the paper's numbers on Shi's set fit.
+EXAMPLE = "little-detail"  # the method of the example in notebook 07
+# The columns with the definitions that fit the paper's numbers on Shi's set.
 QUOTED = {"mae": "mae", "f": "max-f-focus", "auc": "auc-paper-focus"}
 
 
 def results_tables(evaluations: Sequence[Path], table_1: Path, ablations: Path, determinism: Path) -> str:
-    """Evaluations beside the paper's row, Table 1, ablations, the tally of all claims, and determinism, as Markdown.
+    """Render evaluations with the paper's row, Table 1, ablations, the counts of claims, and determinism as Markdown.
 
     `evaluations` are result files of notebook 04, `table_1` is that of notebook 07, `ablations` that of notebook 08,
     `determinism` that of tools/determinism.py.
@@ -50,25 +50,25 @@ def results_tables(evaluations: Sequence[Path], table_1: Path, ablations: Path, 
     rows = {}
     for path in evaluations:
         for (dataset, method, profile), line in evaluation_rows(path).items():
-            # What marks everything scores the same whichever network stands beside it: once a data set is enough.
+            # The scores of all-blurred do not depend on the profile: one row per data set is enough.
             rows.setdefault((dataset, method, "" if method == "all-blurred" else profile), line)
     lines = list(rows.values())
     quoted = {column: TABLE_1["shi", metric, "defusionnet"] for metric, column in QUOTED.items()}
     cells = [f"{quoted[metric]:.3f}" if metric in quoted else "" for metric in COLUMNS]
     lines.append("| not stated | the paper, as quoted | " + " | ".join(cells) + " |")
-    head = table_head(["100 test photographs", "method"])
+    head = table_head(["100 test photos", "method"])
     tables = [methods_table(table_1), ablation_table(ablations), summary_table().strip(), determinism_line(determinism)]
     return "\n\n".join(["\n".join(head + lines), *tables])
 
 
 def table_head(first: Sequence[str]) -> list[str]:
-    """The two lines above a table of `COLUMNS` behind some first columns."""
+    """Return the two lines of a table's head: some first columns, then `COLUMNS`."""
     names = [*first, *COLUMNS.values()]
     return ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
 
 
 def evaluation_rows(path: Path) -> dict[tuple[str, str, str], str]:
-    """A line of Markdown for each (data set, method, profile) of a result file of notebook 04."""
+    """Render a line of Markdown for each (data set, method, profile) of a result file of notebook 04."""
     content = json.loads(path.read_text(encoding="utf-8"))
     rows = {}
     for key, value in content["values"].items():
@@ -82,13 +82,13 @@ def evaluation_rows(path: Path) -> dict[tuple[str, str, str], str]:
 
 
 def methods_table(path: Path) -> str:
-    """Write the methods of a result file of notebook 07 as Markdown, with the minutes that networks were trained for."""
+    """Render the methods of a result file of notebook 07 as Markdown, with the minutes of training of networks."""
     content = json.loads(path.read_text(encoding="utf-8"))
     rows = {}
     for key, value in content["values"].items():
         dataset, method, metric = key.split("/")
         rows.setdefault((dataset, method), {})[metric] = value
-    # The first rows are of the tested photographs; agreement with published maps is on others.
+    # The first keys are of the test photos; agreement with published maps is measured on others.
     dataset = next(iter(rows))[0]
     shown = {name: row for name, row in rows.items() if name[0] == dataset and "mae" in row and name[1] != EXAMPLE}
     columns = ("mae", "max-f-blur", "max-f-focus", "auc")
@@ -102,7 +102,7 @@ def methods_table(path: Path) -> str:
 
 
 def ablation_table(path: Path) -> str:
-    """The networks of a result file of notebook 08 that were trained with several seeds, as Markdown."""
+    """Render the networks of a result file of notebook 08 that were trained with several seeds as Markdown."""
     content = json.loads(path.read_text(encoding="utf-8"))
     stamp, values = content["stamp"], content["values"]
     given = stamp["parameters"]
@@ -123,7 +123,7 @@ def ablation_table(path: Path) -> str:
 
 
 def determinism_line(determinism: Path) -> str:
-    """How far weights and results move when nothing but the machine changes, as one line of Markdown."""
+    """Render how far weights and results change with the machine alone, as one line of Markdown."""
     values = json.loads(determinism.read_text(encoding="utf-8"))["values"]
 
     def moved(variant):
@@ -133,13 +133,13 @@ def determinism_line(determinism: Path) -> str:
 
     each = ", ".join(f"{moved(variant)} {words}" for variant, words in VARIANTS.items())
     return (
-        "Determinism (largest change of a weight in the quick training, and of any number in the quick results): "
+        "Determinism (largest change of a weight in the quick training, and of a number in the quick results): "
         f"{each}.\n"
     )
 
 
 def rendered(readme: str, tables: str) -> str:
-    """The README's text with tables between its marks; ValueError where the marks are missing."""
+    """Return the README's text with tables between its marks; raise ValueError where the marks are missing."""
     before, begin, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
@@ -149,48 +149,54 @@ def rendered(readme: str, tables: str) -> str:
 
 CARD = """# The network in the package
 
-`defusionnet_compact.safetensors`: a DeFusionNet with compact heads ({parameters:.1f} million parameters, half precision,
-{megabytes:.1f} MB), which finds the out-of-focus parts of a photograph. `defusion_lib.weights.load_network()` reads it;
-notebook 00 and `defusion_lib.inference.detect` use it. This card is rendered from the file and from result files.
+`defusionnet_compact.safetensors`: a DeFusionNet with compact heads ({parameters:.1f} million parameters, half
+precision, {megabytes:.1f} MB), which finds the out-of-focus parts of a photo. `defusion_lib.load_network()` reads it,
+and `defusion_lib.detect` applies it to a photo. `python -m tools.render_readme` writes this card from the file and from
+result files.
 
 ## Numbers
 
-100 test photographs of Shi et al. (split dutlab100), seen at {size} x {size} pixels, scored at their own size:
+100 test photos of Shi et al. (split dutlab100), resized to {size} x {size} pixels for the network, scored at their
+own size:
 
 {table}
 
-The columns are defined in notebook 04, and what the field does with them in notebook 05a.
+Notebook 04 defines the columns; notebook 05a compares the definitions that other papers use.
 
 ## How it was made
 
-- Photographs: the 604 training photographs of split {split}, seed {seed}; no test photograph.
-- Backbone: VGG-16 with the ImageNet weights of Simonyan and Zisserman, its first {frozen_blocks} blocks frozen, the others adapted.
-- Recipe: {stages}; AdamW, learning rate {learning_rate:g} (a tenth of it for the backbone), weight decay {weight_decay:g}, cosine
+- Photos: the 604 training photos of split {split}, seed {seed}; no test photo.
+- Backbone: VGG-16 with the ImageNet weights of Simonyan and Zisserman, its first {frozen_blocks} blocks frozen, the
+  others trained further.
+- Recipe: {stages};
+  AdamW, learning rate {learning_rate:g} (a tenth of it for the backbone), weight decay {weight_decay:g}, cosine
   schedule, the sum of the cross-entropies of 19 maps (Eq. 9-10), flips and a scale of 1.25.
-- {minutes:.0f} minutes on {device}, {threads} threads, finished on {day}, with the code of commit {code}. `make cpu` repeats it; another
-  processor gives slightly other weights.
-- Tried as well: another hour from there (profile cpu-long), which the test photographs cannot tell from chance.
+- {minutes:.0f} minutes on {device}, {threads} threads, finished on {day}, with the code of commit {code}.
+  `make run PROFILE=cpu` repeats it; another processor gives slightly different weights.
+- Another hour of training from there (profile cpu-long) makes no significant difference on the test photos.
 
-SHA-256 of the file: `{file_hash}`; of its values (`weights.weights_hash`) after training, in single precision:
-`{weights_sha256}`. `tests/stored/shipped_pair.npz` holds a photograph and the map that belongs to it.
+SHA-256 of the file: `{file_hash}`;
+of its values (`weights.weights_hash`) after training, in single precision:
+`{weights_sha256}`.
+`tests/stored/shipped_pair.npz` holds a photo and its map.
 
-## What it is for, and what it is not for
+## Uses and limits
 
-- For research and teaching: a first defocus map, a start for training, the object of the notebooks.
-- It knows photographs like those it learnt from: one subject, depth of field as a photographer uses it. Rendered scenes,
-  small blurs, and smooth things in focus are where it fails: notebook 11 measures that.
-- It says *where* a photograph is out of focus, not by how much, and knows no motion blur.
-- It tells nothing about the paper's own network, which has other heads and a longer training.
+- It is for research and teaching: a first defocus map, a start for training, the network of the notebooks.
+- It was trained on photos with one subject and a shallow depth of field. It fails on rendered scenes, on small blurs
+  and on smooth objects in focus: notebook 11 measures this.
+- It predicts *where* a photo is out of focus, not by how much, and it does not detect motion blur.
+- Its scores are not those of the paper's network, which has larger heads and a longer training.
 
 ## Licence
 
-Starting from a VGG-16 under CC BY 4.0 (Simonyan and Zisserman), and trained on photographs that Shi, Xu and Jia offer for
-research: use it for research and teaching, and name both. The code around it is under the MIT licence.
+The weights start from a VGG-16 under CC BY 4.0 (Simonyan and Zisserman) and were trained on photos that Shi, Xu and Jia
+offer for research: use the network for research and teaching, and name both sources. The code is under the MIT licence.
 """
 
 
 def model_card(weights: Path, evaluation: Path) -> str:
-    """The card of a stored network as Markdown, with the numbers of its evaluation (notebook 04)."""
+    """Render the card of a stored network as Markdown, with the numbers of its evaluation (notebook 04)."""
     card = read_card(weights)
     given = card["parameters"]
     stages = ", ".join(f"{n} iterations of {batch} at {size} pixels" for n, size, batch in given["stages"])
@@ -216,7 +222,7 @@ def model_card(weights: Path, evaluation: Path) -> str:
 
 
 def written() -> dict[Path, str]:
-    """The files that this module writes, and what belongs into them."""
+    """Return the files that this module writes: {path: content}."""
     outputs, readme = project_root() / "outputs", project_root() / "README.md"
     evaluations = [outputs / f"{profile}/results/04_evaluation.json" for profile in PROFILES]
     results = outputs / "cpu/results"

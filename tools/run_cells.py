@@ -1,4 +1,4 @@
-"""Run a notebook's cells in this process, where a test can change the library under them."""
+"""Run a notebook's cells in this process, so that a test can change the library before."""
 
 from pathlib import Path
 

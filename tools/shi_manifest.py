@@ -2,7 +2,7 @@
 
     python -m tools.shi_manifest data/shi defusion_lib/data/shi_manifest.json
 
-made the committed one from one complete copy.
+wrote the committed manifest from a complete copy.
 """
 
 import argparse

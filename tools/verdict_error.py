@@ -1,12 +1,11 @@
-"""Measure how often a photograph is called wrongly "in focus" or "out of focus" (`defusion_lib.apps.verdict`).
+"""Measure how often the verdict on a photo, "in focus" or "out of focus", is wrong (`defusion_lib.apps.verdict`).
 
-    python -m tools.verdict_error --calibrate   # two minutes: prints MIN_SCORE, from training photographs alone
+    python -m tools.verdict_error --calibrate   # two minutes: prints MIN_SCORE, computed from training photos
     python -m tools.verdict_error               # five minutes: outputs/cpu/results/verdict.json
 
-Both need Shi's photographs in data/shi, or in the folder that --root names. Every test photograph has a sharp subject;
-the same photographs, blurred as a whole after they were squashed to what the network sees, have none, and neither
-have the embedded photographs, blurred so. Masks stand for a network without error. Shares have a standard error
-beside them.
+Both need Shi's photos in data/shi, or in the folder that --root names. Every test photo has a sharp subject. Photos
+without one are made by blurring every pixel after resizing to the network's input: of the test photos, and of the
+embedded photos. Masks are scored too, as the maps of a network without errors. Each share has a standard error.
 """
 
 import argparse
@@ -25,29 +24,29 @@ from defusion_lib.plots import as_levels
 from defusion_lib.runs.run import Run
 from defusion_lib.weights import load_network, result_name, weights_hash
 
-RADII = range(2, 9)  # pixels of the blur, of the `SIZE` that the network sees
-RADIUS = 4  # of the test photographs
-EVERY = 8  # of the training photographs one is used
+RADII = range(2, 9)  # of the blur, in pixels of the network's input, `SIZE` per side
+RADIUS = 4  # of the blur of test photos
+EVERY = 8  # every eighth training photo is used
 
 
 def scored(image: np.ndarray, network: DeFusionNet, radius: float = 0) -> float:
-    """The score of a photograph as the folder run finds it, blurred as a whole before where `radius` is given."""
+    """Compute the score of a photo as the folder run does; with `radius`, every pixel of its input is blurred first."""
     seen = resize_to_square(Image.fromarray(image), SIZE)
     return score(as_levels(detect(effects.blurred(seen, radius) if radius else seen, network, None)))
 
 
 def calibrate(photos: PhotoSet, network: DeFusionNet) -> tuple[list[float], list[float]]:
-    """The scores of training photographs, and of the same blurred with one of `RADII` in turn."""
+    """Compute the scores of training photos, and of the same photos blurred, with the `RADII` in turn."""
     pairs = [
         (scored(photo.image, network), scored(photo.image, network, RADII[i % len(RADII)]))
-        for i, photo in enumerate(tqdm(photos[::EVERY], "training photographs", leave=False))
+        for i, photo in enumerate(tqdm(photos[::EVERY], "training photos", leave=False))
     ]
     sharp, blurred = zip(*pairs)
     return list(sharp), list(blurred)
 
 
 def measure(photos: PhotoSet, network: DeFusionNet) -> dict[str, float]:
-    """The shares that are called "out of focus", and their standard errors, as results."""
+    """Compute the shares with the verdict "out of focus", and their standard errors, as results."""
     values, name = {}, result_name(network)
 
     def add(dataset: str, method: str, scores: list, suffix: str = "") -> None:
@@ -57,7 +56,7 @@ def measure(photos: PhotoSet, network: DeFusionNet) -> dict[str, float]:
 
     tests = list(tqdm(photos, "reading", leave=False))
     add(photos.name, "masks", [score(photo.mask) for photo in tests])
-    add(photos.name, name, [scored(photo.image, network) for photo in tqdm(tests, "test photographs", leave=False)])
+    add(photos.name, name, [scored(photo.image, network) for photo in tqdm(tests, "test photos", leave=False)])
     again = [scored(photo.image, network, RADIUS) for photo in tqdm(tests, "the same, blurred", leave=False)]
     add(f"{photos.name}-blurred", name, again)
     sharp = [bundled.embedded(each) for each, (_, focus) in bundled.EMBEDDED.items() if focus == bundled.ALL_SHARP]
@@ -71,8 +70,8 @@ def measure(photos: PhotoSet, network: DeFusionNet) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--calibrate", action="store_true", help="print the threshold, from training photographs")
-    parser.add_argument("--root", default="", help="the folder of Shi's photographs")
+    parser.add_argument("--calibrate", action="store_true", help="print the threshold, computed from training photos")
+    parser.add_argument("--root", default="", help="the folder of Shi's photos")
     given = parser.parse_args()
     parameters = {"profile": "cpu", "seed": 0}
     run = Run("verdict", parameters, parameters)
@@ -81,16 +80,15 @@ def main() -> None:
     if given.calibrate:
         sharp, blurred = calibrate(photos, network)
         least = threshold(sharp, blurred)
-        print(f"MIN_SCORE = {least:.2f}  # {weights_hash(network)[:12]}, {len(sharp)} training photographs")
+        print(f"MIN_SCORE = {least:.2f}  # {weights_hash(network)[:12]}, {len(sharp)} training photos")
         for kind, called in (("sharp", np.less(sharp, least)), ("blurred", np.less(blurred, least))):
-            print(
-                f"{kind:8} called out of focus: {share_with_error(called)[0]:.3f}, standard error {share_with_error(called)[1]:.3f}"
-            )
+            share, error = share_with_error(called)
+            print(f"{kind:8} out of focus: {share:.3f}, standard error {error:.3f}")
         return
     run.note(network=weights_hash(network), least=MIN_SCORE, radius=RADIUS)
     values = measure(photos, network)
     run.results(values, data=[photos, "embedded"])
-    print(f"{'called out of focus, at a score below ' + str(MIN_SCORE):64}{'share':>7}{'standard error':>16}")
+    print(f"{'out of focus, at a score below ' + str(MIN_SCORE):64}{'share':>7}{'standard error':>16}")
     for key in (key for key in values if not key.endswith("error")):
         print(f"{key:64}{values[key]:7.3f}{values[f'{key}-standard-error']:16.3f}")
 

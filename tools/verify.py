@@ -1,10 +1,10 @@
 """Compare the results of a fresh quick run with the stored ones: every number, and the arrays behind every figure.
 
-    python -m tools.verify build/verify/quick            # what `make verify` does after running the notebooks
-    python -m tools.verify build/store/quick --store     # make these the stored ones
+    python -m tools.verify build/verify/quick            # `make verify` does this after it has run the notebooks
+    python -m tools.verify build/store/quick --store     # store these results
 
-nbval compares what notebooks print, which is rounded, and skips pictures. The tolerances are `FACTOR` times what
-results were measured to change by where nothing but the machine does (`tools/determinism.py`).
+nbval compares the printed output of notebooks, which is rounded, and skips pictures. A tolerance is `FACTOR` times the
+measured change between machines (`tools/determinism.py`).
 """
 
 import argparse
@@ -19,11 +19,11 @@ ROOT = Path(__file__).resolve().parents[1]
 STORED = ROOT / "tests/stored/quick"
 MEASURED = ROOT / "outputs/cpu/results/determinism.json"
 FACTOR = 5
-# What rounding may do to a stored array: 256 levels of a map, half precision, single precision and better.
+# Rounding errors of a stored array: 256 levels of a map, half precision, single precision and better.
 ROUNDING = {np.dtype(np.uint8): 1 / 255, np.dtype(np.float16): 1e-3}
 SINGLE = 1e-6
-# Shares of pixels jump where a pixel crosses one half: by this much, twice the worth of one in the smallest group that
-# notebook 11 counts (about a thousand); notebook 13 counts in whole photographs, where several may cross.
+# A share of pixels changes by a step where a pixel crosses one half. This tolerance is two steps of the smallest group
+# that notebook 11 counts, about a thousand pixels; notebook 13 counts in complete photos, where several may cross.
 COUNTED = dict.fromkeys(
     (
         "11_where_it_fails", "figures/blur_response", "figures/disturbances", "figures/texture_and_radius",
@@ -35,10 +35,10 @@ MACHINE = ("new-process", "one-thread", "generic-aten", "generic-onednn")
 
 
 def read(folder: Path) -> dict[str, dict[str, np.ndarray]]:
-    """All numbers and arrays of a profile's folder: {"03_training" or "figures/curves": {key: array}}.
+    """Read all numbers and arrays of a profile's folder: {"03_training" or "figures/curves": {key: array}}.
 
-    Maps, which are stored as levels, are an item of their own: "figures/curves/levels"; they have the size of a panel
-    (`runs.pictures.shrink`), so that a level is a mean of pixels. Seconds and memory are left out.
+    Maps, which are stored as levels, are a separate item: "figures/curves/levels"; they have the size of a panel
+    (`runs.pictures.shrink`), so a level is a mean of pixels. Seconds and memory are left out.
     Raises FileNotFoundError where there are no results.
     """
     found = {}
@@ -58,9 +58,9 @@ def read(folder: Path) -> dict[str, dict[str, np.ndarray]]:
 
 
 def difference(stored: np.ndarray, fresh: np.ndarray) -> float:
-    """The largest difference of two arrays; of numbers beyond 1, relative to the largest. Levels count as level/255.
+    """Compute the largest difference of two arrays, relative to their largest value if that is above 1.
 
-    Infinite for arrays of other shapes or kinds, and for text that differs.
+    Levels count as level/255. It is infinite for arrays of other shapes or kinds, and for text that differs.
     """
     if stored.shape != fresh.shape or stored.dtype.kind != fresh.dtype.kind:
         return np.inf
@@ -77,7 +77,7 @@ def difference(stored: np.ndarray, fresh: np.ndarray) -> float:
 
 
 def differences(stored: dict, fresh: dict) -> dict[str, dict[str, float]]:
-    """`difference` for each key of each item; infinite for what is on one side only."""
+    """Compute `difference` for each key of each item; infinite for a key on one side only."""
     return {
         item: {
             key: difference(stored[item][key], fresh[item][key])
@@ -90,12 +90,12 @@ def differences(stored: dict, fresh: dict) -> dict[str, dict[str, float]]:
 
 
 def metric(item: str) -> str:
-    """An item's name in the keys of determinism.json."""
+    """Return an item's name in the keys of determinism.json."""
     return item.replace("/", "-").replace("_", "-")
 
 
 def tolerances(stored: dict) -> dict[str, float]:
-    """For each item `FACTOR` times the largest difference that was measured, and never less than rounding."""
+    """Compute each item's tolerance: `FACTOR` times the largest measured difference, but at least rounding."""
     measured = json.loads(MEASURED.read_text(encoding="utf-8"))["values"]
     allowed = {}
     for item, arrays in stored.items():
@@ -106,7 +106,7 @@ def tolerances(stored: dict) -> dict[str, float]:
 
 
 def problems(stored: dict, fresh: dict, allowed: dict[str, float]) -> list[str]:
-    """One line for each item that differs by more than it may, naming its worst key."""
+    """Return one line for each item that differs by more than its tolerance; it names the worst key."""
     lines = []
     for item, apart in differences(stored, fresh).items():
         worst = max(apart, key=apart.get, default=None)
@@ -118,7 +118,7 @@ def problems(stored: dict, fresh: dict, allowed: dict[str, float]) -> list[str]:
         elif worst not in stored.get(item, {}):
             how = "is not stored: store it (make store)"
         elif worst not in fresh.get(item, {}):
-            how = "was not made by this run"
+            how = "is not a result of this run"
         else:
             how = "has another shape, kind or text"
         lines.append(f"{item}: {worst} {how}" + (f"; so do {many - 1} more" if many > 1 else ""))
@@ -147,7 +147,7 @@ def main() -> int:
     stored, fresh = read(STORED), read(options.fresh)
     found = problems(stored, fresh, tolerances(stored))
     count = sum(map(len, stored.values()))
-    print("\n".join(found) or f"{count} numbers and arrays are as stored, within {len(stored)} tolerances.")
+    print("\n".join(found) or f"{count} numbers and arrays equal the stored ones, within {len(stored)} tolerances.")
     return bool(found)
 
 

@@ -18,9 +18,7 @@ def converted(answer) -> str:
             PRINTED / protocols.auc_paper_ceiling(share)
         ),
         "Subtract only half of pi: the positives contribute the area pi / 2.": (PRINTED - share) / (1 - share),
-        "That is the inverse: from an ordinary AUC to the paper's axis.": (
-            protocols.auc_on_paper_axis(PRINTED, share)
-        ),
+        "That is the inverse: from an ordinary AUC to the paper's axis.": (protocols.auc_on_paper_axis(PRINTED, share)),
         "That is the printed number, unchanged.": PRINTED,
         "That is the ceiling.": protocols.auc_paper_ceiling(share),
         "Divide by 1 - pi, the share of the axis that the negatives have.": PRINTED - share / 2,

@@ -218,7 +218,8 @@ def plot_seed_scores(scores: Mapping[str, Scores], seeds: Sequence[int], referen
         "ablations",
         figure,
         "MAE and max F of every row of the ablations. A dot is one seed, a stroke the mean of a row's seeds. The grey "
-        f"band spans the seeds of {reference!r}: a row inside it differs from {reference!r} no more than these seeds do.",
+        f"band spans the seeds of {reference!r}: a row inside it differs from {reference!r} no more than these seeds "
+        "do.",
         {"rows": names, "seeds": list(seeds)}
         | {f"{name}_{metric}": scores[name][metric] for name in names for metric in METRICS},
     )

@@ -231,7 +231,7 @@ def beside_paper(dataset: str, scores: Scores, rows: Mapping[str, Method]) -> di
 
 
 def beside_d_dffnet(scores: Scores, rows: Mapping[str, Method]) -> dict[str, dict]:
-    """Put the numbers that D-DFFNet has of dutlab100 beside ours, and DeFusionNet's below, {method: {column: value}}."""
+    """Put D-DFFNet's numbers on dutlab100 beside ours, and DeFusionNet's below, {method: {column: value}}."""
     ours = [name for name in rows if name.startswith("defusionnet")]
     found = {}
     for name in [*D_DFFNET["shi"], *ours]:
@@ -371,8 +371,8 @@ def confusion_matrix(confusion: np.ndarray, dataset: str) -> Drawing:
     axis.set(xlabel="sigma predicted by DHDE, pixels", ylabel="true sigma, pixels")
     axis.set_title(f"{confusion.sum()} patches of {dataset}")
     caption = (
-        "DHDE's confusion matrix: one row per true sigma, one column per predicted sigma; brightness is the share of the "
-        "row. Correct predictions are on the diagonal from the upper left to the lower right."
+        "DHDE's confusion matrix: one row per true sigma, one column per predicted sigma; brightness is the share of "
+        "the row. Correct predictions are on the diagonal from the upper left to the lower right."
     )
     arrays = {"confusion": confusion, "sigmas": np.array(dhde.SIGMAS)}
     return Drawing("rivals_dhde_confusion", figure, caption, arrays)
@@ -388,8 +388,9 @@ def curves(evaluations: Mapping[str, Evaluation], ours: str) -> Drawing:
     for line in [line for axis in figure.axes for line in axis.lines if line.get_label() == ours]:
         line.set(linewidth=3, zorder=3)
     caption = (
-        "Precision-recall, F-measure and ROC curves of all methods, with the blurred pixels as the positive class above "
-        "and those in focus below. A method has the same colour and dash in all six; the network in the package is bold."
+        "Precision-recall, F-measure and ROC curves of all methods, with the blurred pixels as the positive class "
+        "above and those in focus below. A method has the same colour and dash in all six; the network in the package "
+        "is bold."
     )
     arrays = {
         f"{name}_{positive}_{axis}": getattr(curve, axis)
@@ -433,8 +434,8 @@ def quality_and_cost(rows: Mapping[str, Method], scores: Scores, seconds: Mappin
     axes[1].set_title("quality and size")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
     caption = (
-        "The highest F in focus against seconds (left) and learnt parameters (right); higher and further left is better. "
-        "Grey methods are classical, blue ones were trained here, the last is the network in the package."
+        "The highest F in focus against seconds (left) and learnt parameters (right); higher and further left is "
+        "better. Grey methods are classical, blue ones were trained here, the last is the network in the package."
     )
     arrays = {"methods": list(seconds), "f": [scores[name]["max-f-focus"] for name in seconds]}
     return Drawing("rivals_cost", figure, caption, arrays)
@@ -464,8 +465,8 @@ def order(
     )
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     caption = (
-        "The ordinary AUC of each method, best on top: a dot is the mean, a line its 95 % bootstrap interval. Where lines "
-        "overlap much, the order is not settled. A diamond is the paper's converted value, where there is one."
+        "The ordinary AUC of each method, best on top: a dot is the mean, a line its 95 % bootstrap interval. Where "
+        "lines overlap much, the order is not settled. A diamond is the paper's converted value, where there is one."
     )
     arrays = {
         "methods": list(scores),

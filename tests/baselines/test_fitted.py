@@ -128,7 +128,7 @@ def test_methods_that_cannot_learn(method):
     with pytest.raises(ValueError, match="There is no method 'nonsense'"):
         train("nonsense", photos)
     del method.learn
-    with pytest.raises(ValueError, match="'tiny' learns nothing from photographs"):
+    with pytest.raises(ValueError, match="'tiny' has nothing to fit"):
         train("tiny", photos)
 
 
@@ -146,5 +146,5 @@ def test_the_command_learns_from_the_training_photographs(method, shi_root, caps
     (photos,) = seen
     assert (photos.name, len(photos)) == ("shi-dutlab100", 604)
     assert load_fitted("tiny")["seed"] == 4
-    assert "learnt from 604 photographs" in capsys.readouterr().out
+    assert "fitted to 604 photos" in capsys.readouterr().out
     assert json.dumps(read_stamp("tiny"))

@@ -197,7 +197,7 @@ def test_scores_are_those_of_the_usual_way(finished, place):
 
 def test_an_evaluation_that_does_not_fit_says_what_it_needs(place, finished, outputs, ticking, capsys):
     assert ticking("--minutes", "0.2") == 75  # time for the training alone
-    assert "the network is trained, and its evaluation needs a call of its own." in capsys.readouterr().out
+    assert "the network is trained, and its evaluation needs another call." in capsys.readouterr().out
     assert ticking("--minutes", "0.1") == 1
     assert "does not fit into 0.1 minutes: give --minutes 1 or more." in capsys.readouterr().err
     assert ticking("--minutes", "1") == 0
@@ -318,7 +318,7 @@ def test_bf16_where_it_does_not_exist_is_refused_before_training(place, outputs,
 
 def test_a_size_that_is_not_stored_is_refused(place, capsys):
     assert bundle_run.main(["--size", "64"]) == 1
-    assert "--size 64 is larger than the photographs of this bundle: choose up to 32." in capsys.readouterr().err
+    assert "--size 64 is larger than the photos of this bundle: choose up to 32." in capsys.readouterr().err
 
 
 def test_a_network_of_other_parameters_is_left_alone(place, finished, outputs, capsys):
@@ -337,10 +337,10 @@ def test_a_network_of_other_parameters_is_left_alone(place, finished, outputs, c
     "training, evaluation, sentence",
     [
         ({"augmentation": ["noise", "rendered"]}, {}, "uses the steps rendered of the augmentation, which need SciPy"),
-        ({"begin_with": "shipped"}, {}, "trains on from the network shipped"),
+        ({"begin_with": "shipped"}, {}, "begins with the network shipped"),
         ({"backbone": "random"}, {}, "begins with random weights"),
         ({}, {"weights": "shipped"}, "evaluates the network shipped instead of the trained one"),
-        ({}, {"size": 0}, "evaluates photographs at their own size"),
+        ({}, {"size": 0}, "evaluates photos at their own size"),
         ({"stage": 1}, {}, '"stage" is no parameter of 03_training'),
     ],
 )

@@ -124,7 +124,7 @@ def test_a_failing_notebook_leaves_the_last_good_copy_and_shows_its_traceback(pr
     assert "ZeroDivisionError: division by zero" in done.stderr
     assert "\x1b" not in done.stderr and len(done.stderr.splitlines()) < 25
     assert good.read_text() == "the last good copy"
-    assert "What ran so far is in outputs/cpu/03_training.failed.ipynb." in done.stderr
+    assert "The cells so far are in outputs/cpu/03_training.failed.ipynb." in done.stderr
     assert sorted(path.name for path in (outputs / "cpu").glob("*.ipynb")) == ["03_training.failed.ipynb", good.name]
     assert run_make(dry=True) == ["03_training", "04_evaluation"]
 
@@ -189,7 +189,7 @@ def test_a_notebook_without_a_stamp_is_refused(project, outputs):
     document = nbformat.read(path, as_version=4)
     del document.cells[3]
     nbformat.write(document, path)
-    with pytest.raises(RuntimeError, match=r"00_first\.ipynb left no stamp"):
+    with pytest.raises(RuntimeError, match=r"00_first\.ipynb wrote no stamp"):
         execute.execute(Path("notebooks/00_first.ipynb"), "quick", {})
     assert [path.name for path in (outputs / "quick").iterdir()] == ["00_first.failed.ipynb"]
 
@@ -213,9 +213,9 @@ def test_a_notebook_takes_its_profiles_parameters(project, monkeypatch):
         (["03_training", "../cpu"], "Parameter profile names a folder"),
         (["03_training", ""], "Parameter profile names a folder"),
         (["99_nothing", "quick"], "There is no notebook notebooks/99_nothing.ipynb"),
-        (["broken", "quick"], "notebooks/broken.ipynb is no Jupyter notebook"),
-        (["binary", "quick"], "notebooks/binary.ipynb is no Jupyter notebook"),
-        (["list", "quick"], "notebooks/list.ipynb is no Jupyter notebook"),
+        (["broken", "quick"], "notebooks/broken.ipynb is not a Jupyter notebook"),
+        (["binary", "quick"], "notebooks/binary.ipynb is not a Jupyter notebook"),
+        (["list", "quick"], "notebooks/list.ipynb is not a Jupyter notebook"),
         (["00_first", "quick", "--parameters", "absent.yaml"], "Cannot read absent.yaml (No such file or directory)"),
         (["00_first", "quick", "--parameters", "params"], "Cannot read params (Is a directory)"),
     ],
@@ -254,7 +254,7 @@ def test_a_wrong_call_gets_one_sentence(project, outputs, capsys, arguments, sai
         ("image: 2024-13-45", "holds a value that YAML cannot read (month must be in"),
         ("image: &a [*a]", "holds a value that YAML cannot read (Circular reference"),
         ("image: " + "[" * 3000, "holds a value that YAML cannot read (maximum recursion depth"),
-        (b"size: \xff8", "Cannot read p.yaml (it is no text in UTF-8)"),
+        (b"size: \xff8", "Cannot read p.yaml (it is not text in UTF-8)"),
     ],
 )
 def test_parameters_that_are_no_lines_are_refused(tmp_path, monkeypatch, content, said):
@@ -307,7 +307,7 @@ def test_summary_without_numbers(outputs):
 @pytest.mark.parametrize(
     "profile, said",
     [
-        ("cpuu", "outputs/ holds nothing of profile 'cpuu': run it first, or choose one of cpu."),
+        ("cpuu", "outputs/ has no results of profile 'cpuu': run it first, or choose one of cpu."),
         ("..", "Parameter profile names a folder"),
         ("", "Parameter profile names a folder"),
         ("cpu", "outputs/cpu/results/03_training.json holds no results: remove it, and run 03_training again."),

@@ -156,7 +156,7 @@ def test_problems_name_what_is_wrong():
     stored = {"a": {"x": np.array(1.0), "gone": np.array(2.0)}, "b": {"y": np.zeros(3)}}
     fresh = {"a": {"x": np.array(1.1), "new": np.array(2.0)}, "b": {"y": np.zeros(2)}, "c": {"z": np.ones(1)}}
     lines = "\n".join(problems(stored, fresh, {"a": 0.01, "b": 0.01}))
-    assert "a: gone was not made by this run; so do 2 more" in lines
+    assert "a: gone is not a result of this run; so do 2 more" in lines
     assert "b: y has another shape, kind or text" in lines
     assert "c: z is not stored: store it (make store)" in lines
     (line,) = problems({"a": {"x": np.array(1.0)}}, {"a": {"x": np.array(1.1)}}, {"a": 0.01})

@@ -18,7 +18,9 @@ def test_an_executed_notebook_holds_no_bar():
 @pytest.mark.parametrize(("kernel", "unattended"), [(None, False), (True, False), (False, True)])
 def test_a_kernel_that_allows_no_input_is_unattended(monkeypatch, kernel, unattended):
     shell = None if kernel is None else type("Shell", (), {"kernel": type("Kernel", (), {"_allow_stdin": kernel})})
-    monkeypatch.setitem(progress.sys.modules, "IPython", type("IPython", (), {"get_ipython": staticmethod(lambda: shell)}))
+    monkeypatch.setitem(
+        progress.sys.modules, "IPython", type("IPython", (), {"get_ipython": staticmethod(lambda: shell)})
+    )
     assert progress.is_unattended() is unattended
 
 

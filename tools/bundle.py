@@ -47,6 +47,7 @@ MODULES = (
     "network",
     "paths",
     "precision",
+    "progress",
     "training",
     "weights",
 )

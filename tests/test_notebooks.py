@@ -446,7 +446,7 @@ def test_a_function_of_one_screen_passes():
         ("00-tiny.yaml", "size: 8.5", "must be an integer"),
         ("00-tiny.yaml", "size: 800", "must be 1 to 100"),
         ("00-tiny.yaml", "rates: [1e-8]", "write 1.0e-8"),
-        ("00-tiny.yaml", "profile: paper", "leave it out"),
+        ("00-tiny.yaml", "profile: paper", "remove that line"),
         ("00-tiny.yaml", "- size", "must hold lines"),
         ("00-tiny.yaml", "size: [", "not valid YAML"),
         ("00-tiny.yaml", f"size: 8 # {FOLDER}", "absolute path"),

@@ -157,7 +157,7 @@ def test_an_interrupted_notebook_leaves_nothing_that_runs_or_failed(project, out
 
     monkeypatch.setattr("papermill.execute_notebook", interrupted)
     assert execute.main(["execute", "notebooks/00_first.ipynb", "quick"]) == 130
-    assert "the same command goes on" in capsys.readouterr().out
+    assert "the same command continues" in capsys.readouterr().out
     assert list((outputs / "quick").iterdir()) == []
 
 
@@ -206,7 +206,7 @@ def test_a_notebook_takes_its_profiles_parameters(project, monkeypatch):
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (["03_training", "cpuu"], "does not belong to profile 'cpuu', for params/cpuu/03_training.yaml is not there: "
+        (["03_training", "cpuu"], "does not belong to profile 'cpuu', because there is no params/cpuu/03_training.yaml: "
          "choose quick, or one of cpu."),
         (["00_first", "cpu"], "00_first does not belong to profile 'cpu'"),
         (["03_training", "../cpu"], "Parameter profile names a folder"),
@@ -244,7 +244,7 @@ def test_a_wrong_call_gets_one_sentence(project, outputs, capsys, arguments, sai
         ("my size: 3", "one of its names is read as 'my size'."),
         ("size: [8", "is not valid YAML: "),
         ("size: 8\0", "is not valid YAML: "),
-        ("profile: paper", "sets profile to 'paper': leave it out"),
+        ("profile: paper", "sets profile to 'paper': remove that line"),
         ("size: 8\nseed: 1\nsize: 9", "gives size more than once"),
         ("size: 12:30", "holds 12:30, which YAML reads as another number"),
         ("stages: [[8, 0640]]", "holds 0640, which YAML reads as another number"),

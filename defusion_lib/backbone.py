@@ -1,6 +1,6 @@
 """VGG-16 as a feature extractor: six taps, and where their weights come from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
@@ -58,8 +58,11 @@ class VGG16(nn.Module):
         return taps
 
 
-def initialise(network: nn.Module, *kinds: type[nn.Module]) -> None:
-    """Draw the weights of all layers of these kinds as He et al. (2015) propose before a ReLU; biases become 0."""
+def initialise(network: nn.Module, *kinds: type[nn.Module], small: Iterable[nn.Module] = ()) -> None:
+    """Draw the weights of all layers of these kinds as He et al. (2015) propose before a ReLU; biases become 0.
+
+    Then draw the weights of the `small` layers with standard deviation 0.01.
+    """
     for module in network.modules():
         if isinstance(module, kinds):
             weight, bias = module.weight, module.bias
@@ -67,3 +70,6 @@ def initialise(network: nn.Module, *kinds: type[nn.Module]) -> None:
             nn.init.kaiming_normal_(weight, nonlinearity="relu")
             if isinstance(bias, nn.Parameter):
                 nn.init.zeros_(bias)
+    for layer in small:
+        assert isinstance(layer.weight, nn.Parameter)
+        nn.init.normal_(layer.weight, std=0.01)

@@ -10,7 +10,7 @@ defocus papers share. Two classes can be the positive one: "blur" (map > t) and 
 which is map and mask inverted together.
 
 An image whose mask holds one class only has neither an AUC nor a recall of the class that it lacks: only
-the mean absolute error counts it, and `Evaluation.single_class` says how many there were.
+the mean absolute error counts it.
 """
 
 from typing import NamedTuple
@@ -214,6 +214,13 @@ def near_border(mask: np.ndarray, width: int = BORDER) -> np.ndarray:
     return (blurred > 0) & (blurred < side**2)
 
 
+def _stacked(values: list) -> np.ndarray:
+    """Stack one value per image, (N, ...); raise ValueError where there is no image."""
+    if not values:
+        raise ValueError("No image has been added yet: call add(map, mask) first.")
+    return np.stack(values)
+
+
 class Evaluation:
     """Scores of one method on one data set: add every image, then read the scores.
 
@@ -240,20 +247,11 @@ class Evaluation:
     @property
     def counts(self) -> np.ndarray:
         """The histograms of all images, int64 (N, 2, 256), for `defusion_lib.evaluation.protocols`."""
-        if not self._counts:
-            raise ValueError("No image has been added yet: call add(map, mask) first.")
-        return np.stack(self._counts)
-
-    @property
-    def single_class(self) -> int:
-        """The number of masks with one class only, which count in `mae` alone."""
-        return int((self.counts.sum(-1) == 0).any(-1).sum())
+        return _stacked(self._counts)
 
     def mae(self) -> float:
         """Return the mean absolute error (Eq. 12) of the unrounded maps, per image, then over the images."""
-        if not self._errors:
-            raise ValueError("No image has been added yet: call add(map, mask) first.")
-        return float(np.mean(self._errors))
+        return float(_stacked(self._errors).mean())
 
     def border_mae(self) -> float:
         """Return the mean absolute error of the pixels near a border of the mask (`near_border`), mean over images."""

@@ -211,15 +211,10 @@ class DeFusionNet(nn.Module):
         standard deviation 0.01; the scores too, since 19 losses sit on them. The layers between start as He et al.
         (2015) propose; otherwise signals fade over the steps. The final fusion starts as the mean of its maps.
         """
-        initialise(self, nn.Conv2d)
         scores = [score for step in self.steps for score in step.score]
-        for part in (*self.heads, *scores):
-            for module in part.modules():
-                if isinstance(module, nn.Conv2d):
-                    nn.init.normal_(module.weight, std=0.01)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=0.01)
+        layers = [layer for part in (*self.heads, *scores) for layer in part.modules() if isinstance(layer, nn.Conv2d)]
+        bottlenecks = [layer for layer in self.modules() if isinstance(layer, nn.Linear)]
+        initialise(self, nn.Conv2d, small=[*layers, *bottlenecks])
         if self.side < 0:
             nn.init.constant_(self.final.weight, 1 / len(TAP_CHANNELS))
 

@@ -18,6 +18,7 @@ from defusion_lib.data import Photo
 from defusion_lib.metrics import Curves
 
 PANEL = 2.1  # inches, one picture of a sheet
+WINDOW = 50  # iterations per running mean of a loss
 COLOURS = sns.color_palette("colorblind")
 # Lines differ by a dash or by colours that can be told apart by whoever sees few colours, too.
 DASHES = ("-", "--", "-.", (0, (6, 1, 1, 1, 1, 1)))
@@ -117,7 +118,7 @@ def overlay(image: np.ndarray, defocus: np.ndarray, strength: float = 0.75) -> n
     return np.round((1 - share) * image + share * tint).astype(np.uint8)
 
 
-def training_loss(loss: Sequence[float], maps: int, window: int = 50, changes: Sequence[int] = ()) -> Figure:
+def training_loss(loss: Sequence[float], maps: int, changes: Sequence[int] = ()) -> Figure:
     """Draw the loss per map (the sum of Eq. 10 over its number of terms) of each iteration, and its mean (Figure 12).
 
     `changes` are the iterations at which the photographs' size changes.
@@ -125,9 +126,9 @@ def training_loss(loss: Sequence[float], maps: int, window: int = 50, changes: S
     per_map = np.asarray(loss, float) / maps
     figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
     axis.plot(per_map, color=COLOURS[0], alpha=0.3, linewidth=0.8, label="each iteration")
-    if len(per_map) >= 2 * window:
-        mean = np.convolve(per_map, np.ones(window) / window, mode="valid")
-        axis.plot(np.arange(window - 1, len(per_map)), mean, color=COLOURS[0], label=f"mean of the last {window}")
+    if len(per_map) >= 2 * WINDOW:
+        mean = np.convolve(per_map, np.ones(WINDOW) / WINDOW, mode="valid")
+        axis.plot(np.arange(WINDOW - 1, len(per_map)), mean, color=COLOURS[0], label=f"mean of the last {WINDOW}")
     axis.axhline(np.log(2), color="0.5", linestyle=":", label="constant maps of 0.5 (ln 2)")
     for i, change in enumerate(changes):
         axis.axvline(change, color=COLOURS[1], linestyle="--", label=None if i else "larger photographs from here")

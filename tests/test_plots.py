@@ -83,7 +83,7 @@ def test_overlay_tints_the_blurred_part_alone():
 
 
 def test_training_loss_is_a_map_and_has_its_running_mean():
-    figure = plots.training_loss(np.full(200, 19.0), maps=19, window=50, changes=[100])
+    figure = plots.training_loss(np.full(200, 19.0), maps=19, changes=[100])
     lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
     assert np.allclose(lines["each iteration"], 1) and len(lines["mean of the last 50"]) == 151
     assert "larger photographs from here" in lines

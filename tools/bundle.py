@@ -1,6 +1,6 @@
 """Pack a profile's training and evaluation for a machine without network, git or Jupyter; `make bundle` calls it.
 
-    python tools/bundle.py paper --data data/shi --backbone vgg16.safetensors
+    python -m tools.bundle paper --data data/shi --backbone vgg16.safetensors
 
 writes build/bundle/paper/part1.tar.gz (VGG-16 in half precision) and part2.tar.gz (code, photos, masks), each with
 run.py (tools/bundle_run.py) and bundle.json (parameters, commit, and every file's size and SHA-256).

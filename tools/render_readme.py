@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from defusion_lib.paper.claims import summary_table
+from defusion_lib.paper import claims
 from defusion_lib.paper.tables import TABLE_1
 from defusion_lib.paths import project_root, write_whole
 from defusion_lib.weights import SHIPPED, read_card
@@ -57,7 +57,8 @@ def results_tables(evaluations: Sequence[Path], table_1: Path, ablations: Path, 
     cells = [f"{quoted[metric]:.3f}" if metric in quoted else "" for metric in COLUMNS]
     lines.append("| not stated | the paper, as quoted | " + " | ".join(cells) + " |")
     head = table_head(["100 test photos", "method"])
-    tables = [methods_table(table_1), ablation_table(ablations), summary_table().strip(), determinism_line(determinism)]
+    counts = claims.summary_table(claims.load()).strip()
+    tables = [methods_table(table_1), ablation_table(ablations), counts, determinism_line(determinism)]
     return "\n\n".join(["\n".join(head + lines), *tables])
 
 

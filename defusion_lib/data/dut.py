@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from defusion_lib.data import Photo, PhotoSet
-from defusion_lib.data.files import list_images, pair_masks, read_mask, read_photo
+from defusion_lib.data.files import check_white, list_images, pair_masks, read_photo
 
 Part = Literal["train", "test"]
 COUNTS = {"train": 600, "test": 500}
@@ -42,12 +42,7 @@ def open_dut(root: str | Path, part: Part = "test") -> PhotoSet:
             'the copy, because results on another number cannot be compared, or read it as dataset="folder".'
         )
     masks = pair_masks(images, mask_folder)
-    blurred = sum(float(read_mask(path, "focus").mean()) for path in masks.values()) / len(images)
-    if blurred < 0.5:
-        raise ValueError(
-            f"{mask_folder}: masks are inverted: white covers {1 - blurred:.2f} of the set, expected about 0.31, for "
-            "white = in focus in DUT: invert them, or use the released ones."
-        )
+    check_white(masks.values(), "DUT", "focus", 0.31)
 
     def read(stem: str) -> Photo:
         return read_photo(stem, images[stem], masks[stem], white="focus")

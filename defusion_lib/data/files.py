@@ -7,6 +7,7 @@ whichever polarity its set uses.
 import os
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -148,6 +149,22 @@ def pair_masks(images: dict[str, Path], folder: str | Path) -> dict[str, Path]:
             "expected one mask for each photo under the photo's name, so add or rename the masks."
         )
     return {stem: masks[_composed(stem)] for stem in images}
+
+
+def check_white(masks: Iterable[Path], name: str, white: Polarity, share: float) -> None:
+    """Raise ValueError where the masks of a set are inverted, those of `name` being white = `white`.
+
+    `share` is the set's mean share of white pixels, not one half; the masks are inverted where the mean of the given
+    ones is on the other side of one half.
+    """
+    paths = list(masks)
+    found = sum(float(read_mask(path).mean()) for path in paths) / len(paths)
+    if (found - 0.5) * (share - 0.5) < 0:
+        words = {"blurred": "blurred", "focus": "in focus"}[white]
+        raise ValueError(
+            f"{paths[0].parent}: masks are inverted: white covers {found:.2f} of the set, expected about {share}, for "
+            f"white = {words} in {name}: invert them, or use the released ones."
+        )
 
 
 def _raise(error: OSError) -> None:

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from defusion_lib.data import Photo, PhotoSet, first_few
-from defusion_lib.data.files import list_images, read_mask, read_photo
+from defusion_lib.data.files import check_white, list_images, read_photo
 
 # The second and third are the layout of the public repository: inside its folder SZU-BD, and beside that folder.
 LAYOUTS = (("images", "masks"), ("img/out-of-focus", "gt"), ("SZU-BD/img/out-of-focus", "SZU-BD/gt"))
@@ -36,12 +36,7 @@ def open_szu(root: str | Path) -> PhotoSet:
                 f"{root / folder} lacks {first_few(missing)} (expected {len(names)} photos and their masks): "
                 f"complete the copy, or {WHERE}."
             )
-    blurred = sum(float(read_mask(masks[name]).mean()) for name in names) / len(names)
-    if blurred < 0.5:
-        raise ValueError(
-            f"{root / folders[1]}: masks are inverted: white covers {blurred:.2f} of the set, expected about 0.75, for "
-            "white = blurred in SZU-BD: invert them, or use the released ones."
-        )
+    check_white([masks[name] for name in names], "SZU-BD", "blurred", 0.75)
 
     def read(name: str) -> Photo:
         return read_photo(name, images[name], masks[name], white="blurred")

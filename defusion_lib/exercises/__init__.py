@@ -8,6 +8,7 @@ and a collapsed solution.
 
 import functools
 import importlib
+from collections.abc import Mapping
 
 
 def check(stem: str, number: int, answer) -> None:
@@ -53,6 +54,17 @@ def _written(function):
         return found
 
     return asked
+
+
+def diagnose(answer: float, right: float, within: float, likely: Mapping[str, float], unit: str = "") -> str:
+    """Return the sentence of the first likely value that a number equals up to `within`, else what `near` returns.
+
+    `likely` is {sentence: wrong value}.
+    """
+    for sentence, value in likely.items():
+        if not near(answer, value, within):
+            return sentence
+    return near(answer, right, within, unit)
 
 
 def near(answer: float, right: float, within: float, unit: str = "") -> str:

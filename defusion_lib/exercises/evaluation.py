@@ -3,7 +3,7 @@
 import numpy as np
 
 from defusion_lib import metrics
-from defusion_lib.exercises import near
+from defusion_lib.exercises import diagnose
 
 SHARE, GREY = 0.7, 0.8  # the blurred share of a photo, and the value of its uniform map
 PAIRS = ((0.9, 0.4), (0.3, 1.0), (1.0, 1.0), (0.0, 0.0))  # precision, recall
@@ -20,10 +20,7 @@ def grey(answer) -> str:
         "That is the error of 0.5 everywhere, or of a photo that is half blurred.": 0.5,
         "That is the error of 1 everywhere.": 1 - SHARE,
     }
-    for sentence, wrong in likely.items():
-        if not near(answer, wrong, 0.002):
-            return sentence
-    return near(answer, right, 0.002)
+    return diagnose(answer, right, 0.002, likely)
 
 
 def f_measure(answer) -> str:
@@ -79,10 +76,7 @@ def auc(answer) -> str:
         ),
         "That is the difference of the means: the AUC depends only on the order.": (blurred.mean() - focus.mean()),
     }
-    for sentence, wrong in likely.items():
-        if abs(found - wrong) <= 1e-9:
-            return sentence
-    return near(found, right, 1e-9)
+    return diagnose(found, right, 1e-9, likely)
 
 
 CHECKS = [grey, f_measure, auc]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from defusion_lib.exercises import near
+from defusion_lib.exercises import diagnose, near
 
 WIDTH, HEIGHT, TWIG, SEEN = 640, 427, 3, 128  # pixels: of the photo, the width of a vertical twig, `size`
 
@@ -10,15 +10,12 @@ WIDTH, HEIGHT, TWIG, SEEN = 640, 427, 3, 128  # pixels: of the photo, the width 
 def twig(answer) -> str:
     """Check the width of a vertical twig in the network's square input."""
     likely = {
-        "A vertical twig shrinks with the photo's width, not with its height.": SEEN / HEIGHT,
-        "That is the width at size = 320: here size is 128.": 320 / WIDTH,
-        "The network's input has fewer pixels than the photo, so the twig gets thinner.": WIDTH / SEEN,
-        "The photo is resized to 128 x 128 pixels, and the twig with it.": 1,
+        "A vertical twig shrinks with the photo's width, not with its height.": TWIG * SEEN / HEIGHT,
+        "That is the width at size = 320: here size is 128.": TWIG * 320 / WIDTH,
+        "The network's input has fewer pixels than the photo, so the twig gets thinner.": TWIG * WIDTH / SEEN,
+        "The photo is resized to 128 x 128 pixels, and the twig with it.": TWIG,
     }
-    for sentence, factor in likely.items():
-        if not near(answer, TWIG * factor, 0.005):
-            return sentence
-    return near(answer, TWIG * SEEN / WIDTH, 0.005, " pixels")
+    return diagnose(answer, TWIG * SEEN / WIDTH, 0.005, likely, " pixels")
 
 
 def error(answer) -> str:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from defusion_lib.exercises import near
+from defusion_lib.exercises import diagnose, near
 from defusion_lib.metrics import f_measure
 
 BLURRED, FOCUS, FACTOR = 0.9, 0.1, 1.5  # values of a map in either class, and the threshold over its mean
@@ -24,10 +24,7 @@ def adaptive(answer) -> str:
         "That is the share in focus.": 1 - right,
         "That is the mean of such a map: which blurred share has it?": BLURRED / FACTOR,
     }
-    for sentence, wrong in likely.items():
-        if not near(answer, wrong, 0.001):
-            return sentence
-    return near(answer, right, 0.001)
+    return diagnose(answer, right, 0.001, likely)
 
 
 def averages(answer) -> str:

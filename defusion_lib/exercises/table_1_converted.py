@@ -1,7 +1,7 @@
 """Check the exercises of notebook 05c: a printed AUC, converted, and the positive classes that a printed AUC allows."""
 
 from defusion_lib.evaluation import protocols
-from defusion_lib.exercises import near
+from defusion_lib.exercises import diagnose
 
 PRINTED, BLURRED_SHARE = 0.77, 0.75  # an AUC on the paper's axis, in focus positive, and the blurred share
 CASES = ((0.84, 0.7), (0.6, 0.7), (0.9, 0.7), (0.64, 0.7), (0.84, 0.2), (0.75, 0.5))  # printed AUC, blurred share
@@ -24,10 +24,7 @@ def converted(answer) -> str:
         "Divide by 1 - pi, the share of the axis that the negatives have.": PRINTED - share / 2,
     }
     right = protocols.auc_from_paper_axis(PRINTED, share)
-    for sentence, wrong in likely.items():
-        if not near(answer, wrong, 0.004):
-            return sentence
-    return near(answer, right, 0.004)
+    return diagnose(answer, right, 0.004, likely)
 
 
 def classes(answer) -> str:

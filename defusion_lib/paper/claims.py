@@ -300,9 +300,9 @@ def tally_rows(records: list[Record]) -> dict[str, dict[str, int]]:
     return rows | {"all": {name: sum(row[name] for row in rows.values()) for name in ("number", *STATUSES)}}
 
 
-def summary_table(records: list[Record] | None = None) -> str:
+def summary_table(records: list[Record]) -> str:
     """Format `tally_rows` as a Markdown table, for the README."""
-    rows = tally_rows(records or load())
+    rows = tally_rows(records)
     lines = [
         "| claims of the paper | " + " | ".join(rows["all"]) + " |",
         "|---|" + "---:|" * len(rows["all"]),

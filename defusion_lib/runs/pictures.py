@@ -28,8 +28,8 @@ def plot_for_screen(png: bytes) -> bytes:
     return _few_colours(_at_most_a_page_wide(png))
 
 
-def shrink(array: np.ndarray, kept: int = KEPT) -> np.ndarray:
-    """Shrink maps and photos behind a figure to at most `kept` bytes each by averaging; return other arrays as given.
+def shrink(array: np.ndarray) -> np.ndarray:
+    """Shrink maps and photos behind a figure to at most `KEPT` bytes each by averaging; return other arrays as given.
 
     Maps and photos are uint8 levels or float16, (..., H, W), or (..., H, W, 3) in colour.
     """
@@ -38,9 +38,9 @@ def shrink(array: np.ndarray, kept: int = KEPT) -> np.ndarray:
     inner = 3 if array.ndim > 2 and array.shape[-1] == 3 else 2
     height, width = array.shape[-inner:][:2]
     bytes_each = array.itemsize * int(np.prod(array.shape[-inner:]))
-    if bytes_each <= kept:
+    if bytes_each <= KEPT:
         return array
-    scale = (kept / bytes_each) ** 0.5
+    scale = (KEPT / bytes_each) ** 0.5
     size = max(1, int(width * scale)), max(1, int(height * scale))
     # Pillow averages levels in whole numbers, the same on every machine, and other numbers in single precision.
     images = array.reshape(-1, *array.shape[-inner:])

@@ -234,7 +234,7 @@ def test_a_record_with_wrong_fields_is_named(tmp_path, record, sentence):
 
 
 def test_the_table_counts_every_claim_once():
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in claims.summary_table().splitlines()]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in claims.summary_table(RECORDS).splitlines()]
     assert rows[0] == ["claims of the paper", "number", *claims.STATUSES]
     numbers = {name: list(map(int, row)) for name, *row in rows[2:]}
     assert all(row[0] == sum(row[1:]) for row in numbers.values())

@@ -53,13 +53,7 @@ class BTBNet(nn.Module):
             _conv(channels, channels), nn.ReLU(inplace=True),
             _conv(channels, 1),
         )  # fmt: skip
-        self.reset()
-
-    def reset(self) -> None:
-        """Draw the initial weights as He et al. (2015) propose, smaller ones in the score layers."""
-        initialise(self, nn.Conv2d)
-        for layer in self.score_layers():
-            nn.init.normal_(layer.weight, std=0.01)
+        initialise(self, nn.Conv2d, small=self.score_layers())
 
     def score_layers(self) -> list[nn.Module]:
         """Return the layers whose outputs enter the losses."""

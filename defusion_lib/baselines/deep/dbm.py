@@ -31,12 +31,7 @@ class DBM(nn.Module):
         self.switches = dict(divide=divide)
         self.backbone = VGG16([[width // divide for width in block] for block in BLOCKS])
         self.score = nn.Conv2d(BLOCKS[-1][-1] // divide, 1, 1)
-        self.reset()
-
-    def reset(self) -> None:
-        """Draw the initial weights as He et al. (2015) propose, smaller ones in the score layer."""
-        initialise(self, nn.Conv2d)
-        nn.init.normal_(self.score.weight, std=0.01)
+        initialise(self, nn.Conv2d, small=self.score_layers())
 
     def score_layers(self) -> list[nn.Module]:
         """Return the layer whose output enters the loss."""

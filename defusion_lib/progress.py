@@ -5,7 +5,6 @@ A finished bar leaves an empty line in a notebook's output. So there are none wh
 """
 
 import sys
-from functools import partial
 
 from tqdm.auto import tqdm as visible_tqdm
 from tqdm.std import tqdm as plain_tqdm
@@ -18,4 +17,11 @@ def is_unattended() -> bool:
     return kernel is not None and not kernel._allow_stdin
 
 
-tqdm = partial(plain_tqdm, disable=True) if is_unattended() else visible_tqdm
+class HiddenTqdm(plain_tqdm):
+    """A bar that is never shown, whatever its caller says."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options | {"disable": True})
+
+
+tqdm = HiddenTqdm if is_unattended() else visible_tqdm

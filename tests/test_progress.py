@@ -6,7 +6,7 @@ from nbformat import v4
 
 from defusion_lib import progress
 
-LOOP = "from defusion_lib.progress import tqdm\nfor i in tqdm(range(3), desc='reading'):\n    pass\nprint('done')"
+LOOP = "from defusion_lib.progress import tqdm\nfor i in tqdm(range(3), desc='reading', disable=False):\n    pass\nprint('done')"
 
 
 def test_an_executed_notebook_holds_no_bar():

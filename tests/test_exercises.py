@@ -36,7 +36,9 @@ IDS = [f"{stem}-{number}" for stem, number, *_ in EXERCISES]
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_notebook_ends_with_exercises_in_order(path):
     numbers = [number for number, *_ in exercises_of(path)]
-    assert numbers == list(range(1, len(numbers) + 1)) and FEWEST <= len(numbers) <= MOST
+    checked = (ROOT / f"defusion_lib/exercises/{path.stem.partition('_')[2]}.py").is_file()
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert FEWEST <= len(numbers) <= MOST if checked else not numbers
 
 
 def answered(source):

@@ -262,6 +262,10 @@ def test_branches_are_summarised_by_cam_and_together(collected):
     assert [found[name].correlation[0] for name in ("gap", "gmp")] == pytest.approx([-1, 1])
     assert np.isnan(found["gap"].correlation[1])
     assert found["gmp"].mean_difference == pytest.approx(0.005)
+    # Both signs occur: without the absolute value they would cancel.
+    signed = collected.alone["gap"] - collected.weights
+    assert signed.min() < 0 < signed.max()
+    assert found["gap"].mean_difference == pytest.approx(statistics.fmean(map(abs, signed.ravel().tolist())))
     flat = [array.ravel() for array in (collected.alone["gap"], collected.weights)]
     assert found["gap"].overall_correlation == pytest.approx(statistics.correlation(*map(list, flat)))
     assert attention.inactive_cams(collected) == [(1, "deep")]

@@ -96,7 +96,7 @@ class FAM(nn.Module):
         return x + x * weights
 
 
-class Fuse(nn.Module):
+class FeatureFusion(nn.Module):
     """Concatenate the maps of some layers, apply CAM, and fuse them to FSHF or FSEF (Eq. 1-2), then apply FAM."""
 
     def __init__(self, layers: int, cam: str, fam: bool):
@@ -111,7 +111,7 @@ class Fuse(nn.Module):
         return self.fam(F.relu(self.fuse(x)))  # (16, H, W)
 
 
-class Step(nn.Module):
+class FFRMStep(nn.Module):
     """One recurrent step of the feature fusing and refining module (FFRM, Sec. 3.1, Fig. 3).
 
     Takes the six layers' features F^{j-1} and returns F^j and the side outputs B^j. With `ffrm` off all six layers
@@ -122,10 +122,10 @@ class Step(nn.Module):
         super().__init__()
         layers = len(TAP_CHANNELS)
         if ffrm:
-            self.fshf = Fuse(SHALLOW, cam, fam)
-            self.fsef = Fuse(layers - SHALLOW, cam, fam)
+            self.fshf = FeatureFusion(SHALLOW, cam, fam)
+            self.fsef = FeatureFusion(layers - SHALLOW, cam, fam)
         else:
-            self.fused = Fuse(layers, cam, fam)
+            self.fused = FeatureFusion(layers, cam, fam)
         self.ffrm = ffrm
         self.refine = nn.ModuleList(nn.Conv2d(CHANNELS + FUSED, CHANNELS, 3, padding=1) for _ in range(layers))
         self.score = nn.ModuleList(nn.Conv2d(CHANNELS, 1, 1) for _ in range(layers))
@@ -198,7 +198,7 @@ class DeFusionNet(nn.Module):
         )
         self.backbone = VGG16()
         self.heads = nn.ModuleList(Head(c, *head) for c, head in zip(TAP_CHANNELS, HEADS[heads]))
-        self.steps = nn.ModuleList(Step(cam, fam, ffrm) for _ in range(steps))
+        self.steps = nn.ModuleList(FFRMStep(cam, fam, ffrm) for _ in range(steps))
         if output == "fused":
             self.final = nn.Conv2d(len(TAP_CHANNELS), 1, 1)
         self.side = OUTPUTS.index(output) - 1

@@ -7,7 +7,7 @@ import pytest
 import torch
 from reference import paper
 
-from defusion_lib.network import CAM, CHANNELS, FAM, FUSED, HEADS, OUTPUTS, DeFusionNet, Fuse, Head, Step
+from defusion_lib.network import CAM, CHANNELS, FAM, FUSED, HEADS, OUTPUTS, DeFusionNet, FeatureFusion, FFRMStep, Head
 
 STORED = Path(__file__).parent / "stored" / "network_pair.npz"
 # Two float64 computations in another order of additions differ by rounding alone.
@@ -62,14 +62,14 @@ def paper_fuse(fuse, maps):
 
 
 def test_fusing_is_equations_1_and_2():
-    fuse, maps = lively(Fuse(3, "gap+gmp", fam=True)), features(3)
+    fuse, maps = lively(FeatureFusion(3, "gap+gmp", fam=True)), features(3)
     expected = paper_fuse(fuse, [x[0].numpy() for x in maps])
     np.testing.assert_allclose(fuse(maps)[0].detach().numpy(), expected, **ROUNDING)
 
 
 @pytest.mark.parametrize("ffrm", [True, False])
 def test_a_step_is_equation_3_crossed(ffrm):
-    step, maps = lively(Step("gap+gmp", True, ffrm)), features(6)
+    step, maps = lively(FFRMStep("gap+gmp", True, ffrm)), features(6)
     refined, scores = step(maps)
     maps = [x[0].numpy() for x in maps]
     if ffrm:

@@ -14,7 +14,7 @@ ROOMS = (
     ("paths", "progress", "sources"),
     ("data", "backbone", "precision"),
     ("network", "losses", "metrics"),
-    ("weights", "cam_hooks", "plots"),
+    ("weights", "cam_hooks", "plots", "network_drawing"),
     ("inference", "tiling", "training"),
     ("evaluation", "baselines", "runs"),
     ("experiments", "paper"),

@@ -6,7 +6,7 @@ from scipy.special import expit
 
 from defusion_lib.backbone import BLOCKS
 from defusion_lib.exercises import diagnose
-from defusion_lib.network import CHANNELS, FUSED, Step
+from defusion_lib.network import CHANNELS, FUSED, FFRMStep
 
 
 def field(answer) -> str:
@@ -35,7 +35,7 @@ def _field(blocks: int) -> int:
 def refine(answer) -> str:
     """Check the number of weights of a refining convolution of Eq. 3."""
     with torch.device("meta"):
-        convolution = Step("gap+gmp", True, True).refine[0]
+        convolution = FFRMStep("gap+gmp", True, True).refine[0]
     right, kernel = sum(each.numel() for each in convolution.parameters()), 3 * 3
     likely = {
         "It also has a bias for each output channel.": right - CHANNELS,

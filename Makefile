@@ -39,11 +39,12 @@ run: $(READY)   ## execute the notebooks into outputs/quick/ (minutes); PROFILE=
 
 test: $(READY) lint   ## check style and types, run the unit tests, compare every notebook cell with its stored output
 	rm -rf build/test
-	DEFUSION_OUTPUTS="$(CURDIR)/build/test" $(BIN)/pytest --nbval --nbval-current-env tests notebooks
+	$(BIN)/pytest -q -n 2 --dist loadfile tests
+	DEFUSION_OUTPUTS="$(CURDIR)/build/test" $(BIN)/pytest -q -n 2 --dist loadfile --nbval --nbval-current-env notebooks
 	$(BIN)/python -m tools.verify build/test/quick
 
 test-quick: $(READY)   ## run the unit tests that take no longer than a second each (under two minutes)
-	$(BIN)/pytest -q -m "not slow" tests
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" tests
 
 lint: $(READY)   ## check style (ruff) and types (mypy), notebooks too
 	$(BIN)/pre-commit run --all-files

@@ -60,6 +60,7 @@ def check(project, *tests):
     run(project, "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests)
 
 
+@pytest.mark.slow
 def test_a_method(project):
     follow("A method", project)
     check(project, "tests/baselines/test_baselines.py", "-k", "little-detail")
@@ -69,6 +70,7 @@ def test_a_method(project):
     assert "synthetic/little-detail/mae" in values
 
 
+@pytest.mark.slow
 def test_a_data_set(project):
     follow("A data set", project)
     for i in range(6):
@@ -85,6 +87,7 @@ def test_a_data_set(project):
     assert [key for key in values if key.startswith("mine-test/")]
 
 
+@pytest.mark.slow
 def test_a_notebook(project):
     (command,) = re.findall(r"```sh\n\s*python -m (.*?)\n", RECIPES["A notebook"])
     stem = command.split()[1]
@@ -97,6 +100,7 @@ def test_a_notebook(project):
     assert "synthetic/defusionnet-compact/mae" in values
 
 
+@pytest.mark.slow
 def test_a_profile(project):
     follow("A profile", project)
     check(project, "tests/test_notebooks.py", "-k", "mine")

@@ -144,6 +144,7 @@ def stop(history):
         raise Stop
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_trains_resumes_and_predicts_on_one_device(name, away, tmp_path):
     rival, switches = NETWORKS[name], NARROW.get(name, ADDED)

@@ -25,6 +25,7 @@ def test_the_page_has_every_name_and_no_other():
     assert set(defusion_lib.__all__) <= set(dir(defusion_lib))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", defusion_lib.__all__)
 def test_its_example_runs(name, tmp_path, monkeypatch):
     Image.fromarray(load_sample_image("flower.jpg")[:120, :160]).save(tmp_path / "my.jpg")
@@ -40,11 +41,13 @@ def test_the_package_loads_nothing_before_it_is_used():
     assert run(code, check=True).stdout == "[]\n"
 
 
+@pytest.mark.slow
 def test_the_baselines_load_without_scikit_learn():
     code = "import sys; sys.modules['sklearn'] = None\nfrom defusion_lib import BASELINES\nprint(*BASELINES)"
     assert "jnb" in run(code, check=True).stdout
 
 
+@pytest.mark.slow
 def test_the_detector_needs_none_of_the_extras():
     absent = "skimage sklearn pandas matplotlib seaborn IPython ipywidgets papermill nbformat yaml torchvision".split()
     code = f"""

@@ -46,6 +46,7 @@ def fresh(seed=0):
     return DeFusionNet("compact", steps=1)
 
 
+@pytest.mark.slow
 def test_f1_half_a_run_goes_on_with_its_own_data_and_weights_only(here):
     recipe = Recipe(stages=((2, 32, 1),), optimiser="adamw", learning_rate=1e-4, schedule="cosine")
     data, checkpoint = photos("shi-dutlab100", 6, 0), here / "t.pt"
@@ -83,6 +84,7 @@ def test_f2_a_mask_in_another_code_is_not_read_as_nothing_blurred(palette):
     assert read_mask("a.png").mean() == pytest.approx(2 / 3)
 
 
+@pytest.mark.slow
 def test_f3_a_jpeg_of_200_megapixels_is_read():
     Image.new("L", (16320, 12240), 128).save("phone.jpg", quality=30)
     reduced, shape = read_reduced("phone.jpg", 1024)

@@ -281,6 +281,7 @@ REFERENCE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", REFERENCE)
 def test_published_maps_score_as_scikit_learn_scores_them(method, reference_maps, shi_root):
     number, white_is_sharp = REFERENCE[method]

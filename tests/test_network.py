@@ -190,6 +190,7 @@ def reached(network, loss):
     return {name for name, p in network.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
 
 
+@pytest.mark.slow
 def test_gradients_cross_between_shallow_and_deep_layers():
     network, photo = lively(DeFusionNet("compact", steps=1)), torch.rand(1, 3, 32, 32, dtype=torch.float64)
     shallow = reached(network, network(photo).sides[0].sum())
@@ -209,6 +210,7 @@ def test_without_ffrm_every_side_hears_of_every_layer():
     assert all(any(name.startswith(f"heads.{i}") for name in names) for i in range(6))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heads", HEADS)
 def test_every_parameter_takes_part(heads):
     network = lively(DeFusionNet(heads, steps=1))
@@ -243,6 +245,7 @@ def test_stored_pair():
     assert np.abs(found - stored["logits"]).max() < 1e-4 * stored["logits"].std()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride", [2, 4])
 def test_fusion_at_a_stride_averages_fine_taps_and_brings_the_logits_up(stride):
     network = lively(DeFusionNet("compact", steps=1, fusion_stride=stride))

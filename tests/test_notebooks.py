@@ -464,6 +464,7 @@ def test_profile_check(tmp_path, name, content, problem):
     assert len(problems) == (problem is not None)
 
 
+@pytest.mark.slow
 def test_a_misspelt_parameter_on_the_command_line_stops_the_run(tmp_path, outputs):
     notebook = write_notebook(tmp_path / "00-tiny.ipynb")
     command = [

@@ -133,6 +133,7 @@ def test_lines_can_be_told_apart_by_whoever_sees_few_colours(vision):
             assert deltaE_ciede2000(seen[i], seen[j]) > 20, (i, j)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [1, 3, 9])
 def test_names_of_a_sheet_can_be_read_and_stay_inside(columns):
     title, name = "defusionnet-compact", "out of focus, background-in-focus-000"

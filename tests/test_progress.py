@@ -9,6 +9,7 @@ from defusion_lib import progress
 LOOP = "from defusion_lib.progress import tqdm\nfor i in tqdm(range(3), desc='reading', disable=False):\n    pass\nprint('done')"
 
 
+@pytest.mark.slow
 def test_an_executed_notebook_holds_no_bar():
     notebook = v4.new_notebook(cells=[v4.new_code_cell(LOOP)])
     NotebookClient(notebook, kernel_name="python3").execute()

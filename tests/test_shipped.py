@@ -45,6 +45,7 @@ def test_the_numbers_shown_are_of_this_network(network):
     assert f"shi-dutlab100/{result_name(network)}/mae" in EVALUATION["values"]
 
 
+@pytest.mark.slow
 def test_first_photograph_is_a_good_one(network):
     """A sharp flower before a blurred garden: what anybody sees, the map says."""
     defocus = detect(load_sample_image("flower.jpg"), network, 320)

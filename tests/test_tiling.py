@@ -56,6 +56,7 @@ def network():
 WIDE, HIGH = (40, 700), (610, 33)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [WIDE, HIGH])
 def test_tiles_give_the_map_of_the_whole_photograph(network, shape):
     image = photo(*shape)
@@ -117,6 +118,7 @@ def averaging(request):
     return network
 
 
+@pytest.mark.slow
 def test_reach_is_what_a_column_far_away_changes(averaging):
     # Where a few pixels more, which the steps see, are another pixel of pool5.
     start, stop, width = 434, 461, 864

@@ -19,6 +19,7 @@ def test_models_transforms_and_masks_work():
     assert torch.equal(v2.functional.horizontal_flip(mask), torch.eye(4).flip(1))
 
 
+@pytest.mark.slow
 def test_another_failure_of_the_import_is_not_hidden(tmp_path):
     (tmp_path / "torchvision").mkdir()
     (tmp_path / "torchvision/__init__.py").write_text("raise RuntimeError('the file is damaged')")

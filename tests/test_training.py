@@ -63,6 +63,7 @@ def fresh(seed=0, **switches):
     return DeFusionNet("compact", **{"steps": 1} | switches)
 
 
+@pytest.mark.slow
 def test_it_learns_two_photographs():
     network = fresh()
     history = train(network, MADE_UP[:2], replace(SHORT, stages=((40, 32, 2),), rotations=(0,), scales=(1.0,)))
@@ -70,6 +71,7 @@ def test_it_learns_two_photographs():
     assert np.mean(history.loss[-5:]) < 2.4
 
 
+@pytest.mark.slow
 def test_resumed_run_ends_with_the_same_weights(tmp_path):
     whole, half = fresh(), fresh()
     history = train(whole, MADE_UP, SHORT)
@@ -110,6 +112,7 @@ print(weights_hash(network), flush=True)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["SHORT", "ENGINE"])
 def test_run_killed_by_the_system_goes_on_in_a_new_process(recipe, tmp_path):
     tests = str(Path(__file__).parent)
@@ -127,6 +130,7 @@ def test_run_killed_by_the_system_goes_on_in_a_new_process(recipe, tmp_path):
     assert said[-1] == weights_hash(whole)
 
 
+@pytest.mark.slow
 def test_finished_run_is_not_trained_again(tmp_path):
     first, again = fresh(), fresh()
     train(first, MADE_UP, SHORT, checkpoint=tmp_path / "run.pt")
@@ -134,6 +138,7 @@ def test_finished_run_is_not_trained_again(tmp_path):
     assert weights_hash(again) == weights_hash(first) and len(history.stretches) == 1
 
 
+@pytest.mark.slow
 def test_checkpoint_of_another_recipe_or_network_is_refused(tmp_path):
     checkpoint = tmp_path / "run.pt"
     train(fresh(), MADE_UP, replace(SHORT, stages=((1, 32, 1),)), checkpoint=checkpoint)
@@ -180,6 +185,7 @@ def test_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(tmp_path)
     assert checkpoint.is_file() and [p.name for p in tmp_path.iterdir()] == ["run.pt"]
 
 
+@pytest.mark.slow
 def test_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     checkpoint = tmp_path / "run.pt"
     train(fresh(), MADE_UP, replace(SHORT, stages=((1, 32, 1),)), checkpoint=checkpoint)
@@ -339,6 +345,7 @@ def changed(photos, **change):
     return PhotoSet(photos.name, photos.stems, read)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "other, named",
     [
@@ -364,6 +371,7 @@ def test_a_run_does_not_go_on_with_anything_else(other, named, tmp_path):
     assert given["checkpoint"].read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_run_does_not_go_on_with_another_version_of_the_recipe(tmp_path, monkeypatch):
     train(fresh(), MADE_UP, SHORT, checkpoint=tmp_path / "run.pt")
     monkeypatch.setattr("defusion_lib.training.RECIPE_VERSION", -1)
@@ -400,6 +408,7 @@ def test_photographs_are_checked_before_the_first_iteration(read, sentence, tmp_
 # Precision and averaged weights
 
 
+@pytest.mark.slow
 def test_precision_is_kept_and_moves_the_loss_a_little():
     found = {}
     for precision in ("fp32", "auto"):
@@ -418,6 +427,7 @@ def test_bf16_where_it_does_not_exist_is_refused(monkeypatch):
         train(fresh(), MADE_UP, replace(SHORT, precision="bf16"))
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_the_moving_average_of_every_iteration(monkeypatch):
     seen = []
     network, recipe = fresh(), replace(SHORT, averaging=0.75)

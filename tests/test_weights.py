@@ -94,6 +94,7 @@ def test_missing_damaged_and_foreign_files_are_named(saved, tmp_path):
         load_network(tmp_path / "vgg.safetensors")
 
 
+@pytest.mark.slow
 def test_hash_changes_with_one_weight_and_with_nothing_else(saved):
     network, path = saved
     first, second = load_network(path), load_network(path)
@@ -270,6 +271,7 @@ def test_values_on_the_grid_come_back_exactly(tmp_path):
     assert weights_hash(read) == weights_hash(network)
 
 
+@pytest.mark.slow
 def test_hash_of_8_bits_repeats(saved, eight, tmp_path):
     save_network(saved[0], tmp_path / "again.safetensors", {}, bits=8)
     hashes = {weights_hash(load_network(path)) for path in (eight, eight, tmp_path / "again.safetensors")}

@@ -734,6 +734,7 @@ def test_a_photograph_may_be_named_like_a_contact_sheet(folder, into, network):
     assert all((into / f"{name}_defocus.png").is_file() for name in names)
 
 
+@pytest.mark.slow
 def test_contact_sheets_show_every_photograph(folder, into, network):
     fill(folder, [f"{number}.png" for number in range(21)])
     (folder / "broken.jpg").touch()

@@ -35,6 +35,7 @@ def test_what_shows_nothing_is_blurred(name, shape):
     assert CLASSICAL[name](np.full((*shape, 3), 128, np.uint8)).min() >= BLANK.get(name, 0.7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLASSICAL)
 def test_a_second_look_finds_the_same(name, capsys):
     image = temple[100:211, 200:361]
@@ -66,6 +67,7 @@ def half_blurred(half):
     return sharp, image, blurred
 
 
+@pytest.mark.slow
 @HALVES
 @pytest.mark.parametrize("name", RISES)
 def test_blurring_a_half_raises_the_map_there(name, half):

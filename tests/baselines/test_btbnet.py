@@ -17,6 +17,7 @@ from defusion_lib.training import Recipe, train
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+@pytest.mark.slow
 def test_every_weight_works_on_every_pixel_of_three_scales():
     with torch.device("meta"):
         network = BTBNet()
@@ -150,6 +151,7 @@ def test_its_switches_build_it_again():
     assert network.switches == {"divide": 8}
 
 
+@pytest.mark.slow
 def test_it_learns_two_photographs():
     photos = {photo.name: photo for photo in open_synthetic(2, (48, 48), challenges=["background-in-focus"])}
     once = PhotoSet("synthetic", list(photos), photos.get)

@@ -21,6 +21,7 @@ def random_filters(count=2):
     return filters - filters.mean((1, 2), keepdims=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "crop",
     [temple[200:240, 300:349], flower[100:128, 200:232], temple[:1, :5], np.zeros((8, 20, 3), np.uint8)],
@@ -98,6 +99,7 @@ def test_no_photograph_for_testing_was_learnt_from(reference_maps):
 
 
 # The best one and one beside the median of the 48 with a published map: 0.970 and 0.781 were measured.
+@pytest.mark.slow
 @pytest.mark.parametrize(("stem", "correlation"), [("out_of_focus0005", 0.95), ("out_of_focus0089", 0.76)])
 def test_it_resembles_the_authors_map(shi_root, reference_maps, stem, correlation):
     photo = read_photo(stem, shi_root / f"images/{stem}.jpg", shi_root / f"masks/{stem}.png", white="blurred")

@@ -70,6 +70,7 @@ def test_its_switches_build_it_again():
     assert network.switches == {"divide": 8}
 
 
+@pytest.mark.slow
 def test_it_learns_two_photographs():
     photos = {photo.name: photo for photo in open_synthetic(2, (64, 64), challenges=["background-in-focus"])}
     once = PhotoSet("synthetic", list(photos), photos.get)

@@ -45,6 +45,7 @@ def test_cvpr19_has_neither_attention_nor_adaptation():
     assert {name for name in ours if ".cam." in name or ".fam." in name} == set(ours) - set(names)
 
 
+@pytest.mark.slow
 def test_cvpr19_learns_two_photographs(tmp_path):
     """The other rivals' own tests ask the same of them."""
     recipe = replace(SHORT, stages=((60, 32, 2),), rotations=(0,), scales=(1.0,))
@@ -59,6 +60,7 @@ def photos():
     return open_dataset("synthetic", "train", count=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_trained_method_is_kept_and_maps_any_photograph(name, photos, tmp_path, monkeypatch):
     stages = {

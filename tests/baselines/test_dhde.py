@@ -225,6 +225,7 @@ def network(photos):
     return network
 
 
+@pytest.mark.slow
 def test_it_learns_to_tell_sigmas(network, photos):
     counts = dhde.confusion(network, photos, seed=1)
     apart = np.abs(dhde.SIGMAS[:, None] - dhde.SIGMAS)
@@ -232,6 +233,7 @@ def test_it_learns_to_tell_sigmas(network, photos):
     assert (counts * apart).sum() / counts.sum() < apart.mean() / 3
 
 
+@pytest.mark.slow
 def test_halves_are_told_apart(network, halves):
     for image, mask in halves.values():
         found = dhde.detect(image, network)

@@ -234,6 +234,7 @@ def test_each_part_learns_what_is_its_own():
         torch.testing.assert_close(parameter.grad, expected, rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_it_learns_two_scenes_and_calibrates_a_photograph():
     network = narrow()
     photos = MADE_UP[:1]  # with its mirror image: two samples

@@ -78,6 +78,7 @@ def test_blurring_half_raises_the_map_there():
     assert after[:, :65].mean() < before[:, :65].mean() - 0.2
 
 
+@pytest.mark.slow
 def test_authors_map(shi_root, reference_maps):
     stem = "out_of_focus0045"
     photograph = np.asarray(Image.open(shi_root / "images" / f"{stem}.jpg"))

@@ -82,6 +82,7 @@ def test_blurring_a_half_raises_the_map_there():
     np.testing.assert_allclose(found[:, :100], sharp[:, :100], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_dictionary_is_learnt_the_same_each_time_and_looks_like_a_stored_one(monkeypatch, dictionary):
     photos = PhotoSet("two", ["cat", "coffee"], lambda stem: Photo(stem, getattr(data, NAMES[stem])(), None))
     monkeypatch.setattr(jnb, "PHOTO_STEP", 1)

@@ -17,6 +17,7 @@ from defusion_lib.data.shi import split_stems
 temple, flower = load_sample_images().images
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "crop",
     [temple[200:232, 300:345], flower[100:128, 200:232], temple[:1, :5], np.zeros((8, 20, 3), np.uint8)],

@@ -56,6 +56,7 @@ def test_sharpness_is_that_of_the_plain_loop(photograph, shape):
     assert lbp.sharpness(image).max() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("row", "column", "spread"), [(210, 380, 0.8), (60, 300, 0)])
 def test_map_is_that_of_the_plain_parts_together(photograph, row, column, spread):
     image = photograph[row : row + 17, column : column + 19]

@@ -16,6 +16,7 @@ from defusion_lib.runs.parameters import check_parameters, read_parameters
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 
+@pytest.mark.slow
 def test_synthetic_parts_share_no_scene():
     train, test = open_dataset("synthetic", "train", count=4), open_dataset("synthetic", "test", count=4)
     assert train.stems == test.stems and train.name == "synthetic"
@@ -163,6 +164,7 @@ def of_datasets(source):
                 return eval(ast.unparse(limits["dataset"]), {"DATASETS": DATASETS})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_accept_every_data_set_and_list_none(tiny, notebook):
     parameters, start = code_cells(notebook)[:2]

@@ -143,6 +143,7 @@ def test_truncated_planes_are_refused(tmp_path, compression, planes):
             read_image(tmp_path / "a.tif")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_damaged_header_of_planes_ends_in_a_sentence(tmp_path, colours):
     tifffile.imwrite(tmp_path / "a.tif", colours.transpose(2, 0, 1).copy(), photometric="rgb", planarconfig="separate")

@@ -30,6 +30,7 @@ def parts(folder):
     return [set(open_folder(folder, part).stems) for part in ("train", "test")]
 
 
+@pytest.mark.slow
 def test_a_part_of_a_folder_is_held_out_by_name(tmp_path):
     names = [f"DSC_{number:04d}" for number in range(300)]
     train, test = parts(fill(tmp_path / "holiday", *names))

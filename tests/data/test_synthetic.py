@@ -17,6 +17,7 @@ from defusion_lib.data.synthetic import CHALLENGES, garage_scene, make_scene, op
 from defusion_lib.data.synthetic.sources import SOURCES, random_crop
 
 
+@pytest.mark.slow
 def test_same_seed_same_bits_other_seed_other_pictures():
     first, again, other = (open_synthetic(10, (64, 64), seed) for seed in (0, 0, 1))
     for a, b, c in zip(first, again, other):
@@ -30,12 +31,14 @@ def test_same_seed_same_bits_other_seed_other_pictures():
     assert np.array_equal(alone.image, first[8].image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(48, 48), (48, 96), (384, 192), (384, 384)])
 def test_smallest_and_largest_sizes(size):
     for photo in open_synthetic(5, size, seed=3):
         assert photo.image.shape == (*size, 3) and 0.15 <= photo.mask.mean() <= 0.9
 
 
+@pytest.mark.slow
 def test_names_shapes_and_shares():
     photos = open_synthetic(60, (64, 72))
     assert photos.name == "synthetic"
@@ -51,6 +54,7 @@ def radii(scene, camera):
     return np.array([camera.blur_radius(layer.distance, scene.shape[1]) for layer in scene.layers])
 
 
+@pytest.mark.slow
 def test_foreground_or_background_in_focus():
     for index in range(8):
         scene, camera = make_scene("foreground-in-focus", index)
@@ -74,6 +78,7 @@ def test_pairs_show_one_scene_with_the_focus_swapped():
         assert (masks[0] != masks[1]).sum() > (masks[0] + masks[1] == 0).sum()
 
 
+@pytest.mark.slow
 def test_same_class_has_one_kind_in_and_out_of_focus():
     for index in range(8):
         scene, camera = make_scene("same-class", index)
@@ -132,6 +137,7 @@ def test_sources_are_sharp():
         assert loss(picture) > 1.3 * loss(already), (name, loss(picture), loss(already))
 
 
+@pytest.mark.slow
 def test_photographs_come_from_the_wheels_and_nothing_from_a_network():
     distributions = {"skimage": "scikit-image", "sklearn": "scikit-learn"}
     shipped = {

@@ -122,6 +122,7 @@ def test_published_maps_are_the_right_way_round(published, photographs_of):
         assert metrics.auc(metrics.histogram(maps.read(photo), photo.mask)[None]) > 0.7, method
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["jnb", "dbdf", "lbp", "hifst"])
 def test_stored_agreement_on_crops_is_what_the_methods_do(method, published, photographs_of):
     values = json.loads(STORED.read_text())["values"]

@@ -75,6 +75,7 @@ def test_a_row_trained_in_another_way_raises(finished, other):
         train_row(**given | other)
 
 
+@pytest.mark.slow
 def test_the_seed_determines_the_network(finished, tmp_path):
     network, _ = finished
     assert weights_hash(train_row("step2", RECIPE, MADE_UP, tmp_path)) == weights_hash(network)
@@ -88,6 +89,7 @@ def test_losses_are_per_map(finished):
     assert len(found) == 2 and found[0] == pytest.approx(np.log(2), abs=0.3)
 
 
+@pytest.mark.slow
 def test_views_are_the_network_s_outputs(finished):
     network, folder = finished
     path = folder / "step2@seed0.safetensors"

@@ -432,6 +432,7 @@ def test_constant_changes_use_the_mean_weights(network, photos):
         np.testing.assert_allclose(same[key], np.full(96, collected.weights[:, m].mean()), **ROUNDING)
 
 
+@pytest.mark.slow
 def test_effects_are_the_scores_of_the_changed_network(network, photos, effects):
     assert list(effects)[:2] == ["as trained", "8 off: highest weights"] and len(effects) == 1 + 2 * 4 + 2
     expected = Evaluation()

@@ -219,6 +219,7 @@ print(peak_memory(lambda: bytearray(b"1") * (300 * 2**20), torch.device("cpu")))
 """
 
 
+@pytest.mark.slow
 def test_memory_is_what_a_call_allocates_even_if_the_parent_holds_more():
     if efficiency._process_memory("VmHWM") is None:
         pytest.skip("only Linux reports the highest memory level of a process")
@@ -234,6 +235,7 @@ def test_memory_that_is_not_reported_is_none(monkeypatch):
     assert peak_memory(lambda: None, CPU) is None
 
 
+@pytest.mark.slow
 def test_memory_holds_the_weights_and_in_training_their_gradients_and_momentum():
     weights = sum(p.numel() for p in meta_network(heads="compact").parameters()) * 4 / 2**20
     case, batch, detection, training = measure_training("compact", 32, 1, CPU)
@@ -248,6 +250,7 @@ def test_memory_holds_the_weights_and_in_training_their_gradients_and_momentum()
     assert 3 * weights < training.peak_mib < 6 * weights
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_says_why():
     with pytest.raises(RuntimeError, match="heads='huge' does not exist"):
         measure_in_subprocess("huge", 32, CPU, 0)

@@ -132,6 +132,7 @@ def test_spoilt_picture_is_made_again(method, tmp_path, how):
     assert run(method, tmp_path)[1] == 0
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_stopped(method, tmp_path):
     script = f"""
         import os, signal, sys

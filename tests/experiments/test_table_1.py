@@ -63,6 +63,7 @@ def made_up_scores(names, count=20):
     return {name: 0.5 + 0.02 * i + hardness + rng.normal(0, 0.01, count) for i, name in enumerate(names)}
 
 
+@pytest.mark.slow
 def test_rows_are_the_baselines_in_their_order_and_defusionnet(rows):
     names = [name.removesuffix("-compact") for name in rows]
     assert names == [*BASELINES, "defusionnet-compact+budget", "defusionnet-compact+step1"]
@@ -71,6 +72,7 @@ def test_rows_are_the_baselines_in_their_order_and_defusionnet(rows):
     assert [name for name, row in rows.items() if row.network is None] == list(CLASSICAL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("budget", "size"), [("cpu", 32), ("quick", 48)])
 def test_the_state_of_a_network_names_its_size(rows, budget, size):
     networks = {row.in_paper or "defusionnet": row.network for row in rows.values() if row.trained}
@@ -81,6 +83,7 @@ def test_the_state_of_a_network_names_its_size(rows, budget, size):
     assert changed == (deep if budget == "cpu" else set()) | ({"defusionnet-compact+step1"} if size != 32 else set())
 
 
+@pytest.mark.slow
 def test_the_state_of_a_network_names_its_weights(rows):
     torch.manual_seed(1)
     networks = {name: deep.build(**SWITCHES) for name, deep in table_1.TRAINED.items()}
@@ -179,6 +182,7 @@ def test_sigma_scores_are_those_of_single_patches():
     assert table_1.best_constant_error(confusion) == pytest.approx(min(constants))
 
 
+@pytest.mark.slow
 def test_budgets_and_costs_are_of_every_network(rows):
     networks = dict(zip(table_1.TRAINED, [row.network for row in rows.values() if row.trained]))
     found = table_1.budget_rows(networks, "cpu", "quick")
@@ -299,6 +303,7 @@ def in_copy(copy, *command):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_an_added_method_and_network_are_in_the_tables(copy):
     said = json.loads(in_copy(copy, "-c", ADDED, str(copy / "maps")).splitlines()[-1])
     assert said["rows"].index("little-detail") == said["rows"].index("btbnet") + 1
@@ -309,6 +314,7 @@ def test_an_added_method_and_network_are_in_the_tables(copy):
     assert counts == {"methods": 11, "deep": 5, "classic": 6}
 
 
+@pytest.mark.slow
 def test_an_added_method_passes_the_tests_of_classical_methods(copy):
     passed = in_copy(
         copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/baselines/test_baselines.py", "-k", "little-detail"

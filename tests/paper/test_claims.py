@@ -28,6 +28,7 @@ def results():
     return claims.load_results()
 
 
+@pytest.mark.slow
 def test_every_claim_has_one_record_and_every_record_is_true(results):
     assert claims.problems(RECORDS, PUBLISHED, results) == []
 

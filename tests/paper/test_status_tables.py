@@ -23,6 +23,7 @@ def test_cells_have_the_published_number_and_the_status(group, table):
         assert status == assigned[f"{group}/{dataset}/{metric}/{method}"].status
 
 
+@pytest.mark.slow
 def test_a_changed_status_changes_one_cell():
     name = "table-2/dut/mae/defusionnet"
     split = [
@@ -34,6 +35,7 @@ def test_a_changed_status_changes_one_cell():
     assert (before != after).sum() == 1 and after.max() == claims.STATUSES.index("not attempted")
 
 
+@pytest.mark.slow
 def test_its_texts_are_the_published_numbers():
     figure = status_tables(RECORDS).figure
     texts = [text.get_text() for text in figure.axes[0].texts]

@@ -145,6 +145,7 @@ def results(folder, stem):
     return json.loads((folder / f"results/{stem}.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stem", ["03_training", "04_evaluation"])
 def test_results_have_the_keys_and_stamps_of_the_notebooks(finished, stem):
     def metrics(values):
@@ -195,6 +196,7 @@ def test_scores_are_those_of_the_usual_way(finished, place):
         assert values[f"{METHOD}/{metric}"] == pytest.approx(value, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_does_not_fit_says_what_it_needs(place, finished, outputs, ticking, capsys):
     assert ticking("--minutes", "0.2") == 75  # time for the training alone
     assert "the network is trained, and its evaluation needs another call." in capsys.readouterr().out
@@ -220,6 +222,7 @@ def ticking(monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_stretches_resume_one_another_to_the_same_weights(place, finished, outputs, ticking, capsys):
     codes = [ticking("--minutes", "0.08") for _ in range(2)] + [ticking()]
     assert codes == [75, 75, 0]
@@ -253,6 +256,7 @@ def test_checkpoints_are_written_more_often_where_iterations_take_long(monkeypat
         now[0] += 6.0
 
 
+@pytest.mark.slow
 def test_a_trial_has_a_profile_of_its_own_and_says_so(place, outputs):
     assert bundle_run.main(["--iterations", "1", "--size", "16", "--photos", "2"]) == 0
     for stem in ("03_training", "04_evaluation"):
@@ -356,6 +360,7 @@ def test_a_profile_without_training_is_refused(checkout):
         packed(checkout, "nowhere")
 
 
+@pytest.mark.slow
 def test_a_part_that_is_too_large_is_refused(checkout, monkeypatch):
     monkeypatch.setattr(bundle, "LIMIT", 20_000_000)
     write_profile(checkout, "large")
@@ -364,6 +369,7 @@ def test_a_part_that_is_too_large_is_refused(checkout, monkeypatch):
     assert not (checkout / "build/large").exists()
 
 
+@pytest.mark.slow
 def test_the_same_bundle_is_the_same_file(checkout, unpacked):
     before = [path.read_bytes() for path in sorted((checkout / "build/tiny").iterdir())]
     assert [path.read_bytes() for path in packed(checkout)] == before
@@ -382,6 +388,7 @@ for name, step in STEPS.items():
 """
 
 
+@pytest.mark.slow
 def test_steps_that_need_scipy_are_known(unpacked, outputs):
     outputs.mkdir()
     done = run_alone(unpacked, outputs, "-c", EVERY_STEP)
@@ -390,6 +397,7 @@ def test_steps_that_need_scipy_are_known(unpacked, outputs):
     assert set(bundle.NEED_SCIPY) < set(STEPS)
 
 
+@pytest.mark.slow
 def test_the_paper_profile_fits(shi_root, vgg_weights, tmp_path):
     paths = bundle.pack(ROOT, "paper", str(shi_root), str(vgg_weights), tmp_path)
     with tarfile.open(paths[1]) as archive:

@@ -54,6 +54,7 @@ def run_make(profile="cpu", dry=False):
     return done
 
 
+@pytest.mark.slow
 def test_stale_notebooks_and_no_others_run_in_order(project, outputs):
     first = run_make()
     assert first.returncode == 0, first.stderr
@@ -89,6 +90,7 @@ def test_stale_notebooks_and_no_others_run_in_order(project, outputs):
     assert run_make(dry=True) == ["04_evaluation"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "stale"), [("runs/__init__.py", True), ("runs/units.json", True), ("exercises/training.py", False)]
 )
@@ -110,6 +112,7 @@ def newer(path, project):
     os.utime(path, ns=(latest + 10**9, latest + 10**9))
 
 
+@pytest.mark.slow
 def test_a_failing_notebook_leaves_the_last_good_copy_and_shows_its_traceback(project, outputs):
     good = outputs / "cpu/03_training.ipynb"
     (outputs / "cpu/.done").mkdir(parents=True)
@@ -138,6 +141,7 @@ assert found == ["00_first.running.ipynb"], found
 mae = 0.2"""
 
 
+@pytest.mark.slow
 def test_a_running_notebook_is_named_so_and_earlier_ones_are_gone(project, outputs, monkeypatch):
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
@@ -177,12 +181,14 @@ def test_git_ignores_what_is_no_result():
     assert asked.stdout.split() == names
 
 
+@pytest.mark.slow
 def test_a_profile_without_notebooks(project):
     done = run_make("paper")
     assert done.returncode != 0
     assert "choose quick, or a folder of params/ (cpu)" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_notebook_without_a_stamp_is_refused(project, outputs):
     path = write_notebook(project / "notebooks/00_first.ipynb")
     document = nbformat.read(path, as_version=4)

@@ -14,6 +14,7 @@ def files_of(stem):
     return {Path(name).relative_to(ROOT / "defusion_lib").as_posix() for name in library_files(notebook, ROOT)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stem", "needed"),
     [

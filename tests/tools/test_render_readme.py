@@ -60,12 +60,14 @@ def papermill(folder, name, *given):
     assert (folder / arguments[1]).is_file()
 
 
+@pytest.mark.slow
 def test_papermill_maps_a_photograph_of_ones_own(photograph):
     papermill(photograph.parent, "00_first_map", "image", "my.jpg")
     defocus = Image.open(photograph.with_name("my_defocus.png"))
     assert (defocus.size, defocus.mode) == ((64, 48), "L")
 
 
+@pytest.mark.slow
 def test_papermill_maps_a_folder(photograph):
     folder = photograph.parent / "my_photographs"
     folder.mkdir()
@@ -80,6 +82,7 @@ def test_papermill_maps_a_folder(photograph):
     assert sorted(path.name for path in folder.iterdir()) == ["broken.png", "my.jpg"]
 
 
+@pytest.mark.slow
 def test_python_block_runs(photograph):
     (block,) = blocks("python")
     check = (

@@ -21,6 +21,7 @@ def environment(given):
     return {name: value for name, value in os.environ.items() if name not in NAMES} | given
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="torch's wheels for other systems bring another OpenMP")
 @pytest.mark.parametrize("module", ["defusion_lib", "conftest"])
 @pytest.mark.parametrize("given, expected", GIVEN)

@@ -8,6 +8,7 @@ import torch
 
 from defusion_lib import metrics, network
 from defusion_lib.data import PhotoSet, augmentation, camera, shi
+from defusion_lib.experiments import efficiency
 from defusion_lib.paper import claims, tables
 from tools import verify
 from tools.run_cells import run_cells
@@ -57,7 +58,11 @@ DEFECTS = {
     "the other class": [(metrics, "oriented", other_class)],
     "CAM without its sigmoid": [(network.CAM, "weights", without_sigmoid)],
     "masks inverted": [(PhotoSet, "__getitem__", inverted)],
-    "one step fewer": [(network, "DeFusionNet", one_step_fewer), (claims, "DeFusionNet", one_step_fewer)],
+    "one step fewer": [
+        (network, "DeFusionNet", one_step_fewer),
+        (claims, "DeFusionNet", one_step_fewer),
+        (efficiency, "DeFusionNet", one_step_fewer),
+    ],
     "colours reversed": [(augmentation, "to_tensor", reversed_colours)],
     "less blur in front": [(camera.Camera, "blur_radius", less_in_front)],
     "sharp shares for blurred": [(shi, "read_manifest", other_shares)],
@@ -116,6 +121,7 @@ def caught(stored, tmp_path_factory):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defect, notebook", CASES)
 def test_a_defect_shows_in_the_results(caught, defect, notebook):
     assert caught[defect, notebook]

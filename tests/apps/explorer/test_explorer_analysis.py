@@ -226,6 +226,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives the largest memory in kilobytes")
 def test_a_photo_of_200_megapixels_is_never_in_memory_as_a_whole(tmp_path):
     Image.new("L", (16320, 12240), 128).save(tmp_path / "phone.jpg", quality=30)

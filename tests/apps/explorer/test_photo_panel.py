@@ -40,6 +40,7 @@ def test_a_panel_opens_on_a_channel_that_shows_something(panel):
     assert shown().any()
 
 
+@pytest.mark.slow
 def test_the_chosen_channel_stays_when_photo_or_step_change(panel):
     panel.channel.value = 5
     panel.step.value = 2
@@ -116,6 +117,7 @@ def test_attention_follows_step_group_channel_and_photo(panel):
     assert f"{OTHER}, shown before" in panel.bars.value
 
 
+@pytest.mark.slow
 def test_network_and_baselines_run_once_per_photo(panel, classics, runs_of):
     for name in (FIRST, OTHER, FIRST):
         panel.photo.value = name
@@ -132,6 +134,7 @@ def test_network_and_baselines_run_once_per_photo(panel, classics, runs_of):
         assert (pictures(side.value)[f"defocus map of {FIRST} by lbp"] == 191).all()
 
 
+@pytest.mark.slow
 def test_a_stop_puts_the_controls_back(panel):
     panel.left.value = "hifst"
     panel.comparing.stop_button.click()

@@ -255,3 +255,8 @@ def upsample(maps: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
     return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Count the learnt numbers of a network."""
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -10,7 +10,7 @@ from IPython.display import Markdown
 
 from defusion_lib.backbone import TAPS
 from defusion_lib.evaluation.tables import table
-from defusion_lib.network import DeFusionNet, Maps
+from defusion_lib.network import DeFusionNet, Maps, count_parameters
 from defusion_lib.plots import Drawing, as_levels, sheet
 
 SHOWN_LAYER, SHOWN_FUSED = 3, 5  # channels that are shown of each layer, and of FSHF and FSEF
@@ -115,11 +115,6 @@ def change_table(maps: Maps) -> pd.DataFrame:
         },
         digits=1,
     )
-
-
-def count_parameters(network: DeFusionNet) -> int:
-    """Count the learnt numbers of a network."""
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def switch_table(networks: Mapping[str, DeFusionNet]) -> pd.DataFrame:

@@ -28,7 +28,7 @@ from defusion_lib.evaluation.statistics import correlation
 from defusion_lib.experiments.efficiency import Cost, total_cost
 from defusion_lib.experiments.map_cache import cached_maps, fingerprint
 from defusion_lib.metrics import Evaluation
-from defusion_lib.network import DeFusionNet
+from defusion_lib.network import DeFusionNet, count_parameters
 from defusion_lib.paper import claims
 from defusion_lib.paper.tables import D_DFFNET, TABLE_1, matching_metrics
 from defusion_lib.plots import Drawing
@@ -151,18 +151,13 @@ def samples(recipe: Recipe) -> int:
     return sum(iterations * batch for iterations, _, batch in recipe.stages)
 
 
-def parameters(network: nn.Module) -> int:
-    """Count the learnt numbers of a network."""
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
 def budget_rows(networks: Mapping[str, nn.Module], recipe: str, budget: str) -> dict[str, dict]:
     """Describe what each trained network is and what it was given, {name: {column: value}}."""
     rows = {}
     for name, network in networks.items():
         baseline = TRAINED[name]
         given, size = baseline.recipe(recipe, budget), baseline.budget(budget).size
-        rows[name] = {"parameters, M": parameters(network) / 1e6}
+        rows[name] = {"parameters, M": count_parameters(network) / 1e6}
         if one_pass(baseline):
             rows[name]["GMAC"] = total_cost(network, size, size).macs / 1e9
             rows[name]["trained at, pixels"] = ", ".join(str(pixels) for _, pixels, _ in given.stages)
@@ -195,7 +190,7 @@ def training_results(
     for name, network in networks.items():
         row = row_name(name, network)
         results[f"{dataset}/{row}/training-seconds"] = sum(stretch["seconds"] for stretch in cards[name]["stretches"])
-        results[f"{dataset}/{row}/parameters"] = parameters(network)
+        results[f"{dataset}/{row}/parameters"] = count_parameters(network)
     for name in [name for name in costs if name in DEEP]:
         results |= {f"full/{name}/gmac": costs[name].macs / 1e9, f"full/{name}/parameters": costs[name].parameters}
     return results
@@ -419,7 +414,10 @@ def map_sheet(photos: PhotoSet, chosen: Sequence[int], maps: Mapping[str, Sequen
 
 def quality_and_cost(rows: Mapping[str, Method], scores: Scores, seconds: Mapping[str, float], dataset: str) -> Drawing:
     """Draw the highest F in focus against seconds per photo and against the number of learnt parameters."""
-    costs = (seconds, {name: parameters(method.network) for name, method in rows.items() if method.network is not None})
+    costs = (
+        seconds,
+        {name: count_parameters(method.network) for name, method in rows.items() if method.network is not None},
+    )
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True, layout="constrained")
     markers = dict(zip(rows, cycle(MARKERS)))
     for axis, of, words in zip(axes, costs, ("seconds for one photo", "learnt parameters")):

@@ -2,29 +2,13 @@
 
 import numpy as np
 import pytest
-import torch
+from test_stress import Brightness, grey
 
 from defusion_lib.data import Photo, effects
 from defusion_lib.experiments import failure_analysis
 from defusion_lib.experiments.controlled_images import ControlledImage
 from defusion_lib.experiments.failure_analysis import BlurResponse, Disturbances, Failure, Outcome
 from defusion_lib.metrics import Evaluation
-from defusion_lib.network import Maps
-
-
-class Brightness(torch.nn.Module):
-    """Mark bright pixels as blurred: the map is the mean of R, G and B."""
-
-    def __init__(self):
-        super().__init__()
-        self.anchor = torch.nn.Parameter(torch.zeros(1))
-
-    def forward(self, seen):
-        return Maps(torch.logit(seen.mean(1, keepdim=True), eps=1e-6), [])
-
-
-def grey(image):
-    return image.mean(2) / 255
 
 
 @pytest.fixture

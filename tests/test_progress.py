@@ -25,6 +25,24 @@ def test_a_kernel_that_allows_no_input_is_unattended(monkeypatch, kernel, unatte
     assert progress.is_unattended() is unattended
 
 
-def test_outside_of_notebooks_there_are_bars(capsys):
-    list(progress.tqdm(range(3), desc="reading"))
-    assert "reading" in capsys.readouterr().err
+def test_a_terminal_gets_bars_and_a_pipe_gets_lines(monkeypatch):
+    monkeypatch.setattr(progress, "_kernel", lambda: None)
+    for terminal in (True, False):
+        monkeypatch.setattr(progress.sys, "stderr", type("Stream", (), {"isatty": lambda self: terminal})())
+        assert progress.is_piped() is not terminal
+    monkeypatch.setattr(progress, "_kernel", object)
+    assert not progress.is_piped()
+
+
+def test_lines_tell_done_total_and_time_left(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+    list(progress.LineTqdm(range(3), desc="photos", miniters=1))
+    error = capsys.readouterr().err
+    assert "\r" not in error
+    lines = error.splitlines()
+    assert len(lines) >= 2 and all(line.startswith("photos: ") and line.endswith(" left") for line in lines)
+
+
+def test_short_work_writes_no_line(capsys):
+    list(progress.LineTqdm(range(3), desc="photos"))
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,41 @@
+"""The command line `defusion`: thin commands over functions of the library that the notebooks call too.
+
+Each command is a module of this package. A module imports only click when it is loaded, and the library inside its
+function: so `defusion --help` answers at once.
+
+Exit codes: 0 all inputs done, 1 some inputs failed and are named, 2 nothing done, because of the usage or the input.
+"""
+
+import sys
+
+import click
+
+from defusion_lib.apps.cli.terminal import Group
+
+COMMANDS = ()
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="defusion-lib", message="%(prog)s %(version)s")
+def main() -> None:
+    """Find what is out of focus in photos, with DeFusionNet and the methods it is compared with.
+
+    A defocus map is a grey picture of a photo's size: white is out of focus, black is in focus.
+
+    \b
+    Three ways to begin:
+      defusion map my_photos              map your photos: maps, a table, a gallery
+      defusion score my_maps --data shi   score the maps of your method beside the others
+      defusion train --root my_data       train the network on your photos and masks
+
+    Every command resumes where an earlier run stopped, and leaves no half-written file. `defusion COMMAND --help`
+    explains one command with examples. Exit codes: 0 all inputs done, 1 some inputs failed and are named, 2 nothing
+    done, because of the usage or the input.
+    """  # noqa: D301: click reads the character \b
+
+
+for command in COMMANDS:
+    main.add_command(command)
+
+if __name__ == "__main__":
+    sys.exit(main())

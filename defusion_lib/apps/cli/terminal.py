@@ -1,0 +1,43 @@
+"""What the commands share: errors as one sentence, results as JSON for programs."""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+SOME_FAILED = 1  # the exit code where some inputs failed; click's own code for wrong usage is 2
+
+
+class Group(click.Group):
+    """A group of commands that reports wrong input as one sentence with exit code 2, and no traceback."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command; ValueError and OSError of the library are its messages about the input."""
+        try:
+            return super().invoke(context)
+        except (ValueError, OSError) as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            message = click.ClickException(str(error))
+            message.exit_code = 2
+            raise message from error
+
+
+def json_option(command: Callable) -> Callable:
+    """Add `--json` to a command: the argument `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for programs.")(command)
+
+
+def report(result: dict, text: str, as_json: bool) -> None:
+    """Print a result on standard output: `text` for people, or `result` as one JSON document."""
+    click.echo(json.dumps(result, indent=1, ensure_ascii=False) if as_json else text)
+
+
+def finish(failed: dict[str, str]) -> None:
+    """Name the failed inputs {input: problem} on standard error, and exit with 1 if there are any."""
+    for name, problem in failed.items():
+        click.echo(f"{name}: {problem}", err=True)
+    if failed:
+        sys.exit(SOME_FAILED)

@@ -31,7 +31,7 @@ def main() -> None:
     Every command resumes where an earlier run stopped, and leaves no half-written file. `defusion COMMAND --help`
     explains one command with examples. Exit codes: 0 all inputs done, 1 some inputs failed and are named, 2 nothing
     done, because of the usage or the input.
-    """  # noqa: D301: click reads the character \b
+    """
 
 
 for command in COMMANDS:

@@ -9,11 +9,11 @@ from sklearn.datasets import load_sample_image
 
 from defusion_lib.data.shi import split_stems
 from defusion_lib.inference import detect
-from defusion_lib.weights import SHIPPED, load_network, read_card, result_name, save_network, weights_hash
+from defusion_lib.weights import SHIPPED, load_network, read_card, result_name, weights_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 STORED = Path(__file__).parent / "stored" / "shipped_pair.npz"
-EVALUATION = json.loads((ROOT / "outputs/cpu/results/04_evaluation.json").read_text(encoding="utf-8"))
+EVALUATION = json.loads((ROOT / "outputs/box/results/04_evaluation.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def network():
 
 
 def test_file_is_small():
-    assert SHIPPED.stat().st_size <= 40_000_000
+    assert SHIPPED.stat().st_size <= 20_000_000
 
 
 def test_card_says_what_made_it():
@@ -34,10 +34,11 @@ def test_card_says_what_made_it():
 def test_it_was_trained_on_no_test_photograph():
     from hashlib import sha256
 
-    stems = split_stems("dutlab100", "train")
-    (data,) = read_card()["data"]
-    assert data["stems_sha256"] == sha256("\n".join(stems).encode()).hexdigest()
-    assert not set(stems) & set(split_stems("dutlab100", "test"))
+    card, stems = read_card(), split_stems("dutlab100", "fit")
+    for part in (card, card["begun_with"]["card"]):
+        (data,) = part["data"]
+        assert data["stems_sha256"] == sha256("\n".join(stems).encode()).hexdigest()
+    assert not set(stems) & {*split_stems("dutlab100", "test"), *split_stems("dutlab100", "validation")}
 
 
 def test_the_numbers_shown_are_of_this_network(network):
@@ -47,7 +48,7 @@ def test_the_numbers_shown_are_of_this_network(network):
 
 @pytest.mark.slow
 def test_first_photograph_is_a_good_one(network):
-    """A sharp flower before a blurred garden: what anybody sees, the map says."""
+    """The map shows a sharp flower in front of a blurred garden."""
     defocus = detect(load_sample_image("flower.jpg"), network, 320)
     assert defocus[180:280, 270:370].mean() < 0.1  # the middle of the flower
     assert min(defocus[:60, :60].mean(), defocus[:60, -60:].mean(), defocus[200:260, :60].mean()) > 0.9
@@ -57,15 +58,14 @@ def test_stored_pair(network):
     """The map of a small photograph is the one that was stored with the weights."""
     stored = np.load(STORED)
     found = detect(stored["photograph"], network, 96)
-    # Half-precision weights are read exactly; float32 on other kernels moves the map by about 1e-6.
+    # Stored weights are read exactly; float32 on other kernels moves the map by about 1e-6.
     assert np.abs(found - stored["defocus"]).max() < 1e-4
-    assert stored["defocus"].std() > 0.2  # the pair would notice a map that says nothing
+    assert stored["defocus"].std() > 0.2  # a constant map would be noticed
 
 
-def test_8_bits_are_half_as_large_and_give_the_same_map(network, tmp_path):
-    path = tmp_path / "eight.safetensors"
-    save_network(network, path, read_card(), bits=8)
-    assert path.stat().st_size <= 20_000_000
-    stored = np.load(STORED)
-    difference = np.abs(detect(stored["photograph"], load_network(path), 96) - stored["defocus"])
-    assert difference.mean() < 0.003 and difference.max() < 0.04  # measured: 0.0008 and 0.014
+def test_8_bits_do_not_change_the_error():
+    """On the photos that were held out of the training; twice the standard error is what chance allows."""
+    measured = json.loads((ROOT / "outputs/box/results/shipped.json").read_text(encoding="utf-8"))
+    assert measured["stamp"]["weights_sha256"] == EVALUATION["stamp"]["weights_sha256"]
+    values = {key.rpartition("/")[2]: value for key, value in measured["values"].items()}
+    assert abs(values["mae-change"]) <= max(2 * values["mae-change-se"], 0.001)

@@ -5,7 +5,6 @@
 writes the results between the README's two marks, and the card beside the network; a test compares both.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +12,13 @@ from pathlib import Path
 from defusion_lib.paper import claims
 from defusion_lib.paper.tables import TABLE_1
 from defusion_lib.paths import project_root, write_whole
-from defusion_lib.weights import SHIPPED, read_card
+from defusion_lib.weights import SHIPPED
+from tools.render_card import model_card
 
 BEGIN, END = "<!-- results:begin -->\n", "<!-- results:end -->"
 # The evaluations shown, the first of them of the network in the package.
-PROFILES = ("cpu", "cpu-384", "cpu-long", "cpu-last100")
+PROFILES = ("box", "cpu", "cpu-384", "cpu-long", "cpu-last100")
+LOOKS = "once"  # how often the network in the package was evaluated on the test photos
 COLUMNS = {
     "mae": "MAE ↓",
     "max-f-blur": "max F, blur ↑",
@@ -148,80 +149,6 @@ def rendered(readme: str, tables: str) -> str:
     return before + BEGIN + tables + END + after
 
 
-CARD = """# The network in the package
-
-`defusionnet_compact.safetensors`: a DeFusionNet with compact heads ({parameters:.1f} million parameters, half
-precision, {megabytes:.1f} MB), which finds the out-of-focus parts of a photo. `defusion_lib.load_network()` reads it,
-and `defusion_lib.detect` applies it to a photo. `python -m tools.render_readme` writes this card from the file and from
-result files.
-
-## Numbers
-
-100 test photos of Shi et al. (split dutlab100), resized to {size} x {size} pixels for the network, scored at their
-own size:
-
-{table}
-
-Notebook 04 defines the columns; notebook 05a compares the definitions that other papers use.
-
-## How it was made
-
-- Photos: the 604 training photos of split {split}, seed {seed}; no test photo.
-- Backbone: VGG-16 with the ImageNet weights of Simonyan and Zisserman, its first {frozen_blocks} blocks frozen, the
-  others trained further.
-- Recipe: {stages};
-  AdamW, learning rate {learning_rate:g} (a tenth of it for the backbone), weight decay {weight_decay:g}, cosine
-  schedule, the sum of the cross-entropies of 19 maps (Eq. 9-10), flips and a scale of 1.25.
-- {minutes:.0f} minutes on {device}, {threads} threads, finished on {day}, with the code of commit {code}.
-  `make run PROFILE=cpu` repeats it; another processor gives slightly different weights.
-- Another hour of training from there (profile cpu-long) makes no significant difference on the test photos.
-
-SHA-256 of the file: `{file_hash}`;
-of its values (`weights.weights_hash`) after training, in single precision:
-`{weights_sha256}`.
-`tests/stored/shipped_pair.npz` holds a photo and its map.
-
-## Uses and limits
-
-- It is for research and teaching: a first defocus map, a start for training, the network of the notebooks.
-- It was trained on photos with one subject and a shallow depth of field. It fails on rendered scenes, on small blurs
-  and on smooth objects in focus: notebook 11 measures this.
-- It predicts *where* a photo is out of focus, not by how much, and it does not detect motion blur.
-- Its scores are not those of the paper's network, which has larger heads and a longer training.
-
-## Licence
-
-The weights start from a VGG-16 under CC BY 4.0 (Simonyan and Zisserman) and were trained on photos that Shi, Xu and Jia
-offer for research: use the network for research and teaching, and name both sources. The code is under the MIT licence.
-"""
-
-
-def model_card(weights: Path, evaluation: Path) -> str:
-    """Render the card of a stored network as Markdown, with the numbers of its evaluation (notebook 04)."""
-    card = read_card(weights)
-    given = card["parameters"]
-    stages = ", ".join(f"{n} iterations of {batch} at {size} pixels" for n, size, batch in given["stages"])
-    seconds = sum(stretch["seconds"] for stretch in card["training_stretches"])
-    tested = json.loads(evaluation.read_text(encoding="utf-8"))
-    training = json.loads(evaluation.with_name("03_training.json").read_text(encoding="utf-8"))
-    (parameters,) = (value for key, value in training["values"].items() if key.endswith("/parameters"))
-    return CARD.format(
-        parameters=parameters / 1e6,
-        megabytes=weights.stat().st_size / 1e6,
-        size=tested["stamp"]["parameters"]["size"],
-        table="\n".join([*table_head(["set", "method"]), *evaluation_rows(evaluation).values()]),
-        stages=stages,
-        minutes=seconds / 60,
-        device=card["device"],
-        threads=card["threads"],
-        day=card["started"][:10],
-        code=card["training_stretches"][-1]["commit"][:10],
-        **{name: given[name] for name in ("split", "seed", "learning_rate", "frozen_blocks", "weight_decay")},
-        file_hash=hashlib.sha256(weights.read_bytes()).hexdigest(),
-        weights_sha256=card["weights_sha256"],
-    )
-
-
 def written() -> dict[Path, str]:
     """Return the files that this module writes: {path: content}."""
     outputs, readme = project_root() / "outputs", project_root() / "README.md"
@@ -232,7 +159,7 @@ def written() -> dict[Path, str]:
     )
     return {
         readme: rendered(readme.read_text(encoding="utf-8"), tables),
-        SHIPPED.with_name("README.md"): model_card(SHIPPED, evaluations[0]),
+        SHIPPED.with_name("README.md"): model_card(SHIPPED, outputs / "box/results", results, LOOKS),
     }
 
 

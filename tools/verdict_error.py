@@ -1,7 +1,7 @@
 """Measure how often the verdict on a photo, "in focus" or "out of focus", is wrong (`defusion_lib.apps.verdict`).
 
-    python -m tools.verdict_error --calibrate   # two minutes: prints MIN_SCORE, computed from training photos
-    python -m tools.verdict_error               # five minutes: outputs/cpu/results/verdict.json
+    python -m tools.verdict_error --calibrate   # a minute: prints MIN_SCORE, computed from held-out training photos
+    python -m tools.verdict_error               # three minutes: outputs/box/results/verdict.json
 
 Both need Shi's photos in data/shi, or in the folder that --root names. Every test photo has a sharp subject. Photos
 without one are made by blurring every pixel after resizing to the network's input: of the test photos, and of the
@@ -26,7 +26,6 @@ from defusion_lib.weights import load_network, result_name, weights_hash
 
 RADII = range(2, 9)  # of the blur, in pixels of the network's input, `SIZE` per side
 RADIUS = 4  # of the blur of test photos
-EVERY = 8  # every eighth training photo is used
 
 
 def scored(image: np.ndarray, network: DeFusionNet, radius: float = 0) -> float:
@@ -36,10 +35,10 @@ def scored(image: np.ndarray, network: DeFusionNet, radius: float = 0) -> float:
 
 
 def calibrate(photos: PhotoSet, network: DeFusionNet) -> tuple[list[float], list[float]]:
-    """Compute the scores of training photos, and of the same photos blurred, with the `RADII` in turn."""
+    """Compute the scores of photos, and of the same photos blurred, with the `RADII` in turn."""
     pairs = [
         (scored(photo.image, network), scored(photo.image, network, RADII[i % len(RADII)]))
-        for i, photo in enumerate(tqdm(photos[::EVERY], "training photos", leave=False))
+        for i, photo in enumerate(tqdm(photos, "photos", leave=False))
     ]
     sharp, blurred = zip(*pairs)
     return list(sharp), list(blurred)
@@ -70,17 +69,17 @@ def measure(photos: PhotoSet, network: DeFusionNet) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--calibrate", action="store_true", help="print the threshold, computed from training photos")
+    parser.add_argument("--calibrate", action="store_true", help="print the threshold, computed from held-out training photos")
     parser.add_argument("--root", default="", help="the folder of Shi's photos")
     given = parser.parse_args()
-    parameters = {"profile": "cpu", "seed": 0}
+    parameters = {"profile": "box", "seed": 0}
     run = Run("verdict", parameters, parameters)
     network = load_network(device=run.device)
-    photos = open_dataset("shi", "train" if given.calibrate else "test", given.root)
+    photos = open_dataset("shi", "validation" if given.calibrate else "test", given.root)
     if given.calibrate:
         sharp, blurred = calibrate(photos, network)
         least = threshold(sharp, blurred)
-        print(f"MIN_SCORE = {least:.2f}  # {weights_hash(network)[:12]}, {len(sharp)} training photos")
+        print(f"MIN_SCORE = {least:.2f}  # {weights_hash(network)[:12]}, {len(sharp)} held-out photos")
         for kind, called in (("sharp", np.less(sharp, least)), ("blurred", np.less(blurred, least))):
             share, error = share_with_error(called)
             print(f"{kind:8} out of focus: {share:.3f}, standard error {error:.3f}")

@@ -1,0 +1,193 @@
+"""Render the card of the network in the package from its weights file and from result files.
+
+`tools.render_readme` writes it. Every number comes from a result file or from the card inside the weights file.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from defusion_lib.weights import read_card
+
+# What a photo must reach was decided before the training: (words, result file, data set, metric, aim, larger is better).
+AIMS = (
+    ("Shi, 100 test photos: MAE", "stress_shi", "shi-dutlab100", "mae", 0.055, False),
+    ("the same: max F, in focus", "stress_shi", "shi-dutlab100", "max-f-focus", 0.932, True),
+    ("the same: AUC", "stress_shi", "shi-dutlab100", "auc", 0.993, True),
+    ("the same with noise of 20 levels: MAE", "stress_shi", "shi-dutlab100", "mae-noise-20", 0.075, False),
+    ("largest sharp square of each test photo: share called blurred", "stress_shi", "shi-dutlab100",
+     "blurred-share-sharp-square", 0.15, False),
+    ("photos sharp everywhere: share called blurred", "stress_shi", "sharp", "blurred-share", 0.08, False),
+    ("half of a photo blurred: MAE", "stress_shi", "half-and-half", "mae", 0.10, False),
+    ("the same with noise of 20 levels: MAE", "stress_shi", "half-and-half", "mae-noise-20", 0.20, False),
+    ("rendered scenes: MAE", "stress_shi", "rendered", "mae", 0.12, False),
+)  # fmt: skip
+OTHER_CAMERA = {"mae": "MAE ↓", "max-f-blur": "max F, blur ↑", "max-f-focus": "max F, in focus ↑", "auc": "AUC ↑"}
+
+CARD = """# The network in the package
+
+`defusionnet_compact.safetensors`: a DeFusionNet with compact heads that fuses its features at half of the photo's
+resolution ({parameters:.1f} million parameters, 8-bit weights, {megabytes:.1f} MB). It finds the out-of-focus parts of
+a photo. `defusion_lib.load_network()` reads it, and `defusion_lib.detect` applies it to a photo.
+`python -m tools.render_readme` writes this card from the file and from result files.
+
+## Numbers
+
+± is the standard error over the photos. A photo is resized to {size} x {size} pixels for the network; maps are scored
+at the photo's size. Every choice was made on {validation} photos held out of the training photos, the aims were set
+before the training, and the test sets were evaluated {looks}. "Before" is the network that profile cpu trains, which
+was in the package before.
+
+{aims}
+
+SZU-BD ({szu} photos of other cameras, no training used them), beside the maps that the authors of EFPN published:
+
+{other}
+
+Shi's test photos disturbed, blurred everywhere by a disc (radius in pixels of the network's input; a share of 1 is
+right), and rendered scenes by challenge:
+
+{stress}
+
+Notebook 04 defines the measures; notebook 05a compares the definitions that other papers use. 8 bits instead of 16
+change the MAE of the held-out photos by {change:.4f} ± {change_se:.4f}.
+
+## How it was made
+
+- Photos: the {photos} training photos of split {split} that are not held out, seed {seed}; no test photo.
+- Backbone: VGG-16 with the ImageNet weights of Simonyan and Zisserman, its first 2 blocks frozen, the others trained
+  further.
+{parts}
+- AdamW, weight decay 0.01, cosine schedule, the sum of the cross-entropies of 19 maps (Eq. 9-10), {precision}, weights
+  averaged over iterations (decay {averaging}).
+- {minutes:.0f} minutes on {device}, finished on {day}, with the code of commit {code}.
+  `make run PROFILE=box-first` and then `make run PROFILE=box` repeat it; another processor gives slightly different
+  weights.
+
+SHA-256 of the file: `{file_hash}`;
+of its values (`weights.weights_hash`) after training, in single precision:
+`{weights_sha256}`.
+`tests/stored/shipped_pair.npz` holds a photo and its map.
+
+## Uses and limits
+
+- It is for research and teaching: a first defocus map, a start for training, the network of the notebooks.
+- It predicts *where* a photo is out of focus, not by how much, and it does not detect motion blur.
+- The tables above show where it fails; notebook 11 shows examples.
+- Its scores are not those of the paper's network, which has larger heads and a longer training.
+
+## Licence
+
+The weights start from a VGG-16 under CC BY 4.0 (Simonyan and Zisserman) and were trained on photos that Shi, Xu and Jia
+offer for research: use the network for research and teaching, and name both sources. The code is under the MIT licence.
+"""
+
+
+def model_card(weights: Path, results: Path, before: Path, looks: str) -> str:
+    """Render the card of a stored network as Markdown.
+
+    `results` and `before` are the folders of result files of the profiles that trained this network and the earlier
+    one, `looks` says how often the test sets were evaluated.
+    """
+    card = read_card(weights)
+    shi, szu, shipped = (_read(results / f"{name}.json") for name in ("stress_shi", "stress_szu", "shipped"))
+    (change, change_se) = (_value(shipped, f"mae-change{suffix}") for suffix in ("", "-se"))
+    training = _read(results / "03_training.json")
+    begun = card["begun_with"]["card"]
+    stretches = [*begun["training_stretches"], *card["training_stretches"]]
+    given = card["parameters"]
+    return CARD.format(
+        parameters=_value(training, "parameters") / 1e6,
+        megabytes=weights.stat().st_size / 1e6,
+        size=shi["stamp"]["size"],
+        validation=shipped["stamp"]["data"][0]["photographs"],
+        looks=looks,
+        aims=_aims_table(results, before),
+        szu=szu["stamp"]["data"]["photographs"],
+        other=_other_camera_table(szu, _read(before / "stress_szu.json")),
+        stress=_stress_table(shi, _read(before / "stress_shi.json")),
+        change=change,
+        change_se=change_se,
+        photos=card["data"][0]["photographs"],
+        split=given["split"],
+        seed=given["seed"],
+        parts="\n".join(_part(number, each) for number, each in enumerate((begun, card), start=1)),
+        precision=card["training_stretches"][-1]["precision"],
+        averaging=given["averaging"],
+        minutes=sum(stretch["seconds"] for stretch in stretches) / 60,
+        device=card["device"],
+        day=card["started"][:10],
+        code=card["training_stretches"][-1]["commit"][:10],
+        file_hash=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        weights_sha256=card["weights_sha256"],
+    )
+
+
+def _read(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _value(content: dict, metric: str) -> float:
+    (value,) = (value for key, value in content["values"].items() if key.endswith(f"/{metric}"))
+    return value
+
+
+def _cell(content: dict, dataset: str, metric: str, method: str = "defusionnet-compact") -> str:
+    """Format one result as "value ± standard error"; empty where it was not measured."""
+    for key, value in content["values"].items():
+        found, of, name = key.split("/")
+        if (found, name) == (dataset, metric) and (of == method or of.startswith(f"{method}+")):
+            error = content["values"].get(f"{key}-se")
+            return f"{value:.3f}" if error is None else f"{value:.3f} ± {error:.3f}"
+    return ""
+
+
+def _rows(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _aims_table(results: Path, before: Path) -> str:
+    rows = []
+    for words, file, dataset, metric, aim, larger in AIMS:
+        now, earlier = (_cell(_read(folder / f"{file}.json"), dataset, metric) for folder in (results, before))
+        number = float(now.split()[0])
+        reached = number >= aim if larger else number <= aim
+        rows.append([words, earlier, f"{'≥' if larger else '≤'} {aim:g}", now, "yes" if reached else "no"])
+    return _rows(["on", "before", "aim", "this network", "reached"], rows)
+
+
+def _other_camera_table(szu: dict, before: dict) -> str:
+    count = szu["stamp"]["data"]["photographs"]
+    rows = []
+    for words, content, dataset, method in (
+        (f"this network, {count} photos", szu, "szu", "defusionnet-compact"),
+        (f"before, {count} photos", before, "szu", "defusionnet-compact"),
+        (f"EFPN, {count} photos", szu, "szu", "efpn"),
+    ):
+        rows.append([words, *(_cell(content, dataset, metric, method) for metric in OTHER_CAMERA)])
+    for method in ("hifst", "lbp"):
+        (dataset,) = {key.split("/")[0] for key in szu["values"] if f"/{method}/" in key}
+        photos = szu["values"][f"{dataset}/{method}/photos"]
+        rows.append([f"{method}, {photos:.0f} photos", *(_cell(szu, dataset, metric, method) for metric in OTHER_CAMERA)])
+    return _rows(["SZU-BD", *OTHER_CAMERA.values()], rows)
+
+
+def _stress_table(shi: dict, before: dict) -> str:
+    rows = []
+    for key in shi["values"]:
+        dataset, _, metric = key.split("/")
+        kind = metric.removeprefix("mae-").removeprefix("blurred-share-")
+        if kind == metric or metric.endswith("-se") or metric == "blurred-share-sharp-square":
+            continue
+        measure = "MAE" if metric.startswith("mae") else "share called blurred"
+        rows.append([f"{dataset}, {kind}: {measure}", *(_cell(each, dataset, metric) for each in (before, shi))])
+    return _rows(["on", "before", "this network"], rows)
+
+
+def _part(number: int, card: dict) -> str:
+    given = card["parameters"]
+    stages = ", ".join(f"{n:,} iterations of {batch} at {size} pixels" for n, size, batch in given["stages"])
+    return f"- Part {number}: {stages}; learning rate {given['learning_rate']:g}; random steps: " + ", ".join(
+        given["augmentation"]
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from defusion_lib.weights import read_card
 
-# What a photo must reach was decided before the training: (words, result file, data set, metric, aim, larger is better).
+# The aims were set before the training: (words, result file, data set, metric, aim, larger is better).
 AIMS = (
     ("Shi, 100 test photos: MAE", "stress_shi", "shi-dutlab100", "mae", 0.055, False),
     ("the same: max F, in focus", "stress_shi", "shi-dutlab100", "max-f-focus", 0.932, True),
@@ -22,6 +22,9 @@ AIMS = (
     ("the same with noise of 20 levels: MAE", "stress_shi", "half-and-half", "mae-noise-20", 0.20, False),
     ("rendered scenes: MAE", "stress_shi", "rendered", "mae", 0.12, False),
 )  # fmt: skip
+# Seconds relative to fusion at full resolution in fp32, measured by notebook 10 in one run.
+SPEED = {"fp32": 0.6, "auto": 0.35}
+METHODS = {"hifst": "HiFST", "lbp": "LBP"}
 OTHER_CAMERA = {"mae": "MAE ↓", "max-f-blur": "max F, blur ↑", "max-f-focus": "max F, in focus ↑", "auc": "AUC ↑"}
 
 CARD = """# The network in the package
@@ -90,9 +93,9 @@ def model_card(weights: Path, results: Path, before: Path, looks: str) -> str:
     one, `looks` says how often the test sets were evaluated.
     """
     card = read_card(weights)
-    shi, szu, shipped = (_read(results / f"{name}.json") for name in ("stress_shi", "stress_szu", "shipped"))
+    shi, szu, shipped = (read(results / f"{name}.json") for name in ("stress_shi", "stress_szu", "shipped"))
     (change, change_se) = (_value(shipped, f"mae-change{suffix}") for suffix in ("", "-se"))
-    training = _read(results / "03_training.json")
+    training = read(results / "03_training.json")
     begun = card["begun_with"]["card"]
     stretches = [*begun["training_stretches"], *card["training_stretches"]]
     given = card["parameters"]
@@ -104,8 +107,8 @@ def model_card(weights: Path, results: Path, before: Path, looks: str) -> str:
         looks=looks,
         aims=_aims_table(results, before),
         szu=szu["stamp"]["data"]["photographs"],
-        other=_other_camera_table(szu, _read(before / "stress_szu.json")),
-        stress=_stress_table(shi, _read(before / "stress_shi.json")),
+        other=_other_camera_table(szu, read(before / "stress_szu.json")),
+        stress=_stress_table(shi, read(before / "stress_shi.json")),
         change=change,
         change_se=change_se,
         photos=card["data"][0]["photographs"],
@@ -123,7 +126,8 @@ def model_card(weights: Path, results: Path, before: Path, looks: str) -> str:
     )
 
 
-def _read(path: Path) -> dict:
+def read(path: Path) -> dict:
+    """Read a result file."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -132,7 +136,7 @@ def _value(content: dict, metric: str) -> float:
     return value
 
 
-def _cell(content: dict, dataset: str, metric: str, method: str = "defusionnet-compact") -> str:
+def cell(content: dict, dataset: str, metric: str, method: str = "defusionnet-compact") -> str:
     """Format one result as "value ± standard error"; empty where it was not measured."""
     for key, value in content["values"].items():
         found, of, name = key.split("/")
@@ -142,7 +146,8 @@ def _cell(content: dict, dataset: str, metric: str, method: str = "defusionnet-c
     return ""
 
 
-def _rows(head: list[str], rows: list[list[str]]) -> str:
+def rows_of(head: list[str], rows: list[list[str]]) -> str:
+    """Format a table as Markdown: words in the first column, numbers in the others."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -150,11 +155,17 @@ def _rows(head: list[str], rows: list[list[str]]) -> str:
 def _aims_table(results: Path, before: Path) -> str:
     rows = []
     for words, file, dataset, metric, aim, larger in AIMS:
-        now, earlier = (_cell(_read(folder / f"{file}.json"), dataset, metric) for folder in (results, before))
+        now, earlier = (cell(read(folder / f"{file}.json"), dataset, metric) for folder in (results, before))
         number = float(now.split()[0])
         reached = number >= aim if larger else number <= aim
         rows.append([words, earlier, f"{'≥' if larger else '≤'} {aim:g}", now, "yes" if reached else "no"])
-    return _rows(["on", "before", "aim", "this network", "reached"], rows)
+    efficiency = read(before / "10_efficiency.json")
+    for precision, aim in SPEED.items():
+        method = f"defusionnet-compact+{precision}+stride2"
+        now = cell(efficiency, "random-320x320", "share-of-seconds", method)
+        reached = "yes" if float(now) <= aim else "no"
+        rows.append([f"seconds per photo, precision {precision}, before in fp32 = 1", "1", f"≤ {aim:g}", now, reached])
+    return rows_of(["on", "before", "aim", "this network", "reached"], rows)
 
 
 def _other_camera_table(szu: dict, before: dict) -> str:
@@ -165,12 +176,14 @@ def _other_camera_table(szu: dict, before: dict) -> str:
         (f"before, {count} photos", before, "szu", "defusionnet-compact"),
         (f"EFPN, {count} photos", szu, "szu", "efpn"),
     ):
-        rows.append([words, *(_cell(content, dataset, metric, method) for metric in OTHER_CAMERA)])
-    for method in ("hifst", "lbp"):
+        rows.append([words, *(cell(content, dataset, metric, method) for metric in OTHER_CAMERA)])
+    for method in METHODS:
         (dataset,) = {key.split("/")[0] for key in szu["values"] if f"/{method}/" in key}
         photos = szu["values"][f"{dataset}/{method}/photos"]
-        rows.append([f"{method}, {photos:.0f} photos", *(_cell(szu, dataset, metric, method) for metric in OTHER_CAMERA)])
-    return _rows(["SZU-BD", *OTHER_CAMERA.values()], rows)
+        rows.append(
+            [f"{method}, {photos:.0f} photos", *(cell(szu, dataset, metric, method) for metric in OTHER_CAMERA)]
+        )
+    return rows_of(["SZU-BD", *OTHER_CAMERA.values()], rows)
 
 
 def _stress_table(shi: dict, before: dict) -> str:
@@ -181,8 +194,8 @@ def _stress_table(shi: dict, before: dict) -> str:
         if kind == metric or metric.endswith("-se") or metric == "blurred-share-sharp-square":
             continue
         measure = "MAE" if metric.startswith("mae") else "share called blurred"
-        rows.append([f"{dataset}, {kind}: {measure}", *(_cell(each, dataset, metric) for each in (before, shi))])
-    return _rows(["on", "before", "this network"], rows)
+        rows.append([f"{dataset}, {kind}: {measure}", *(cell(each, dataset, metric) for each in (before, shi))])
+    return rows_of(["on", "before", "this network"], rows)
 
 
 def _part(number: int, card: dict) -> str:

@@ -1,8 +1,8 @@
-"""Render the results in the README, and the card of the network in the package, from result files.
+"""Render the results in README.md and outputs/README.md, and the card of the network in the package.
 
     python -m tools.render_readme
 
-writes the results between the README's two marks, and the card beside the network; a test compares both.
+writes the results between the two marks of a page, and the card beside the network; a test compares all three.
 """
 
 import json
@@ -13,7 +13,7 @@ from defusion_lib.paper import claims
 from defusion_lib.paper.tables import TABLE_1
 from defusion_lib.paths import project_root, write_whole
 from defusion_lib.weights import SHIPPED
-from tools.render_card import model_card
+from tools.render_card import cell, model_card, read, rows_of
 
 BEGIN, END = "<!-- results:begin -->\n", "<!-- results:end -->"
 # The evaluations shown, the first of them of the network in the package.
@@ -42,8 +42,44 @@ EXAMPLE = "little-detail"  # the method of the example in notebook 07
 QUOTED = {"mae": "mae", "f": "max-f-focus", "auc": "auc-paper-focus"}
 
 
+SUMMARY = {"mae": "MAE ↓", "max-f-focus": "max F, in focus ↑", "max-f-blur": "max F, blur ↑", "auc": "AUC ↑"}
+
+
+def summary(results: Path, floor: Path) -> str:
+    """Render how good the network in the package is, and the counts of claims, as Markdown for the README.
+
+    `results` is the folder of its result files, `floor` the result file of notebook 04 with the method all-blurred.
+    """
+    shi, szu = (read(results / f"stress_{name}.json") for name in ("shi", "szu"))
+    photos = {name: content["stamp"]["data"]["photographs"] for name, content in (("shi", shi), ("szu", szu))}
+    ours = "defusionnet-compact"
+    mae, f, auc = (cell(shi, "shi-dutlab100", metric) for metric in ("mae", "max-f-focus", "auc"))
+    line = (
+        f"**How good is it?** On {photos['shi']} test photos of Shi et al., the network in the package has a mean "
+        f"absolute error of {mae}, a maximum F-measure of {f} (in-focus pixels positive) and an AUC of {auc}."
+    )
+    rows = [
+        [words, *(cell(content, dataset, metric, method) for metric in SUMMARY)]
+        for words, content, dataset, method in (
+            (f"Shi et al., {photos['shi']} test photos", shi, "shi-dutlab100", ours),
+            ("the same photos, everything called blurred", read(floor), "shi-dutlab100", "all-blurred"),
+            (f"SZU-BD, {photos['szu']} photos of other cameras", szu, "szu", ours),
+            ("the same photos, published maps of EFPN (2019)", szu, "szu", "efpn"),
+        )
+    ]
+    noise = cell(shi, "shi-dutlab100", "mae-noise-20")
+    sharp, square = cell(shi, "sharp", "blurred-share"), cell(shi, "shi-dutlab100", "blurred-share-sharp-square")
+    limits = (
+        f"Noise of 20 levels raises the MAE on Shi's photos to {noise}. Of photos that are sharp everywhere it calls "
+        f"{sharp} of the pixels blurred, of sharp squares cut from the test photos {square}. ± is the standard error "
+        "over the photos."
+    )
+    counts = claims.summary_table(claims.load()).strip()
+    return "\n\n".join([line, rows_of(["on", *SUMMARY.values()], rows), limits, counts]) + "\n"
+
+
 def results_tables(evaluations: Sequence[Path], table_1: Path, ablations: Path, determinism: Path) -> str:
-    """Render evaluations with the paper's row, Table 1, ablations, the counts of claims, and determinism as Markdown.
+    """Render evaluations with the paper's row, Table 1, ablations and determinism as Markdown, for outputs/README.md.
 
     `evaluations` are result files of notebook 04, `table_1` is that of notebook 07, `ablations` that of notebook 08,
     `determinism` that of tools/determinism.py.
@@ -58,8 +94,7 @@ def results_tables(evaluations: Sequence[Path], table_1: Path, ablations: Path, 
     cells = [f"{quoted[metric]:.3f}" if metric in quoted else "" for metric in COLUMNS]
     lines.append("| not stated | the paper, as quoted | " + " | ".join(cells) + " |")
     head = table_head(["100 test photos", "method"])
-    counts = claims.summary_table(claims.load()).strip()
-    tables = [methods_table(table_1), ablation_table(ablations), counts, determinism_line(determinism)]
+    tables = [methods_table(table_1), ablation_table(ablations), determinism_line(determinism)]
     return "\n\n".join(["\n".join(head + lines), *tables])
 
 
@@ -140,26 +175,29 @@ def determinism_line(determinism: Path) -> str:
     )
 
 
-def rendered(readme: str, tables: str) -> str:
-    """Return the README's text with tables between its marks; raise ValueError where the marks are missing."""
-    before, begin, rest = readme.partition(BEGIN)
+def rendered(page: str, tables: str) -> str:
+    """Return a page's text with tables between its marks; raise ValueError where the marks are missing."""
+    before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"README.md has no place for results: expected the lines {BEGIN.strip()} and {END}.")
+        raise ValueError(f"The page has no place for results: expected the lines {BEGIN.strip()} and {END}.")
     return before + BEGIN + tables + END + after
 
 
 def written() -> dict[Path, str]:
     """Return the files that this module writes: {path: content}."""
-    outputs, readme = project_root() / "outputs", project_root() / "README.md"
+    outputs = project_root() / "outputs"
+    box, results = outputs / "box/results", outputs / "cpu/results"
     evaluations = [outputs / f"{profile}/results/04_evaluation.json" for profile in PROFILES]
-    results = outputs / "cpu/results"
     tables = results_tables(
         evaluations, *(results / f"{name}.json" for name in ("07_table_1", "08_ablations", "determinism"))
     )
-    return {
-        readme: rendered(readme.read_text(encoding="utf-8"), tables),
-        SHIPPED.with_name("README.md"): model_card(SHIPPED, outputs / "box/results", results, LOOKS),
+    pages = {
+        project_root() / "README.md": summary(box, results / "04_evaluation.json"),
+        outputs / "README.md": tables,
+    }
+    return {page: rendered(page.read_text(encoding="utf-8"), text) for page, text in pages.items()} | {
+        SHIPPED.with_name("README.md"): model_card(SHIPPED, box, results, LOOKS)
     }
 
 

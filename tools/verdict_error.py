@@ -69,7 +69,9 @@ def measure(photos: PhotoSet, network: DeFusionNet) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--calibrate", action="store_true", help="print the threshold, computed from held-out training photos")
+    parser.add_argument(
+        "--calibrate", action="store_true", help="print the threshold, computed from held-out training photos"
+    )
     parser.add_argument("--root", default="", help="the folder of Shi's photos")
     given = parser.parse_args()
     parameters = {"profile": "box", "seed": 0}

@@ -9,20 +9,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from defusion_lib.apps.cli import main
 from tools import render_readme
 from tools.render_readme import BEGIN, END, rendered
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    name: (ROOT / name).read_text(encoding="utf-8")
+    for name in ("README.md", "outputs/README.md", "params/README.md", "notebooks/README.md")
+}
+README = PAGES["README.md"]
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+def blocks(language, page):
+    return re.findall(rf"^```{language}\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
 
 
-COMMANDS = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
+COMMANDS = [
+    line.split("#")[0].strip() for page in PAGES.values() for block in blocks("sh", page) for line in block.splitlines()
+]
 
 
 @pytest.fixture
@@ -41,50 +49,48 @@ def test_make_commands_are_targets(command):
 
 def test_every_shell_command_is_tested():
     others = [command for command in COMMANDS if not command.startswith("make ")]
-    assert [command.split()[:2] for command in others] == [
-        [".venv/bin/papermill", f"notebooks/{name}.ipynb"] for name in ("00_first_map", "13_own_photographs")
-    ]
+    assert others == [f".venv/bin/defusion {rest}" for rest in ("map my_photographs", "score my_maps --data synthetic")]
 
 
-def papermill(folder, name, *given):
-    """Run the README's command for a notebook in a folder, with a smaller size."""
-    (command,) = [command for command in COMMANDS if f"papermill notebooks/{name}" in command]
-    arguments = command.split()[1:]
-    assert arguments[2:] == ["-p", *given]
-    arguments[0] = str(ROOT / arguments[0])
-    small = ["-p", "size", "32", "--no-progress-bar", "--execution-timeout", "300"]
-    ran = subprocess.run(
-        [sys.executable, "-m", "papermill", *arguments, *small], cwd=folder, capture_output=True, text=True
-    )
-    assert ran.returncode == 0, ran.stderr[-2000:]
-    assert (folder / arguments[1]).is_file()
+def in_process(command, folder, monkeypatch, *more):
+    """Run a command `.venv/bin/defusion ...` of the README from a folder."""
+    monkeypatch.chdir(folder)
+    result = CliRunner().invoke(main, [*command.split()[1:], *more])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
 
 
 @pytest.mark.slow
 def test_papermill_maps_a_photograph_of_ones_own(photograph):
-    papermill(photograph.parent, "00_first_map", "image", "my.jpg")
+    """The command in the first cell of notebook 00, with a smaller size."""
+    (command,) = re.findall(r"papermill notebooks/00\S+ .*(?=\\n)", (ROOT / "notebooks/00_first_map.ipynb").read_text())
+    arguments = [str(ROOT / word) if word.startswith("notebooks/") else word for word in command.split()[1:]]
+    small = ["-p", "size", "32", "--no-progress-bar", "--execution-timeout", "300"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "papermill", *arguments, *small], cwd=photograph.parent, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
     defocus = Image.open(photograph.with_name("my_defocus.png"))
     assert (defocus.size, defocus.mode) == ((64, 48), "L")
 
 
 @pytest.mark.slow
-def test_papermill_maps_a_folder(photograph):
+def test_a_folder_is_mapped(photograph, monkeypatch):
     folder = photograph.parent / "my_photographs"
     folder.mkdir()
     shutil.copy(photograph, folder)
     (folder / "broken.png").write_bytes(b"no picture")
-    papermill(photograph.parent, "13_own_photographs", "folder", "my_photographs")
+    result = in_process(".venv/bin/defusion map my_photographs", folder.parent, monkeypatch, "--size", "32")
+    assert result.exit_code == 1 and "broken.png" in result.stderr
     made = photograph.parent / "my_photographs_defocus"
     assert Image.open(made / "my.jpg_defocus.png").size == (64, 48)
-    table = (made / "album.csv").read_text(encoding="utf-8-sig").splitlines()
-    assert [line.split(",")[0] for line in table] == ["file", "broken.png", "my.jpg"]
     assert (made / "contact_sheet_001.png").is_file()
     assert sorted(path.name for path in folder.iterdir()) == ["broken.png", "my.jpg"]
 
 
 @pytest.mark.slow
 def test_python_block_runs(photograph):
-    (block,) = blocks("python")
+    (block,) = blocks("python", README)
     check = (
         "\nassert defocus.shape == (48, 64) and defocus.dtype == 'float32' and 0 <= defocus.min() <= defocus.max() <= 1"
     )
@@ -100,42 +106,59 @@ def test_python_block_runs(photograph):
 
 
 def test_numbers_are_those_of_the_result_files():
-    """If this fails, `python -m tools.render_readme` writes README and card anew."""
+    """If this fails, run `python -m tools.render_readme`."""
     for path, text in render_readme.written().items():
         assert path.read_text(encoding="utf-8") == text
 
 
 @pytest.mark.parametrize(
-    "result",
+    ("result", "page"),
     [
-        *(f"{profile}/results/04_evaluation" for profile in render_readme.PROFILES),
-        "cpu/results/08_ablations",
-        "cpu/results/07_table_1",
+        *((f"{profile}/results/04_evaluation", "outputs/README.md") for profile in render_readme.PROFILES),
+        ("cpu/results/08_ablations", "outputs/README.md"),
+        ("cpu/results/07_table_1", "outputs/README.md"),
+        ("box/results/stress_shi", "README.md"),
+        ("box/results/stress_szu", "README.md"),
+        ("box/results/stress_szu", "defusion_lib/shipped/README.md"),
+        ("cpu/results/stress_shi", "defusion_lib/shipped/README.md"),
     ],
 )
-def test_changed_number_is_noticed(result, tmp_path, monkeypatch):
+def test_changed_number_is_noticed(result, page, tmp_path, monkeypatch):
     shutil.copytree(
         ROOT / "outputs", tmp_path / "outputs", ignore=shutil.ignore_patterns("*.ipynb", "figures", "weights")
     )
     shutil.copy(ROOT / "README.md", tmp_path)
-    changed = tmp_path / f"outputs/{result}.json"
-    text = changed.read_text(encoding="utf-8")
-    changed.write_text(re.sub(r'(compact/mae": 0\.\d)', r"\g<1>9", text), encoding="utf-8")
     monkeypatch.setattr(render_readme, "project_root", lambda: tmp_path)
-    assert render_readme.written()[tmp_path / "README.md"] != README
+
+    def pages():
+        return {
+            str(path.relative_to(tmp_path if path.is_relative_to(tmp_path) else ROOT)): text
+            for path, text in render_readme.written().items()
+        }
+
+    before = pages()[page]
+    changed = tmp_path / f"outputs/{result}.json"
+    numbers = changed.read_text(encoding="utf-8")
+    changed.write_text(re.sub(r'(compact\S*/mae": 0\.\d)', r"\g<1>9", numbers), encoding="utf-8")
+    assert pages()[page] != before
 
 
-def test_readme_without_marks_is_named():
+def test_page_without_marks_is_named():
     with pytest.raises(ValueError, match="no place for results"):
         rendered(README.replace(END, ""), "")
     assert BEGIN in README
 
 
-def test_links_and_pictures_exist():
-    targets = re.findall(r"\]\((?!http)([^)#]+)\)", README)
-    assert targets and all((ROOT / target).is_file() for target in targets)
+@pytest.mark.parametrize("page", PAGES)
+def test_links_and_pictures_exist(page):
+    targets = re.findall(r"\]\((?!http)([^)#]+)\)", PAGES[page])
+    assert targets and all(((ROOT / page).parent / target).exists() for target in targets)
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 120
 
 
 def test_every_notebook_is_listed():
-    listed = set(re.findall(r"\(notebooks/([^)]+)\)", README))
+    listed = set(re.findall(r"\((\d[^/)]+\.ipynb)\)", PAGES["notebooks/README.md"]))
     assert listed == {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}

@@ -7,6 +7,7 @@ the validation photos into outputs/<profile>/results/shipped.json, and the store
 """
 
 import argparse
+import shutil
 
 import numpy as np
 from tqdm import tqdm
@@ -30,8 +31,10 @@ def main() -> None:
     run = Run("shipped", parameters, parameters)
     trained = run.path("weights/03_training.safetensors")
     before = load_network(trained)
-    save_network(before, SHIPPED, read_card(trained), bits=8)
-    after = load_network()
+    # The package's file comes last: with it changed, the stamp of the results would name a changed checkout.
+    made = run.path("weights/shipped.safetensors")
+    save_network(before, made, read_card(trained), bits=8)
+    after = load_network(made)
     run.note(trained_sha256=weights_hash(before), weights_sha256=weights_hash(after))
 
     photos = open_dataset("shi", "validation", given.root)
@@ -51,6 +54,7 @@ def main() -> None:
     }
     dataset, method = f"{photos.name}-validation", result_name(after)
     run.results({f"{dataset}/{method}/{name}": value for name, value in values.items()}, data=photos)
+    shutil.copyfile(made, SHIPPED)
     photo = np.load(PAIR)["photograph"]
     np.savez_compressed(PAIR, photograph=photo, defocus=detect(photo, after, PAIR_SIZE))
     print(f"{SHIPPED.name}: {SHIPPED.stat().st_size / 1e6:.1f} MB")

@@ -140,6 +140,14 @@ class _Canvas:
         self.parts.append(f'<circle class="plain" cx="{x:g}" cy="{y:g}" r="13"/>')
         self.text(x, y, sign)
 
+    def weigh(self, begin: Point, product: Point, y: float, *words: str) -> None:
+        """Draw weights that go from `begin` down to a product, and write what they are beside the line, from y on."""
+        x, bottom = product
+        self.line(begin, (x, begin[1]), (x, bottom - 15))
+        for i, line in enumerate(words):
+            self.text(x + 12, y + i * LINE, line, "" if i else "b", "start")
+        self.operator(x, bottom, "×")
+
     def reach(self, x: float, y: float) -> None:
         """Extend the picture to a point."""
         self.right, self.bottom = max(self.right, x), max(self.bottom, y)
@@ -397,10 +405,7 @@ def draw_cam(network: DeFusionNet, size: int) -> Diagram:
         canvas.operator(557, middle, "+")
     canvas.line((570 if len(rows) > 1 else 557, middle), (596, middle))
     canvas.box(598, middle, 158, ["linear W_U, sigmoid", f"{reduced} → {widened}"], "shallow")
-    canvas.line((756, middle), (806, middle), (806, bottom - 15))
-    canvas.text(818, middle + 10, "weights w (Eq. 6)", "b", "start")
-    canvas.text(818, middle + 10 + LINE, f"{widened} numbers in 0 … 1", anchor="start")
-    canvas.operator(806, bottom, "×")
+    canvas.weigh((756, middle), (806, bottom), middle + 10, "weights w (Eq. 6)", f"{widened} numbers in 0 … 1")
     canvas.text(806, bottom + 26, "Eq. 7")
     canvas.line((819, bottom), (868, bottom))
     canvas.box(870, bottom, wide, ["weighted F", _text(found)])
@@ -432,10 +437,7 @@ def draw_fam(network: DeFusionNet, size: int) -> Diagram:
         kernels.append(f"{kernel}×{kernel}")
         canvas.box(x, top, 158, [f"conv {kernel}×{kernel}, {activation}", f"{channels} → {width}"], "shallow")
     canvas.line((362, top), (420, top))
-    canvas.line((580, top), (640, top), (640, y - 15))
-    canvas.text(652, top + 8, "weights in 0 … 1", "b", "start")
-    canvas.text(652, top + 8 + LINE, _text(weights), anchor="start")
-    canvas.operator(640, y, "×")
+    canvas.weigh((580, top), (640, y), top + 8, "weights in 0 … 1", _text(weights))
     canvas.line((653, y), (745, y))
     canvas.operator(760, y, "+")
     canvas.dot(branch, y, "plain")

@@ -6,6 +6,7 @@ black = in focus.
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
@@ -24,6 +25,11 @@ COLOURS = sns.color_palette("colorblind")
 DASHES = ("-", "--", "-.", (0, (6, 1, 1, 1, 1, 1)))
 DISTINCT = (COLOURS[0], COLOURS[3], "black", COLOURS[7])
 STYLES = [dict(color=colour, linestyle=dash) for dash in DASHES for colour in DISTINCT]
+CURVES = (
+    ("PR", "recall", "precision"),
+    ("F", "threshold", "F-measure"),
+    ("ROC", "false positive rate", "true positive rate"),
+)
 
 
 class Drawing(NamedTuple):
@@ -141,33 +147,19 @@ def training_loss(loss: Sequence[float], maps: int, changes: Sequence[int] = ())
 def curves(methods: Mapping[str, Mapping[str, Curves]]) -> Figure:
     """Draw precision-recall, F-measure and ROC curves (Figures 8-10), one row per positive class.
 
-    `methods` is {method: {"blur" or "focus": its mean curves}}.
+    `methods` is {method: {"blur" or "focus": its mean curves}}. Styles repeat where there are more methods than styles.
     """
     classes = list(next(iter(methods.values())))
     figure, axes = plt.subplots(len(classes), 3, figsize=(10, 3.1 * len(classes)), squeeze=False, layout="constrained")
     for line, positive in zip(axes, classes):
-        for style, (name, of_class) in zip(STYLES, methods.items()):
+        for style, (name, of_class) in zip(cycle(STYLES), methods.items()):
             found = of_class[positive]
             line[0].plot(found.recall, found.precision, label=name, **style)
             line[1].plot(found.threshold, found.f, label=name, **style)
             line[2].plot([1, *found.fpr], [1, *found.tpr], label=name, **style)
         line[2].plot([0, 1], [0, 1], color="0.5", linestyle=":", label="chance")
-        line[0].set(
-            xlabel="recall",
-            ylabel="precision",
-            xlim=(0, 1),
-            ylim=(0, 1.02),
-            title=f"PR, positive: {positive}",
-        )
-        line[1].set(
-            xlabel="threshold",
-            ylabel="F-measure",
-            xlim=(0, 1),
-            ylim=(0, 1.02),
-            title=f"F, positive: {positive}",
-        )
-        line[2].set(xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.02))
-        line[2].set_title(f"ROC, positive: {positive}")
+        for axis, (title, x, y) in zip(line, CURVES):
+            axis.set(title=f"{title}, positive: {positive}", xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1.02))
     figure.legend(*axes[0, 2].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 

@@ -102,6 +102,17 @@ def test_curves_end_where_they_should():
     assert (x[0], y[0]) == (1, 1) and (x[-1], y[-1]) == (0, 0)
 
 
+def test_every_row_has_its_curves():
+    """Also where there are more rows than styles."""
+    evaluation = Evaluation()
+    evaluation.add(photos()[0].mask, photos()[0].mask)
+    names = [f"row {number}" for number in range(len(plots.STYLES) + 2)]
+    figure = plots.curves(dict.fromkeys(names, {"blur": evaluation.curves("blur")}))
+    for axis in figure.axes:
+        assert [line.get_label() for line in axis.lines if line.get_label() != "chance"] == names
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [*names, "chance"]
+
+
 def test_histogram_counts_every_photograph():
     figure = plots.blurred_shares({"set": [0.1, 0.5, 0.9]})
     assert sum(patch.get_height() for patch in figure.axes[0].patches) == 3

@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from defusion_lib.backbone import VGG16
 from defusion_lib.data import PhotoSet, first_few
 from defusion_lib.data.augmentation import ROTATIONS, SCALES, STEPS, Augmented
+from defusion_lib.freeze import freeze
 from defusion_lib.losses import deep_supervision
 from defusion_lib.paths import replacing
 from defusion_lib.precision import PRECISIONS, autocast, place, resolve_precision
@@ -137,12 +138,8 @@ RECIPES["frozen"] = replace(RECIPES["cpu"], learning_rate=1e-3, frozen_blocks=5)
 
 def make_recipe(name: str, **changes) -> Recipe:
     """Return a recipe of `RECIPES` with some fields changed: lists become tuples, None keeps the recipe's value."""
-    frozen = {key: _frozen(value) for key, value in changes.items() if value is not None}
+    frozen = {key: freeze(value) for key, value in changes.items() if value is not None}
     return replace(RECIPES[name], **frozen)
-
-
-def _frozen(value):
-    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
 
 
 class Task(NamedTuple):

@@ -41,6 +41,7 @@ NOTEBOOKS = ("03_training", "04_evaluation")
 MODULES = (
     "__init__",
     "backbone",
+    "freeze",
     "inference",
     "losses",
     "metrics",

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
+from defusion_lib.freeze import freeze
+
 MARKER = "# Parameters"
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _ALWAYS = {"seed": (0, 2**32 - 1)}
@@ -101,7 +103,7 @@ def _typed(name, default, value):
                 f"Parameter {name} must be {_kind(default)} (default {default!r}), not None."
                 + _hint(name, default, value)
             )
-        return _frozen(value)
+        return freeze(value)
     if isinstance(default, list | tuple):
         if not isinstance(value, list | tuple):
             raise ValueError(
@@ -162,10 +164,6 @@ def brief(value) -> str:
     except ValueError:  # Python writes no integer of more than 4300 digits
         text = hex(value)
     return text if len(text) <= 200 else f"{text[:100]} ... {text[-50:]}"
-
-
-def _frozen(value):
-    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value
 
 
 def _check_limits(name, value, limit):

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defusion_lib.freeze import freeze
 from defusion_lib.paths import check_writable, outputs_root, shown, write_whole
-from defusion_lib.runs.parameters import _SLUG, _frozen, _given_parameters, check_parameters
+from defusion_lib.runs.parameters import _SLUG, _given_parameters, check_parameters
 from defusion_lib.runs.provenance import origin, portable
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def start(stem: str, namespace: Mapping, limits: Mapping | None = None) -> "Run"
         raise ValueError(f"{stem} has no parameter seed: put `seed = 0` into its parameters cell.")
     check_writable(outputs_root() / effective["profile"])
     _encode_displayed_figures()
-    run = Run(stem, {name: _frozen(value) for name, value in defaults.items()}, effective)
+    run = Run(stem, {name: freeze(value) for name, value in defaults.items()}, effective)
     print(run)
     return run
 

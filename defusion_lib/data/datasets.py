@@ -54,6 +54,11 @@ DATASETS = {
 }
 
 
+def names_with(*parts: str) -> tuple[str, ...]:
+    """Return the names of the data sets that have all of these parts."""
+    return tuple(name for name, dataset in DATASETS.items() if {*parts} <= {*dataset.parts})
+
+
 def open_dataset(
     name: str,
     part: str,

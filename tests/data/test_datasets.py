@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from defusion_lib.data import Photo, PhotoSet
-from defusion_lib.data.datasets import DATASETS, Dataset, check_unseen, open_dataset
+from defusion_lib.data.datasets import DATASETS, Dataset, check_unseen, names_with, open_dataset
 from defusion_lib.runs.parameters import check_parameters, read_parameters
 
-NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+FOLDER = Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 
 @pytest.mark.slow
@@ -161,7 +162,27 @@ def of_datasets(source):
         for keyword in getattr(call, "keywords", ()):
             if keyword.arg == "limits":
                 limits = dict(zip(map(ast.literal_eval, keyword.value.keys), keyword.value.values))
-                return eval(ast.unparse(limits["dataset"]), {"DATASETS": DATASETS})
+                return eval(ast.unparse(limits["dataset"]), {"DATASETS": DATASETS, "names_with": names_with})
+
+
+@pytest.mark.parametrize("stem", ["03_training", "08_ablations"])
+def test_notebooks_that_train_and_test_refuse_a_data_set_for_testing_only(stem):
+    parameters, start = code_cells(FOLDER / f"{stem}.ipynb")[:2]
+    limit = of_datasets(start)
+    assert limit == names_with("train", "test")
+    with pytest.raises(ValueError) as caught:
+        check_parameters(read_parameters(parameters), {"dataset": "ctcug"}, {"dataset": limit}, where=stem)
+    names = ", ".join(map(repr, limit))
+    assert str(caught.value) == f"Parameter dataset of {stem} must be one of {names}, not 'ctcug'."
+
+
+def test_data_sets_are_found_by_their_parts():
+    assert (
+        {"ctcug", "szu"} & {*names_with("train")}
+        == set()
+        == {"synthetic", "shi", "dut", "folder"} - {*names_with("train", "test")}
+    )
+    assert names_with("fit") == ("shi",) and names_with() == tuple(DATASETS)
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ EXECUTED = sorted(path for path in (ROOT / "outputs").glob("*/*.ipynb") if path.
 PROFILES = sorted((ROOT / "params").glob("*/*"))
 
 SCREEN = 45
+MOST_CODE = 150
 ABSOLUTE = re.compile(
     r"(?<![\w.:/…])(?:/(?:home|root|tmp|work|Users|opt|usr|var|mnt|media|private|srv|content|data)/[\w.-]"
     r"|[A-Z]:\\\w)"
@@ -181,6 +182,15 @@ def has_short_functions(notebook):
     ]
 
 
+def has_little_code(notebook):
+    """Blank lines and comments do not count."""
+    lines = [line.strip() for cell in code_cells(notebook) for line in cell.source.splitlines()]
+    count = sum(bool(line) and not line.startswith("#") for line in lines)
+    if count <= MOST_CODE:
+        return []
+    return [f"has {count} lines of code, at most {MOST_CODE} are allowed: move functions to the library"]
+
+
 def leaves_its_environment_alone(notebook):
     forbidden = re.compile(r"^\s*(!.*|%+(?:pip|conda|cd|env)\b.*)|(sys\.path|os\.chdir)", re.MULTILINE)
     return [f"calls {m[0].strip()!r}" for cell in code_cells(notebook) for m in forbidden.finditer(cell.source)]
@@ -226,6 +236,7 @@ OF_COMMITTED = [
     reads_every_parameter,
     begins_and_ends_a_run,
     has_short_functions,
+    has_little_code,
     leaves_its_environment_alone,
     describes_its_pictures,
 ]
@@ -399,6 +410,7 @@ LONG = "def long():\n" + "    pass\n" * SCREEN
         (begins_and_ends_a_run, set_source(3, "print(mae)")),
         (begins_and_ends_a_run, set_source(1, "run = None")),
         (has_short_functions, set_source(2, LONG)),
+        (has_little_code, set_source(2, "mae = size\n" * MOST_CODE)),
         (leaves_its_environment_alone, set_source(2, "import sys\nsys.path.append('..')")),
         (leaves_its_environment_alone, set_source(2, "!pip install torch")),
         (leaves_its_environment_alone, set_source(2, "%pip install torch")),
@@ -435,6 +447,13 @@ def test_every_check_is_shown_to_fail():
 def test_a_function_of_one_screen_passes():
     notebook = minimal_notebook(body=LONG.replace("    pass\n", "", 1))
     assert has_short_functions(notebook) == []
+
+
+def test_comments_and_blank_lines_are_no_code():
+    notebook = minimal_notebook()
+    rest = sum(len(cell.source.splitlines()) for cell in notebook.cells[:2] + notebook.cells[3:])
+    notebook.cells[2].source = "# why\n\n    # and how\n" * MOST_CODE + "mae = size\n" * (MOST_CODE - rest)
+    assert has_little_code(notebook) == []
 
 
 @pytest.mark.parametrize(

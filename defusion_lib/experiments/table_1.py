@@ -17,7 +17,7 @@ from scipy.stats import kendalltau
 from torch import nn
 
 from defusion_lib import inference, metrics, plots
-from defusion_lib.baselines import BASELINES, CLASSICAL, DEEP
+from defusion_lib.baselines import BASELINES, CLASSICAL, DEEP, images
 from defusion_lib.baselines.deep import OURS, Deep, dhde
 from defusion_lib.data import PhotoSet
 from defusion_lib.data.shi import read_manifest, split_stems
@@ -25,15 +25,17 @@ from defusion_lib.evaluation import protocols
 from defusion_lib.evaluation.bootstrap import interval
 from defusion_lib.evaluation.published_maps import Published, crop_correlation, photographs
 from defusion_lib.evaluation.statistics import correlation
-from defusion_lib.experiments.efficiency import Cost, total_cost
+from defusion_lib.experiments.efficiency import Cost, benchmark, total_cost
 from defusion_lib.experiments.map_cache import cached_maps, fingerprint
+from defusion_lib.experiments.result_keys import result_keys
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import DeFusionNet, count_parameters
 from defusion_lib.paper import claims
 from defusion_lib.paper.tables import D_DFFNET, TABLE_1, matching_metrics
 from defusion_lib.plots import Drawing
+from defusion_lib.runs.run import Run
 from defusion_lib.training import Recipe
-from defusion_lib.weights import result_name, weights_hash
+from defusion_lib.weights import read_card, result_name, weights_hash
 
 TRAINED = DEEP | {"defusionnet": OURS}  # networks that are trained for the table, all alike
 PUBLISHED_METRICS = ("auc", "max-f-blur", "max-f-focus", "mae")
@@ -110,6 +112,41 @@ def methods(networks: Mapping[str, nn.Module], budget: str, package: DeFusionNet
     return {row.name: row for row in rows}
 
 
+def train_networks(
+    run: Run, photos: PhotoSet, recipe: str, budget: str, backbone: str | Path | None = None, **switches
+) -> tuple[dict[str, nn.Module], dict[str, dict]]:
+    """Train each network of `TRAINED`, or load it where the run has it; return networks and their cards by name.
+
+    A network takes those of `switches` that its class has.
+    """
+    networks, cards = {}, {}
+    for name, baseline in TRAINED.items():
+        path, given = (
+            run.path(f"weights/{run.stem}/{name}.safetensors"),
+            baseline.recipe(recipe, budget, run.parameters.seed),
+        )
+        networks[name] = baseline.train_or_load(path, photos, given, backbone, run.device, run.stamp, **switches)
+        cards[name] = read_card(path)
+    return networks, cards
+
+
+def evaluate(
+    rows: Mapping[str, Method], photos: PhotoSet, cache: Path, pictured: int
+) -> tuple[dict[str, Evaluation], dict[str, list[np.ndarray]], list[int]]:
+    """Score all methods; return the scores, the maps of `pictured` diverse photos, and the indices of these photos.
+
+    Two more rows have scores: DMENet with stretched maps, and the map that marks every pixel as blurred.
+    """
+    floor = all_blurred(photos)
+    chosen = diverse(floor, pictured)
+    evaluations, maps = {}, {}
+    for name, method in rows.items():
+        evaluations[name], maps[name] = method.evaluate(photos, cache, chosen)
+    evaluations["dmenet+stretched"], _ = rows["dmenet"].evaluate(photos, cache, change=images.stretch)
+    evaluations["all-blurred"] = floor
+    return evaluations, maps, chosen
+
+
 def all_blurred(photos: PhotoSet) -> Evaluation:
     """Score the trivial baseline that marks every pixel as blurred."""
     evaluation = Evaluation()
@@ -130,6 +167,29 @@ def auc_of_photos(evaluation: Evaluation) -> np.ndarray:
     """Compute the AUC of each photo whose mask has both classes, float (N,)."""
     counts = metrics.two_class(evaluation.counts)
     return metrics.area(counts, counts[:, 0])
+
+
+def auc_rows(scores: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray]) -> dict[str, dict]:
+    """Return the mean AUC of each method with its 95 % interval, best first, {name: {column: value}}.
+
+    `scores` {method: (N,)} are per photo, `means` {method: (draws,)} their resampled means.
+    """
+    order = sorted(scores, key=lambda name: -scores[name].mean())
+    return {name: {"AUC": scores[name].mean(), **dict(zip(("low", "high"), interval(means[name])))} for name in order}
+
+
+def score_results(
+    dataset: str,
+    scores: Scores,
+    seconds: Mapping[str, float],
+    means: Mapping[str, np.ndarray],
+    agreement: "Agreement | None",
+) -> dict[str, float]:
+    """Return scores, seconds and the spread of the mean AUC of each row, and the tau, under keys of result files."""
+    results = result_keys(dataset, scores)
+    results |= result_keys(dataset, {name: {"seconds": value} for name, value in seconds.items()})
+    results |= result_keys(dataset, {name: {"auc-std": np.std(value)} for name, value in means.items()})
+    return results | ({f"{dataset}/all-classics/kendall-tau": agreement.tau} if agreement else {})
 
 
 def seen_in_training(photos: PhotoSet) -> int:
@@ -196,6 +256,14 @@ def training_results(
     return results
 
 
+def median_seconds(
+    rows: Mapping[str, Method], image: np.ndarray, repeats: int, device: torch.device
+) -> dict[str, float]:
+    """Measure how long each method takes for an image, in turns; return the median of the repeats in seconds."""
+    timings = benchmark({name: partial(method.detect, image) for name, method in rows.items()}, repeats, device)
+    return {name: float(np.median(timing.seconds)) for name, timing in timings.items()}
+
+
 def training_times(cards: Mapping[str, Mapping]) -> dict[str, dict]:
     """Return how long each network was trained, and on what, from the cards of their files."""
     return {
@@ -225,8 +293,13 @@ def beside_paper(dataset: str, scores: Scores, rows: Mapping[str, Method]) -> di
     return found
 
 
-def beside_d_dffnet(scores: Scores, rows: Mapping[str, Method]) -> dict[str, dict]:
-    """Put D-DFFNet's numbers on dutlab100 beside ours, and DeFusionNet's below, {method: {column: value}}."""
+def beside_d_dffnet(dataset: str, scores: Scores, rows: Mapping[str, Method]) -> dict[str, dict]:
+    """Put D-DFFNet's numbers on dutlab100 beside ours, and DeFusionNet's below, {method: {column: value}}.
+
+    Returns nothing for another data set.
+    """
+    if dataset != "shi-dutlab100":
+        return {}
     ours = [name for name in rows if name.startswith("defusionnet")]
     found = {}
     for name in [*D_DFFNET["shi"], *ours]:
@@ -248,10 +321,18 @@ def paper_order() -> dict[str, float]:
     return {name: float(protocols.auc_from_paper_axis(TABLE_1["shi", "auc", name], share)) for name in known}
 
 
+class Agreement(NamedTuple):
+    """Kendall's tau of our order and the paper's, its 95 % interval, and each pair that is reversed here."""
+
+    tau: float
+    bounds: np.ndarray
+    reversed_pairs: list[str]
+
+
 def order_agreement(
     scores: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray], paper: Mapping[str, float]
-) -> tuple[float, np.ndarray, list[str]]:
-    """Compare our order with the paper's: Kendall's tau, its 95 % interval, and each pair that is reversed here.
+) -> Agreement:
+    """Compare our order with the paper's.
 
     `scores` {method: (N,)} are per photo, `means` {method: (draws,)} their resampled means. A pair is reversed where
     the interval of its difference is above 0 and the paper has the other one ahead.
@@ -265,7 +346,20 @@ def order_agreement(
         for worse in paper
         if paper[better] < paper[worse] and interval(means[better] - means[worse])[0] > 0
     ]
-    return float(tau), interval(taus), reversed_pairs
+    return Agreement(float(tau), interval(taus), reversed_pairs)
+
+
+def describe_order(paper: Mapping[str, float], agreement: Agreement | None, dataset: str) -> str:
+    """Return the paper's order in words, and how our order on Shi's photos agrees with it."""
+    order = sorted(paper, key=lambda name: -paper[name])
+    text = "the paper's order: " + ", ".join(f"{name} {paper[name]:.2f}" for name in order)
+    if agreement is None:
+        return f"{text}\nIt is an order on Shi's photos, which does not compare with one on {dataset}."
+    low, high = agreement.bounds
+    return (
+        f"{text}\nour order of these: tau {agreement.tau:.2f}, 95 % interval {low:.2f} to {high:.2f}\n"
+        f"reversed here: {', '.join(agreement.reversed_pairs) or 'no pair'}"
+    )
 
 
 def beside_published(

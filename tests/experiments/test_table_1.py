@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import nbformat
@@ -16,7 +17,7 @@ import torch
 from scipy.stats import kendalltau
 from sklearn.metrics import roc_auc_score
 
-from defusion_lib import metrics
+from defusion_lib import metrics, plots
 from defusion_lib.baselines import BASELINES, CLASSICAL
 from defusion_lib.baselines.deep import dhde
 from defusion_lib.data import Photo, PhotoSet
@@ -138,7 +139,9 @@ def test_numbers_stand_beside_those_of_the_paper(rows):
 
 
 def test_quoted_numbers_stand_beside_ours(rows):
-    found = table_1.beside_d_dffnet({name: {"mae": 0.5, "f-half-blur": 0.25} for name in rows}, rows)
+    values = {name: {"mae": 0.5, "f-half-blur": 0.25} for name in rows}
+    found = table_1.beside_d_dffnet("shi-dutlab100", values, rows)
+    assert table_1.beside_d_dffnet("shi-last100", values, rows) == {}
     assert found["hifst"] == {"MAE, quoted": 0.223, "MAE, here": 0.5, "F at 0.5, quoted": 0.803, "F at 0.5, here": 0.25}
     assert found["DD 2020"]["MAE, here"] == "not run"
     assert list(found)[-2:] == ["defusionnet-compact+budget", "defusionnet-compact+step1"]
@@ -150,6 +153,83 @@ def test_order_agreement():
     tau, (low, high), pairs = table_1.order_agreement(scores, resampled_means(scores, 200), paper)
     assert tau == pytest.approx(kendalltau([1, 2, 0], [2, 1, 0]).statistic) and low <= tau <= high
     assert pairs == ["b over a"]
+
+
+def test_the_papers_order_is_compared_on_its_photos_only():
+    agreement = table_1.Agreement(0.5, np.array([0.25, 0.75]), [])
+    assert table_1.describe_order({"a": 0.7, "b": 0.9}, agreement, "shi-dutlab100").splitlines() == [
+        "the paper's order: b 0.90, a 0.70",
+        "our order of these: tau 0.50, 95 % interval 0.25 to 0.75",
+        "reversed here: no pair",
+    ]
+    _, last = table_1.describe_order({"a": 0.7}, None, "made-up").splitlines()
+    assert last == "It is an order on Shi's photos, which does not compare with one on made-up."
+    some = table_1.describe_order({"a": 0.7}, agreement._replace(reversed_pairs=["b over a", "c over a"]), "shi")
+    assert some.endswith("reversed here: b over a, c over a")
+
+
+def test_rows_are_ranked_with_their_intervals():
+    scores = {"low": np.full(4, 0.6), "high": np.array([0.7, 0.8, 0.9, 1.0])}
+    found = table_1.auc_rows(scores, resampled_means(scores, 200))
+    assert list(found) == ["high", "low"] and found["low"] == pytest.approx({"AUC": 0.6, "low": 0.6, "high": 0.6})
+    assert found["high"]["AUC"] == pytest.approx(0.85)
+    assert found["high"]["low"] < 0.85 < found["high"]["high"]
+
+
+def test_results_have_their_keys():
+    agreement = table_1.Agreement(0.5, np.array([0.25, 0.75]), [])
+    given = ("made-up", {"red": {"mae": 0.25}}, {"red": 2.0}, {"red": np.array([0.5, 0.7])})
+    expected = {"made-up/red/mae": 0.25, "made-up/red/seconds": 2.0, "made-up/red/auc-std": pytest.approx(0.1)}
+    assert table_1.score_results(*given, None) == expected
+    assert table_1.score_results(*given, agreement) == expected | {"made-up/all-classics/kendall-tau": 0.5}
+
+
+def test_all_methods_are_evaluated_and_two_more_rows(tmp_path):
+    methods = {
+        "dmenet": table_1.Method("dmenet", lambda image: image[..., 0] / np.float32(510), "state"),
+        "red": table_1.Method("red", lambda image: image[..., 0] / np.float32(255), "state"),
+    }
+    evaluations, maps, chosen = table_1.evaluate(methods, PHOTOS, tmp_path, 2)
+    assert list(evaluations) == ["dmenet", "red", "dmenet+stretched", "all-blurred"] and chosen == [1, 2]
+    for i, defocus in zip(chosen, maps["red"], strict=True):
+        np.testing.assert_allclose(defocus, PHOTOS[i].image[..., 0] / 255, atol=1e-7)
+    assert evaluations["all-blurred"].values() == table_1.all_blurred(PHOTOS).values()
+    halves = {name: evaluation.values()["f-half-blur"] for name, evaluation in evaluations.items()}
+    assert halves["dmenet+stretched"] == pytest.approx(halves["red"], abs=0.01) and halves["dmenet"] < 0.1
+
+
+def test_methods_are_timed_in_turns():
+    calls = []
+    methods = {name: table_1.Method(name, lambda image, name=name: calls.append(name), "state") for name in "ab"}
+    found = table_1.median_seconds(methods, PHOTOS[0].image, 3, torch.device("cpu"))
+    assert list(found) == ["a", "b"] and all(value >= 0 for value in found.values())
+    assert "".join(calls).count("ab") >= 3
+
+
+def test_networks_are_trained_alike_and_kept(tmp_path, monkeypatch):
+    asked = []
+
+    class Baseline:
+        def recipe(self, name, budget, seed):
+            return name, budget, seed
+
+        def train_or_load(self, *given, **switches):
+            asked.append((given, switches))
+            return "network"
+
+    monkeypatch.setattr(table_1, "TRAINED", {"one": Baseline(), "two": Baseline()})
+    monkeypatch.setattr(table_1, "read_card", lambda path: {"name": path.stem})
+    run = SimpleNamespace(
+        stem="07",
+        device="cpu",
+        stamp={"seed": 3},
+        parameters=SimpleNamespace(seed=3),
+        path=lambda name: tmp_path / name,
+    )
+    networks, cards = table_1.train_networks(run, PHOTOS, "cpu", "quick", "vgg", divide=16)
+    assert networks == {"one": "network", "two": "network"} and cards["two"] == {"name": "two"}
+    path = tmp_path / "weights/07/one.safetensors"
+    assert asked[0] == ((path, PHOTOS, ("cpu", "quick", 3), "vgg", "cpu", {"seed": 3}), {"divide": 16})
 
 
 def test_the_papers_order_is_of_the_classical_methods():
@@ -204,8 +284,9 @@ def legend(figure):
 
 
 def test_every_row_is_in_every_figure(rows):
-    """Also where there are more rows than markers."""
-    rows = rows | {f"extra{i}": rows["jnb"]._replace(name=f"extra{i}") for i in range(3)}
+    """Also where there are more rows than markers and styles."""
+    rows = rows | {f"extra{i}": rows["jnb"]._replace(name=f"extra{i}") for i in range(5)}
+    assert len(rows) > max(len(plots.STYLES), len(table_1.MARKERS))
     evaluation = table_1.all_blurred(PHOTOS)
     chosen = table_1.diverse(evaluation, 2)
     cards = {name: {"loss": [1.0, 0.5]} for name in rows}

@@ -8,11 +8,7 @@ from scipy.ndimage import correlate
 
 from defusion_lib.backbone import MEAN
 from defusion_lib.baselines.deep.dbm import DBM
-from defusion_lib.data import PhotoSet
-from defusion_lib.data.synthetic import open_synthetic
 from defusion_lib.experiments.efficiency import total_cost
-from defusion_lib.inference import detect
-from defusion_lib.training import Recipe, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -61,33 +57,3 @@ def test_the_map_is_the_plain_one(height, width):
     # 14 layers of sums in single precision, of at most 288 terms each.
     atol = 1e-4 * np.abs(expected).max()
     np.testing.assert_allclose(found.final[0, 0].numpy(), expected, rtol=1e-4, atol=atol)
-
-
-def test_its_switches_build_it_again():
-    network = DBM(divide=8)
-    again = DBM(**network.switches)
-    again.load_state_dict(network.state_dict())
-    assert network.switches == {"divide": 8}
-
-
-@pytest.mark.slow
-def test_it_learns_two_photographs():
-    photos = {photo.name: photo for photo in open_synthetic(2, (64, 64), challenges=["background-in-focus"])}
-    once = PhotoSet("synthetic", list(photos), photos.get)
-    torch.manual_seed(0)
-    network = DBM(divide=8)
-    train(network, once, RECIPE)
-    errors = [np.abs(detect(photo.image, network, 64) - photo.mask).mean() for photo in photos.values()]
-    assert np.mean(errors) < 0.05
-
-
-RECIPE = Recipe(
-    stages=((120, 64, 2),),
-    score_factor=1.0,
-    optimiser="adamw",
-    learning_rate=3e-3,
-    schedule="cosine",
-    weight_decay=0.0,
-    rotations=(0,),
-    scales=(1.0,),
-)

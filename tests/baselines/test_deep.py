@@ -13,6 +13,7 @@ from defusion_lib import training
 from defusion_lib.baselines import BASELINES, DEEP
 from defusion_lib.baselines.deep import BUDGETS, OURS
 from defusion_lib.data.datasets import open_dataset
+from defusion_lib.data.synthetic import open_synthetic
 from defusion_lib.paper.tables import TABLE_1
 from defusion_lib.training import applicable
 from defusion_lib.weights import load_network, read_card, weights_hash
@@ -45,13 +46,41 @@ def test_cvpr19_has_neither_attention_nor_adaptation():
     assert {name for name in ours if ".cam." in name or ".fam." in name} == set(ours) - set(names)
 
 
+@pytest.mark.parametrize("name", ["dbm", "btbnet"])
+def test_its_switches_build_it_again(name):
+    network = DEEP[name].build(divide=8)
+    again = DEEP[name].network(**network.switches)
+    again.load_state_dict(network.state_dict())
+    assert network.switches == {"divide": 8}
+
+
+LEARNING = replace(
+    SHORT, optimiser="adamw", schedule="cosine", weight_decay=0.0, score_factor=1.0, rotations=(0,), scales=(1.0,)
+)
+
+
 @pytest.mark.slow
-def test_cvpr19_learns_two_photographs(tmp_path):
-    """The other rivals' own tests ask the same of them."""
-    recipe = replace(SHORT, stages=((60, 32, 2),), rotations=(0,), scales=(1.0,))
-    network = trained("cvpr19", recipe, MADE_UP[:2], tmp_path, heads="compact", steps=1)
-    errors = [np.abs(DEEP["cvpr19"].detector(network, 32)(photo.image) - photo.mask).mean() for photo in MADE_UP[:2]]
-    assert np.mean(errors) < 0.05
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize(
+    ("name", "recipe", "switches"),
+    [
+        ("dbm", replace(LEARNING, stages=((120, 64, 2),), learning_rate=3e-3), {"divide": 8}),
+        # Over seeds 0 and 1 it ended at 0.021 and 0.015; marking everything alike costs 0.42.
+        ("btbnet", replace(LEARNING, stages=((110, 48, 2),), learning_rate=1e-2), {"divide": 16}),
+        (
+            "cvpr19",
+            replace(SHORT, stages=((60, 32, 2),), rotations=(0,), scales=(1.0,)),
+            {"heads": "compact", "steps": 1},
+        ),
+    ],
+)
+def test_it_learns_two_photographs(name, recipe, switches, tmp_path):
+    """DHDE and DMENet do not learn from masks: their tests are in files of their own."""
+    ((_, size, _),) = recipe.stages
+    photos = open_synthetic(2, (size, size), challenges=["background-in-focus"]).in_memory()
+    network = trained(name, recipe, photos, tmp_path, **switches)
+    detect = DEEP[name].detector(network, size)
+    assert np.mean([np.abs(detect(photo.image) - photo.mask).mean() for photo in photos]) < 0.05
 
 
 @pytest.fixture(scope="module")

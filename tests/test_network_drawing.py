@@ -1,6 +1,7 @@
 """Drawings of the network show what it computes, and every switch changes them."""
 
 import re
+from functools import cache
 from xml.etree import ElementTree
 
 import pytest
@@ -19,9 +20,14 @@ def network(**switches):
         return DeFusionNet(**({"heads": "compact"} | switches))
 
 
+@cache
+def drawing(draw, size, **switches):
+    return draw(network(**switches), size)
+
+
 def texts(draw, size=SIZE, **switches):
     """The lines of text of a drawing, without its invisible and its thin spaces."""
-    root = ElementTree.fromstring(draw(network(**switches), size).svg)
+    root = ElementTree.fromstring(drawing(draw, size, **switches).svg)
     found = ["".join(each.itertext()) for each in root.iter(f"{SVG}text")]
     return [text.replace("\u200b", "").replace("\u2009", " ") for text in found]
 
@@ -30,6 +36,7 @@ def shape(values):
     return " × ".join(map(str, values))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "switches, size", [({}, 64), ({"fusion_stride": 4}, 64), ({"heads": "radf", "steps": 1}, 40), ({"ffrm": False}, 32)]
 )
@@ -80,7 +87,7 @@ def test_a_size_that_is_no_multiple_of_32_is_padded():
 def test_a_single_side_output_is_not_fused():
     assert "6 → 1 (Eq. 8)" in texts(draw_network)
     assert "6 → 1 (Eq. 8)" not in texts(draw_network, output="o2")
-    assert "Side output 2 of the last step is the final map" in draw_network(network(output="o2"), SIZE).description
+    assert "Side output 2 of the last step is the final map" in drawing(draw_network, SIZE, output="o2").description
 
 
 def test_a_step_is_drawn_without_the_parts_that_it_lacks():
@@ -96,14 +103,14 @@ def test_a_step_is_drawn_without_the_parts_that_it_lacks():
 
 def lines(kind, **switches):
     """Ends (x, y) of the lines of one kind that have an arrow, in the drawing of a step."""
-    root = ElementTree.fromstring(draw_step(network(**switches), SIZE).svg)
+    root = ElementTree.fromstring(drawing(draw_step, SIZE, **switches).svg)
     found = [each for each in root.iter(f"{SVG}path") if each.get("class") == f"l {kind}" and each.get("marker-end")]
     return [tuple(map(float, each.get("d").rpartition("L")[2].split(","))) for each in found]
 
 
 def boxes(kind):
     """Middles in y of the boxes of refining convolutions of one kind, in the drawing of a step."""
-    root = ElementTree.fromstring(draw_step(network(), SIZE).svg)
+    root = ElementTree.fromstring(drawing(draw_step, SIZE).svg)
     found = [each for each in root.iter(f"{SVG}rect") if each.get("class") == kind and each.get("x") == "676"]
     return [float(each.get("y")) + float(each.get("height")) / 2 for each in found]
 
@@ -178,4 +185,4 @@ def test_drawing_allocates_no_weights():
     ],
 )
 def test_the_description_says_how_layers_are_fused(switches, sentence):
-    assert sentence in draw_step(network(**switches), SIZE).description
+    assert sentence in drawing(draw_step, SIZE, **switches).description

@@ -63,9 +63,9 @@ def test_stored_pair(network):
     assert stored["defocus"].std() > 0.2  # a constant map would be noticed
 
 
-def test_8_bits_do_not_change_the_error():
-    """On the photos that were held out of the training; twice the standard error is what chance allows."""
+def test_8_bits_change_the_error_by_less_than_a_thousandth():
+    """On the photos that were held out of the training; measured: .0003, with a standard error of .0001."""
     measured = json.loads((ROOT / "outputs/box/results/shipped.json").read_text(encoding="utf-8"))
     assert measured["stamp"]["weights_sha256"] == EVALUATION["stamp"]["weights_sha256"]
     values = {key.rpartition("/")[2]: value for key, value in measured["values"].items()}
-    assert abs(values["mae-change"]) <= max(2 * values["mae-change-se"], 0.001)
+    assert abs(values["mae-change"]) < 0.001

@@ -161,6 +161,7 @@ def test_results_have_the_keys_and_stamps_of_the_notebooks(finished, stem):
     assert "trial" not in mine["stamp"]
 
 
+@pytest.mark.slow
 def test_a_bundle_leaves_the_loss_the_curves_and_the_network(finished):
     with np.load(finished / "figures/training_loss.npz") as arrays:
         assert arrays["loss"].shape == (6,) and arrays["maps"] == 7 and "stamp" in arrays
@@ -184,6 +185,7 @@ def test_photographs_are_those_that_the_network_would_see(place, checkout):
             np.testing.assert_allclose(packed.mask, mask, atol=0.5 / 255 + 1e-6)
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_usual_way(finished, place):
     network, evaluation = load_network(finished / "weights/03_training.safetensors"), Evaluation()
     for number in range(4):
@@ -325,6 +327,7 @@ def test_a_size_that_is_not_stored_is_refused(place, capsys):
     assert "--size 64 is larger than the photos of this bundle: choose up to 32." in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_network_of_other_parameters_is_left_alone(place, finished, outputs, capsys):
     shutil.copytree(finished, outputs / "tiny")
     listing = json.loads((place / "bundle.json").read_text())

@@ -127,6 +127,7 @@ def test_a_defect_shows_in_the_results(caught, defect, notebook):
     assert caught[defect, notebook]
 
 
+@pytest.mark.slow
 def test_every_tolerance_catches_a_defect(stored, caught):
     numeric = {item for item, arrays in stored.items() if any(array.dtype.kind in "fiub" for array in arrays.values())}
     assert not numeric - set().union(*caught.values())

@@ -30,7 +30,7 @@ def verdict(stem: str, number: int, answer) -> str:
     if not 1 <= number <= len(checks):
         raise ValueError(f"{stem} has {len(checks)} exercises: there is no exercise {number}.")
     if answer is None:
-        return "Put your answer in the place of None."
+        return "Replace None with your answer."
     try:
         return checks[number - 1](_written(answer) if callable(answer) else answer)
     except _Unwritten:

@@ -47,7 +47,8 @@ def test_a_second_look_finds_the_same(name, capsys):
 
 
 @pytest.mark.parametrize("name", HIGHER)
-def test_progress_is_shown_under_the_methods_name(name, capsys):
+def test_progress_is_shown_under_the_methods_name(name, capsys, monkeypatch):
+    monkeypatch.setattr("defusion_lib.progress.LINE_SECONDS", 0)  # where there is no terminal
     CLASSICAL[name](temple[100:180, 200:280], progress=True)
     assert name in capsys.readouterr().err
 

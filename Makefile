@@ -43,7 +43,7 @@ test: $(READY) lint   ## check style and types, run the unit tests, compare ever
 	DEFUSION_OUTPUTS="$(CURDIR)/build/test" $(BIN)/pytest -q -n 2 --dist loadfile --nbval --nbval-current-env notebooks
 	$(BIN)/python -m tools.verify build/test/quick
 
-test-quick: $(READY)   ## run the unit tests that take no longer than a second each (four minutes)
+test-quick: $(READY)   ## run the unit tests that take no longer than a second each (under two minutes)
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" tests
 
 lint: $(READY)   ## check style (ruff) and types (mypy), notebooks too

@@ -125,35 +125,53 @@ def iou_at_half_pooled(counts: np.ndarray, positive: str) -> float:
     return iou_at_half(two_class(counts).sum(0, keepdims=True), positive)
 
 
-def weighted_f(defocus_map: np.ndarray, mask: np.ndarray, positive: str) -> float:
-    """Compute the weighted F-measure of one image, beta = 1: errors far from the positive region weigh more.
+class WeightedF:
+    """The weighted F-measure of maps of one image, beta = 1: errors far from the positive region weigh more.
 
-    The mask must be 0 or 1 with a positive pixel: ValueError otherwise.
+    What depends on the mask alone is computed once, for the maps of several methods. The mask must be 0 or 1 with a
+    positive pixel: ValueError otherwise.
     Source: Margolin, Zelnik-Manor, Tal, "How to evaluate foreground maps?", CVPR 2014.
     """
+
+    def __init__(self, mask: np.ndarray, positive: str):
+        region = metrics.check_binary(np.asarray(mask))
+        if positive not in ("blur", "focus"):
+            raise ValueError(f"The positive class is {positive!r}, but must be 'blur' or 'focus'.")
+        region = region if positive == "blur" else ~region
+        if not region.any():
+            raise ValueError(f"The mask has no pixel of the class {positive!r}: its weighted F is undefined.")
+        nearest = ndimage.distance_transform_edt(~region, return_distances=False, return_indices=True)
+        rows, columns = np.indices(region.shape, sparse=True)
+        distance = np.sqrt((nearest[0] - rows) ** 2 + (nearest[1] - columns) ** 2)
+        self._blurred = positive == "blur"
+        self._region = region.astype(float)
+        self._size = int(region.sum())
+        # A pixel outside takes the error of the nearest positive pixel.
+        self._nearest = np.ravel_multi_index(tuple(nearest), region.shape)
+        self._outside = np.where(region, 0, 2 - 0.5 ** (distance / 5))
+
+    def score(self, defocus_map: np.ndarray) -> float:
+        """Compute the score of a map (H, W) in [0, 1], 1 = blurred, of the mask's size."""
+        error = np.abs((defocus_map if self._blurred else 1 - defocus_map) - self._region)
+        # Inside the region an error weighs less where the surrounding pixels are right.
+        around = error.take(self._nearest)
+        for axis in (0, 1):
+            around = ndimage.correlate1d(around, _NEAR, axis, mode="constant")
+        hits = self._size - np.vdot(np.minimum(error, around), self._region)
+        if hits <= 0:
+            return 0.0
+        recall, precision = hits / self._size, hits / (hits + np.vdot(error, self._outside))
+        return float(2 * precision * recall / (precision + recall))
+
+
+_NEAR = np.exp(-(np.arange(-3, 4) ** 2) / (2 * 5**2))
+_NEAR /= _NEAR.sum()
+
+
+def weighted_f(defocus_map: np.ndarray, mask: np.ndarray, positive: str) -> float:
+    """Compute the weighted F-measure of one image (`WeightedF`)."""
     defocus_map, mask = metrics.check_pair(defocus_map, mask)
-    region = metrics.check_binary(mask)
-    if positive == "focus":
-        defocus_map, region = 1 - defocus_map, ~region
-    elif positive != "blur":
-        raise ValueError(f"The positive class is {positive!r}, but must be 'blur' or 'focus'.")
-    if not region.any():
-        raise ValueError(f"The mask has no pixel of the class {positive!r}: its weighted F is undefined.")
-    error = np.abs(defocus_map - region)
-    distance, nearest = ndimage.distance_transform_edt(~region, return_indices=True)
-
-    # Inside the region an error weighs less where the surrounding pixels are right. A pixel outside takes the error
-    # of the nearest positive pixel.
-    offsets = np.arange(-3, 4)
-    kernel = np.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * 5**2))
-    around = ndimage.convolve(error[tuple(nearest)], kernel / kernel.sum(), mode="constant")
-    weighted = np.where(region, np.minimum(error, around), error * (2 - 0.5 ** (distance / 5)))
-
-    hits = region.sum() - weighted[region].sum()
-    if hits <= 0:
-        return 0.0
-    recall, precision = hits / region.sum(), hits / (hits + weighted[~region].sum())
-    return float(2 * precision * recall / (precision + recall))
+    return WeightedF(mask, positive).score(defocus_map)
 
 
 # Mean absolute error -------------------------------------------------------------------------------

@@ -68,16 +68,21 @@ def cached_maps(photos: PhotoSet, detect: Callable, folder: Path, state: str) ->
     progress bar named like the folder. Raises OSError where a map cannot be written, and what `detect` raises.
     """
     for photo in tqdm(photos, desc=folder.name, leave=False):
-        path = folder / f"{photo.name}.png"
-        key = _key(photo.image, state)
-        found = _read(path, key, photo.image.shape[:2])
-        if found is None:
-            begun = time.perf_counter()
-            levels = quantise(detect(photo.image))
-            seconds = time.perf_counter() - begun
-            write_whole(path, _picture(levels, key, seconds))
-            found = Map(_as_map(levels), seconds)
-        yield photo, found
+        yield photo, cached_map(photo, detect, folder, state)
+
+
+def cached_map(photo: Photo, detect: Callable, folder: Path, state: str) -> Map:
+    """Return the map of one photo as `cached_maps` does."""
+    path = folder / f"{photo.name}.png"
+    key = _key(photo.image, state)
+    found = _read(path, key, photo.image.shape[:2])
+    if found is None:
+        begun = time.perf_counter()
+        levels = quantise(detect(photo.image))
+        seconds = time.perf_counter() - begun
+        write_whole(path, _picture(levels, key, seconds))
+        found = Map(_as_map(levels), seconds)
+    return found
 
 
 def _key(image: np.ndarray, state: str) -> str:

@@ -10,9 +10,10 @@ import sys
 
 import click
 
+from defusion_lib.apps.cli.score import score
 from defusion_lib.apps.cli.terminal import Group
 
-COMMANDS = ()
+COMMANDS = (score,)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

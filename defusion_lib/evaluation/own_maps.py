@@ -32,9 +32,9 @@ PROTOCOLS: dict[str, tuple[str, ...]] = {
     "d-dffnet": ("mae", "f-half-blur"),
     "all": METRICS,
 }
+COLUMNS = 5  # of a table of scores; a protocol with more gets a row per metric
 LOWER_IS_BETTER = ("mae", "mae-stretched")
 SHOWN = 5  # photos at each end of the differences
-LIMIT = "[low, high]"  # the title of an interval
 
 
 class MapFolder:
@@ -179,8 +179,13 @@ class Comparison(NamedTuple):
     differences: dict[str, dict[str, dict]]
 
 
-def compare(scores: Mapping[str, MapScores], photos: PhotoSet, wanted: Sequence[str], draws: int, seed: int = 0):
-    """Compare the first method of `scores` with each of the others under the metrics `wanted`: a `Comparison`."""
+def compare(
+    scores: Mapping[str, MapScores], photos: PhotoSet, wanted: Sequence[str], draws: int, seed: int = 0
+) -> Comparison:
+    """Compare the first method of `scores` with each of the others under the metrics `wanted`.
+
+    A metric that is undefined for these masks is left out.
+    """
     wanted = [metric for metric in wanted if not all(np.isnan(of.value(metric)) for of in scores.values())]
     values = {name: {metric: of.value(metric) for metric in wanted} for name, of in scores.items()}
     resampled = {name: of.resampled(wanted, draws, seed) for name, of in scores.items()}
@@ -228,6 +233,11 @@ def dark_note(maps: MapFolder) -> str:
 # ----------------------------------------------------------------------------------------------------- tables
 
 
+def columns_of(protocol: str) -> tuple[str, ...]:
+    """Return the metrics that are columns of a method's row under a protocol: the main ones where it has many."""
+    return PROTOCOLS["main"] if len(PROTOCOLS[protocol]) > COLUMNS else PROTOCOLS[protocol]
+
+
 def titled(metric: str) -> str:
     """Return a column's title: the metric with an arrow towards better."""
     return f"{metric} {'↓' if metric in LOWER_IS_BETTER else '↑'}"
@@ -245,17 +255,23 @@ def score_rows(comparison: Comparison, wanted: Sequence[str]) -> dict[str, dict[
     }
 
 
-def difference_rows(comparison: Comparison, metric: str) -> dict[str, dict[str, str]]:
-    """Return the rows of a table of the differences own - other under a metric, {other method: {column: text}}."""
+def difference_rows(comparison: Comparison, wanted: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return the rows of a table of the differences own - other, {"metric, other method": {column: text}}."""
     return {
-        other: {
-            f"{metric}: {comparison.own} - other": f"{row['difference']:+.3f}",
-            LIMIT: f"[{row['low']:+.3f}, {row['high']:+.3f}]",
+        f"{metric}, {other}": {
+            f"{comparison.own} - other": f"{row['difference']:+.3f}",
+            "95 % interval": f"[{row['low']:+.3f}, {row['high']:+.3f}]",
             "p, corrected": f"{row['p, corrected']:.4f}",
             "larger than chance": str(row["larger than chance"]),
         }
-        for other, row in comparison.differences[metric].items()
+        for metric in wanted
+        for other, row in comparison.differences.get(metric, {}).items()
     }
+
+
+def turned(rows: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """Exchange rows and columns of a table {row: {column: text}}."""
+    return {column: {name: row[column] for name, row in rows.items()} for column in next(iter(rows.values()))}
 
 
 def markdown(rows: Mapping[str, Mapping[str, str]], heading: str = "method") -> str:
@@ -351,7 +367,7 @@ def plot_extremes(
         rows[label] = thumbnails
     caption = (
         f"The photos where the MAE of {own} and {other} differ most, with their masks and maps; the number is the MAE "
-        f"of {own} minus that of {other}, so {own} is better in the first rows (below 0) and worse in the last (above 0)."
+        f"of {own} minus that of {other}, so {own} is better in the first rows and worse in the last."
     )
     arrays = {
         "names": [photos.stems[i] for i in chosen],

@@ -133,10 +133,10 @@ def score_maps(
         )
 
     wanted = PROTOCOLS[protocol]
-    scores = _score(common, [own, *others], maps_of, own_maps.needs_weighted(wanted))
+    scores = score_photos(common, [own, *others], maps_of, own_maps.needs_weighted(wanted))
     resized = len(maps.resized)
     # AUC also tells the polarity.
-    comparison = own_maps.compare(scores, common, dict.fromkeys([*wanted, "auc"]), draws, seed)
+    comparison = own_maps.compare(scores, common, list(dict.fromkeys([*wanted, "auc"])), draws, seed)
     notes = [own_maps.polarity_note(comparison, invert), own_maps.dark_note(maps)]
     if missing:
         notes.append(
@@ -173,7 +173,7 @@ def score_maps(
     return Row(comparison, scores, common, missing, [note for note in notes if note], maps_of, stamp)
 
 
-def _score(
+def score_photos(
     photos: PhotoSet, methods: Sequence[str], maps_of: Callable[[Photo, str], np.ndarray], weighted: bool
 ) -> dict[str, MapScores]:
     """Score the maps of all methods photo by photo: no more than a few photos are in memory."""
@@ -233,30 +233,27 @@ def document(row: Row) -> dict:
 def write_row(row: Row, into: str | Path, protocol: str = "main") -> list[Path]:
     """Write a row in every form into a folder, and return the files.
 
-    scores.json, scores.csv, rows.md and rows.tex (the columns of `protocol`), and own_curves.png and own_extremes.png.
+    scores.json and scores.csv hold everything; rows.md and rows.tex have the columns of `protocol` ("all": the main ones,
+    and a second table of all); own_curves.png and own_extremes.png are the figures.
     Files of these names are replaced, each as a whole. Raises OSError where one cannot be written.
     """
-    into, comparison = Path(into), row.comparison
-    wanted = PROTOCOLS[protocol]
-    rows = own_maps.score_rows(comparison, wanted)
+    into, comparison, columns = Path(into), row.comparison, own_maps.columns_of(protocol)
+    rows = own_maps.score_rows(comparison, columns)
+    every = own_maps.turned(own_maps.score_rows(comparison, PROTOCOLS[protocol])) if protocol == "all" else {}
     heading = f"{comparison.dataset}, {comparison.photos} photos"
-    text = [own_maps.markdown(rows, heading)]
-    if len(rows) > 1:
-        text += [
-            own_maps.markdown(own_maps.difference_rows(comparison, metric))
-            for metric in wanted
-            if metric in comparison.differences
-        ]
-    text += [
+    apart = own_maps.difference_rows(comparison, columns)
+    tables = [(heading, rows), ("metric, other method", apart), (heading, every)]
+    text = [own_maps.markdown(each, title) for title, each in tables if each]
+    text.append(
         "± is the bootstrap standard error over photos; p-values are corrected for the number of methods (Holm).\n"
-    ]
+    )
     text += [f"{note}\n" for note in row.notes]
-    comment = "".join(f"% {note}\n" for note in [f"{heading}; bootstrap standard errors", *row.notes])
+    comments = "".join(f"% {note}\n" for note in [f"{heading}; ± is the bootstrap standard error", *row.notes])
     contents = {
         "scores.json": json.dumps(document(row), indent=1, ensure_ascii=False) + "\n",
         "scores.csv": own_maps.as_csv(comparison),
         "rows.md": "\n".join(text),
-        "rows.tex": comment + own_maps.latex(rows),
+        "rows.tex": comments + "\n".join(own_maps.latex(each, title) for title, each in tables if each),
     }
     for name, content in contents.items():
         write_whole(into / name, content.encode())

@@ -45,9 +45,11 @@ def score(maps, data, root, split, part, white, count, method, protocol, against
     to paste, curves, and the ten photos where your method and the first other one differ most. The maps of the other
     methods are computed once, and stored for the next time.
     """
+    from pathlib import Path
+
     from defusion_lib import paths
     from defusion_lib.data.datasets import check_unseen, open_dataset
-    from defusion_lib.evaluation.own_maps import PROTOCOLS, difference_rows, score_rows
+    from defusion_lib.evaluation.own_maps import PROTOCOLS, columns_of, difference_rows, score_rows, turned
     from defusion_lib.evaluation.tables import table
     from defusion_lib.experiments.own_row import OURS, document, score_maps, write_row
     from defusion_lib.weights import read_card
@@ -60,14 +62,14 @@ def score(maps, data, root, split, part, white, count, method, protocol, against
     row = score_maps(folder, photos, method, names, protocol, invert, allow_missing)
     for note in row.notes:
         click.echo(f"Note: {note}", err=True)
-    written = write_row(row, into or f"{str(folder).rstrip('/')}_scores", protocol)
+    beside = Path(folder).resolve()
+    written = write_row(row, into or beside.with_name(f"{beside.name}_scores"), protocol)
 
-    comparison, wanted = row.comparison, PROTOCOLS[protocol]
-    rows = score_rows(comparison, wanted)
-    # Many columns do not fit in a terminal.
-    scores = table(rows) if len(wanted) <= 5 else table(rows).T
-    text = [f"{comparison.dataset}, {comparison.photos} photos; ± is the bootstrap standard error", scores.to_string()]
-    for metric in [metric for metric in PROTOCOLS["main"] if metric in wanted and len(rows) > 1]:
-        text += ["", table(difference_rows(comparison, metric)).to_string()]
-    text += ["", *row.notes, f"wrote {', '.join(path.name for path in written)} into {paths.shown(written[0].parent)}"]
+    comparison, columns = row.comparison, columns_of(protocol)
+    rows = score_rows(comparison, columns)
+    text = [f"{comparison.dataset}, {comparison.photos} photos; ± is the bootstrap standard error"]
+    text.append(table(rows if protocol != "all" else turned(score_rows(comparison, PROTOCOLS[protocol]))).to_string())
+    if len(rows) > 1:
+        text += ["", table(difference_rows(comparison, columns)).to_string()]
+    text += ["", f"wrote {', '.join(path.name for path in written)} into {paths.shown(written[0].parent)}"]
     report(document(row), "\n".join(text), as_json)

@@ -41,6 +41,7 @@ WORKERS = 2  # threads that score while the main one reads
 class Row(NamedTuple):
     """What `score_maps` found: the comparison, the scores behind it, and what a reader of the row must know.
 
+    protocol: a key of `PROTOCOLS`
     photos:  those that were scored
     missing: names of photos without a map, which were left out
     notes:   sentences for people
@@ -48,6 +49,7 @@ class Row(NamedTuple):
     """
 
     comparison: Comparison
+    protocol: str
     scores: dict[str, MapScores]
     photos: PhotoSet
     missing: list[str]
@@ -170,7 +172,7 @@ def score_maps(
         "started": started,
         "seconds": round(time.monotonic() - begun, 1),
     }
-    return Row(comparison, scores, common, missing, [note for note in notes if note], maps_of, stamp)
+    return Row(comparison, protocol, scores, common, missing, [note for note in notes if note], maps_of, stamp)
 
 
 def score_photos(
@@ -230,16 +232,16 @@ def document(row: Row) -> dict:
     }
 
 
-def write_row(row: Row, into: str | Path, protocol: str = "main") -> list[Path]:
+def write_row(row: Row, into: str | Path) -> list[Path]:
     """Write a row in every form into a folder, and return the files.
 
-    scores.json and scores.csv hold everything; rows.md and rows.tex have the columns of `protocol` ("all": the main ones,
-    and a second table of all); own_curves.png and own_extremes.png are the figures.
+    scores.json and scores.csv hold everything. rows.md and rows.tex have the columns of the protocol; for "all" these
+    are the main ones, and a second table has every score. own_curves.png and own_extremes.png are the figures.
     Files of these names are replaced, each as a whole. Raises OSError where one cannot be written.
     """
-    into, comparison, columns = Path(into), row.comparison, own_maps.columns_of(protocol)
+    into, comparison, columns = Path(into), row.comparison, own_maps.columns_of(row.protocol)
     rows = own_maps.score_rows(comparison, columns)
-    every = own_maps.turned(own_maps.score_rows(comparison, PROTOCOLS[protocol])) if protocol == "all" else {}
+    every = own_maps.turned(own_maps.score_rows(comparison, PROTOCOLS["all"])) if row.protocol == "all" else {}
     heading = f"{comparison.dataset}, {comparison.photos} photos"
     apart = own_maps.difference_rows(comparison, columns)
     tables = [(heading, rows), ("metric, other method", apart), (heading, every)]

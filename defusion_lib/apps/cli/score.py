@@ -63,7 +63,7 @@ def score(maps, data, root, split, part, white, count, method, protocol, against
     for note in row.notes:
         click.echo(f"Note: {note}", err=True)
     beside = Path(folder).resolve()
-    written = write_row(row, into or beside.with_name(f"{beside.name}_scores"), protocol)
+    written = write_row(row, into or beside.with_name(f"{beside.name}_scores"))
 
     comparison, columns = row.comparison, columns_of(protocol)
     rows = score_rows(comparison, columns)

@@ -367,7 +367,7 @@ def plot_extremes(
         rows[label] = thumbnails
     caption = (
         f"The photos where the MAE of {own} and {other} differ most, with their masks and maps; the number is the MAE "
-        f"of {own} minus that of {other}, so {own} is better in the first rows and worse in the last."
+        f"of {own} minus that of {other}: {own} is better where it is below 0."
     )
     arrays = {
         "names": [photos.stems[i] for i in chosen],

@@ -209,6 +209,13 @@ def drawings(row: Row) -> list[Drawing]:
     return found
 
 
+def title(row: Row) -> str:
+    """Return the heading of a table: the data set and how many of its photos were scored."""
+    scored = row.comparison.photos
+    of_all = f" of {scored + len(row.missing)}" if row.missing else ""
+    return f"{row.comparison.dataset}, {scored}{of_all} photos"
+
+
 def results(row: Row) -> dict[str, float]:
     """Return all scores and their standard errors ("-std") under keys of result files, dataset/method/metric."""
     comparison, found = row.comparison, {}
@@ -242,10 +249,10 @@ def write_row(row: Row, into: str | Path) -> list[Path]:
     into, comparison, columns = Path(into), row.comparison, own_maps.columns_of(row.protocol)
     rows = own_maps.score_rows(comparison, columns)
     every = own_maps.turned(own_maps.score_rows(comparison, PROTOCOLS["all"])) if row.protocol == "all" else {}
-    heading = f"{comparison.dataset}, {comparison.photos} photos"
+    heading = title(row)
     apart = own_maps.difference_rows(comparison, columns)
     tables = [(heading, rows), ("metric, other method", apart), (heading, every)]
-    text = [own_maps.markdown(each, title) for title, each in tables if each]
+    text = [own_maps.markdown(each, head) for head, each in tables if each]
     text.append(
         "± is the bootstrap standard error over photos; p-values are corrected for the number of methods (Holm).\n"
     )
@@ -255,7 +262,7 @@ def write_row(row: Row, into: str | Path) -> list[Path]:
         "scores.json": json.dumps(document(row), indent=1, ensure_ascii=False) + "\n",
         "scores.csv": own_maps.as_csv(comparison),
         "rows.md": "\n".join(text),
-        "rows.tex": comments + "\n".join(own_maps.latex(each, title) for title, each in tables if each),
+        "rows.tex": comments + "\n".join(own_maps.latex(each, head) for head, each in tables if each),
     }
     for name, content in contents.items():
         write_whole(into / name, content.encode())

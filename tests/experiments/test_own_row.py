@@ -62,7 +62,7 @@ def test_missing_and_further_maps_and_inverted_ones_are_named(photos, folder):
     with pytest.raises(FileNotFoundError, match=f"no map for 1 of the 3 photos of synthetic .{photos.stems[1]}"):
         own_row.score_maps(folder, photos, against=[])
     row = own_row.score_maps(folder, photos, "mine", ["jnb"], invert=True, allow_missing=True, draws=50)
-    assert row.missing == [photos.stems[1]] and row.comparison.photos == 2
+    assert row.missing == [photos.stems[1]] and own_row.title(row) == "synthetic, 2 of 3 photos"
     assert list(row.comparison.values) == ["mine", "jnb"]
     words = " ".join(row.notes)
     for note in ("look inverted", "1 of 3 photos have no map of mine", "1 maps have the name of no photo"):

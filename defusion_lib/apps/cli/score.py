@@ -51,7 +51,7 @@ def score(maps, data, root, split, part, white, count, method, protocol, against
     from defusion_lib.data.datasets import check_unseen, open_dataset
     from defusion_lib.evaluation.own_maps import PROTOCOLS, columns_of, difference_rows, score_rows, turned
     from defusion_lib.evaluation.tables import table
-    from defusion_lib.experiments.own_row import OURS, document, score_maps, write_row
+    from defusion_lib.experiments.own_row import OURS, document, score_maps, title, write_row
     from defusion_lib.weights import read_card
 
     names = [] if against == "none" else [name.strip() for name in against.split(",") if name.strip()]
@@ -67,7 +67,7 @@ def score(maps, data, root, split, part, white, count, method, protocol, against
 
     comparison, columns = row.comparison, columns_of(protocol)
     rows = score_rows(comparison, columns)
-    text = [f"{comparison.dataset}, {comparison.photos} photos; ± is the bootstrap standard error"]
+    text = [f"{title(row)}; ± is the bootstrap standard error"]
     text.append(table(rows if protocol != "all" else turned(score_rows(comparison, PROTOCOLS[protocol]))).to_string())
     if len(rows) > 1:
         text += ["", table(difference_rows(comparison, columns)).to_string()]

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,7 +87,7 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises OSError with one sentence where that is not possible.
     """
     # Not the whole name: with more behind it, a long one would be too long.
-    part = path.with_name(f".{path.name[:40]}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name[:40]}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(content)

@@ -7,7 +7,7 @@ whichever polarity its set uses.
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -95,11 +95,11 @@ def read_photo(
     return Photo(name, pixels, _as_mask(levels, white, grey))
 
 
-def list_paths(folder: str | Path, recursive: bool = False) -> list[Path]:
+def list_paths(folder: str | Path, recursive: bool = False, suffixes: Collection[str] = SUFFIXES) -> list[Path]:
     """List the image files directly in a folder, or with `recursive` below it too, so that 2 comes before 10.
 
-    Hidden files and folders and other kinds of file are skipped. Raises FileNotFoundError for a folder that is missing
-    or holds no image, and OSError for one below it that cannot be listed.
+    Hidden files and folders, and files whose ending is not among `suffixes`, are skipped. Raises FileNotFoundError for
+    a folder that is missing or holds no image, and OSError for one below it that cannot be listed.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -108,7 +108,7 @@ def list_paths(folder: str | Path, recursive: bool = False) -> list[Path]:
     for place, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = [name for name in folders if recursive and not name.startswith(".")]
         paths += [Path(place, name) for name in names if not name.startswith(".")]
-    paths = [path for path in paths if path.suffix.lower() in SUFFIXES]
+    paths = [path for path in paths if path.suffix.lower() in suffixes]
     if not paths:
         kinds = ", ".join(sorted(SUFFIXES))
         raise FileNotFoundError(f"{folder} holds no picture (expected names ending in {kinds}): check the path.")

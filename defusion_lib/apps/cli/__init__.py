@@ -10,10 +10,11 @@ import sys
 
 import click
 
+from defusion_lib.apps.cli.map import map_photos
 from defusion_lib.apps.cli.score import score
 from defusion_lib.apps.cli.terminal import Group
 
-COMMANDS = (score,)
+COMMANDS = (map_photos, score)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

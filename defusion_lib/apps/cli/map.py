@@ -1,0 +1,141 @@
+"""`defusion map`: maps, a table, contact sheets and a gallery for photos."""
+
+from collections import Counter
+from typing import Any
+
+import click
+
+from defusion_lib.apps.cli.terminal import finish, json_option, report
+
+
+@click.command("map")
+@click.argument("photos", nargs=-1, type=click.Path(exists=True), metavar="PHOTO...|FOLDER")
+@click.option("--recursive", is_flag=True, help="Map the photos in subfolders too.")
+@click.option(
+    "--into", metavar="DIR", default="", help="The folder for the results; default: FOLDER_defocus beside it."
+)
+@click.option(
+    "--size",
+    type=click.IntRange(0, 2048),
+    default=320,
+    show_default=True,
+    help="Pixels per side of the network's input; 0 for full resolution, in tiles, which takes minutes per photo.",
+)
+@click.option(
+    "--weights", default="shipped", metavar="FILE", help="A network of yours; default: the one in the package."
+)
+@click.option(
+    "--batch", type=click.IntRange(1), metavar="N", help="Photos that the network sees at once; default: 1, on a GPU 8."
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Threads that read and write beside the network; default: one per core, at most 8.",
+)
+@click.option("--shard", metavar="I/N", help="Map only part I of N, to share a folder between jobs or machines.")
+@click.option("--merge", is_flag=True, help="Join the shards in --into: table, contact sheets and gallery.")
+@click.option(
+    "--formats",
+    type=click.Choice(["png", "png,npy"]),
+    default="png",
+    show_default=True,
+    help="With npy, each map is also a NumPy file: float16 of shape (H, W) in [0, 1], 1 = out of focus.",
+)
+@json_option
+def map_photos(
+    photos: tuple[str, ...],
+    recursive: bool,
+    into: str,
+    size: int,
+    weights: str,
+    batch: int | None,
+    jobs: int | None,
+    shard: str | None,
+    merge: bool,
+    formats: str,
+    as_json: bool,
+) -> None:
+    """Map photos: one defocus map each, a table, contact sheets and a gallery.
+
+    A map is a grey PNG file of the photo's size, white where it is out of focus. The photos are only read. Run it again
+    after an interruption, or when photos were added: it maps only what is missing or has changed.
+
+    \b
+    Examples:
+      defusion map my_photos                      the photos of a folder
+      defusion map my_photos --recursive          and of its subfolders
+      defusion map a.jpg b.jpg --into maps        some photos
+      defusion map my_photos --into maps --shard 3/16
+                                                  one of sixteen jobs; they may run at the same time
+      defusion map --merge --into maps            what follows the last of them
+
+    Results in DIR: album.csv for a spreadsheet (score, verdict, ...), gallery.html for a browser, contact_sheet_001.png
+    and more, NAME_defocus.png for each photo. During a run, finished rows are in album.journal; the table is written
+    at the end.
+    """
+    if merge:
+        if photos or shard or not into:
+            raise click.UsageError("--merge takes --into DIR and no photos: defusion map --merge --into DIR")
+    elif not photos:
+        raise click.UsageError("Give a folder or photos: defusion map my_photos")
+    # Imported here: `defusion --help` answers at once.
+    from pathlib import Path
+
+    import torch
+
+    from defusion_lib.apps import photo_folder
+    from defusion_lib.weights import load_network, resolve
+
+    whole = Path(photos[0]) if len(photos) == 1 and Path(photos[0]).is_dir() else None
+    if merge:
+        found = photo_folder.merge(into)
+    else:
+        part = photo_folder.parse_shard(shard) if shard else None
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        network = load_network(resolve(weights), device)
+        found = photo_folder.map_folder(
+            whole or photos,
+            network,
+            size,
+            into,
+            recursive=recursive,
+            batch=batch or (8 if device.type == "cuda" else 1),
+            jobs=jobs or 0,
+            shard=part,
+            floats=formats == "png,npy",
+        )
+    failed = {photo_folder.printable(row.file): row.problem for row in found.rows if row.problem}
+    good = [row for row in found.rows if not row.problem]
+    result: dict[str, Any] = {
+        "into": photo_folder.printable(str(found.into)),
+        "mapped": len(good),
+        "reused": found.reused,
+        "failed": failed,
+        "skipped": dict(sorted(photo_folder.count_skipped(whole, recursive).items())) if whole else {},
+        "verdicts": dict(sorted(Counter(row.verdict for row in good).items())),
+        "photos": [
+            row._asdict() | {"file": photo_folder.printable(row.file), "map": photo_folder.printable(row.map)}
+            for row in good
+        ],
+    }
+    if not shard:
+        gallery = photo_folder.write_gallery(found.rows, found.folder, found.into)
+        result["gallery"] = photo_folder.printable(str(gallery))
+        result["contact_sheets"] = len(photo_folder.write_sheets(found.rows, found.into))
+    report(result, _text(result), as_json)
+    finish(failed)
+
+
+def _text(result: dict) -> str:
+    """Return the result in some lines for people."""
+    counted = ", ".join(f"{number} {name}" for name, number in result["verdicts"].items())
+    lines = [
+        f"{result['mapped']} photos have maps ({result['reused']} from earlier runs)" + f": {counted}" * bool(counted)
+    ]
+    if result["skipped"]:
+        lines.append("skipped files: " + ", ".join(f"{kind} ({number})" for kind, number in result["skipped"].items()))
+    if result["failed"]:
+        lines.append(f"{len(result['failed'])} photos have no map, and are named below")
+    lines.append(f"results: {result.get('gallery', result['into'])}")
+    return "\n".join(lines)

@@ -1,0 +1,276 @@
+"""Map many photos, resume an interrupted run, and join the shards of a folder.
+
+The journal records progress (see `table`): a photo's row is written after its map, and every write is atomic. So an
+interrupted run resumes, and a later run maps only new photos.
+"""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from defusion_lib.apps.photo_folder.files import (
+    MAP,
+    STEM,
+    default_folder,
+    floats_path,
+    list_photos,
+    map_names,
+    preview_path,
+    printable,
+    source_stamp,
+)
+from defusion_lib.apps.photo_folder.lock import locked
+from defusion_lib.apps.photo_folder.mapping import Job, OneProblem, ReadPhoto, predict, read_photo, write_map
+from defusion_lib.apps.photo_folder.shards import Shard, read_shards, write_list
+from defusion_lib.apps.photo_folder.table import Journal, Row, read_table, write_table
+from defusion_lib.apps.verdict import MIN_SCORE, verdict
+from defusion_lib.inference import SIZE
+from defusion_lib.network import DeFusionNet
+from defusion_lib.paths import check_writable, shown
+from defusion_lib.progress import tqdm
+from defusion_lib.weights import weights_hash
+
+MOST_JOBS = 8  # threads that read and write, unless more are asked for
+
+
+class FolderReport(NamedTuple):
+    """The rows of a table, how many of them were reused from an earlier run, and the folders of photos and maps."""
+
+    rows: list[Row]
+    reused: int
+    folder: Path
+    into: Path
+
+
+def map_folder(
+    photos: str | Path | Sequence[str | Path],
+    network: DeFusionNet,
+    size: int = SIZE,
+    into: str | Path = "",
+    min_score: float = MIN_SCORE,
+    recursive: bool = False,
+    progress: bool = True,
+    *,
+    batch: int = 1,
+    jobs: int = 0,
+    shard: Shard | None = None,
+    floats: bool = False,
+) -> FolderReport:
+    """Map the photos that are new, changed, unfinished or had a problem.
+
+    photos:    their folder, or several files; they are only read, and `~` is the home folder
+    size:      the network's input is resized to this many pixels a side; 0 for full resolution, in tiles
+    into:      the folder for the results; empty for `default_folder` of the (common) folder of the photos
+    min_score: see `verdict`
+    recursive: whether to map the photos in subfolders too
+    batch:     photos that the network sees at once; ignored for full resolution
+    jobs:      threads that read and write beside the network; 0 for one per core, at most `MOST_JOBS`
+    shard:     map only this part of the photos, see `shards`
+    floats:    whether to write each map as FILE_defocus.npy too, float16 (H, W) in [0, 1]
+
+    For a photo FILE, writes the map FILE_defocus.png (as large as the photo, white where blurred; `map_names` lists
+    exceptions), a small picture of both in `previews`, and a row in album.csv. Files named like a map are skipped. A
+    row is reused if the file's size and modification time, the network and `size` are unchanged and its pictures
+    exist. An error that concerns one photo is the `problem` in its row. Given several files, the rows of other photos
+    stay in the table.
+
+    Memory holds one row per photo, and for each of the `jobs` one photo. Raises FileNotFoundError if the folder is
+    missing, empty or removed during the run, ValueError if `into` is `folder` or has another table, BlockingIOError if
+    another run uses `into`, and OSError if nothing more can be written; finished rows remain.
+    """
+    folder, paths = _find_photos(photos, recursive)
+    into = Path(into).expanduser() if into else default_folder(folder)
+    if into.resolve() == folder.resolve():
+        raise ValueError(f"{shown(into)} contains the photos: choose another folder for the maps.")
+    files = {file: path for file, path in paths.items() if shard is None or shard.holds(file)}
+    names, stem = map_names(list(paths)), shard.stem if shard else STEM
+    maker = f"{weights_hash(network)[:12]} at {size or 'full size'}"
+    job = Job(network, size, into, batch if size else 1, floats, progress)
+    with _in_use(into, shard):
+        # The table of the folder counts for a shard too: it may be from before, or from another number of shards.
+        before = read_table(into) | read_table(into, stem)
+        done = {
+            file: before[file]
+            for file, path in files.items()
+            if file in before and before[file].is_finished(path, names[file], maker) and _has_files(names[file], job)
+        }
+        reused = len(done)
+        kept = {} if isinstance(photos, str | Path) or shard else _others(before, files, into)
+        ours = {row.map or f"{row.file}{MAP}" for row in before.values() if not row.problem}
+
+        def save() -> list[Row]:
+            rows = [*kept.values(), *(done[file] for file in files if file in done)]
+            rows = [_with_verdict(row, min_score) for row in rows]
+            write_table(into, rows, stem)
+            return rows
+
+        if shard is None:
+            _remove_unfinished(into)
+        else:
+            write_list(into, shard, folder, list(paths))
+        save()
+        journal = Journal(into, stem)
+        bar = tqdm(total=len(files), desc="maps", initial=reused, leave=False, disable=not progress)
+
+        def finish(row: Row) -> None:
+            if row.problem and not folder.is_dir():
+                raise FileNotFoundError(f"{shown(folder)} was removed: restore it, and run this again.")
+            done[row.file] = row
+            journal.append(row)
+            bar.update()
+
+        waiting = [file for file in files if file not in done]
+        tasks = (
+            (Row(file, names[file], source=source_stamp(files[file]), maker=maker), files[file], names[file] in ours)
+            for file in waiting
+        )
+        try:
+            _map_all(tasks, job, jobs or min(MOST_JOBS, _cores()), finish)
+        finally:
+            bar.close()
+            rows = save()
+    return FolderReport(rows, reused + len(kept), folder, into)
+
+
+def merge(into: str | Path, min_score: float = MIN_SCORE) -> FolderReport:
+    """Join the tables of all shards in a folder of maps as album.csv.
+
+    Raises ValueError that names the shards which are missing or unfinished, and BlockingIOError if a shard runs.
+    """
+    into = Path(into).expanduser()
+    if not into.is_dir():
+        raise FileNotFoundError(f"{shown(into)} is not a folder: expected a folder of maps, so check the path.")
+    with _in_use(into, None):
+        folder, rows = read_shards(into)
+        rows = [_with_verdict(row, min_score) for row in rows]
+        _remove_unfinished(into)
+        write_table(into, rows)
+    return FolderReport(rows, len(rows), folder, into)
+
+
+def _map_all(tasks: Iterable[tuple[Row, Path, bool]], job: Job, jobs: int, finish: Callable[[Row], None]) -> None:
+    """Map photos, with `jobs` threads that read and write beside the network; `finish` takes each finished row.
+
+    A task is the row to complete, the path of the photo, and whether an earlier run wrote the map.
+    """
+    tasks = iter(tasks)
+    reading: deque[tuple[Row, Future[ReadPhoto]]] = deque()
+    writing: deque[tuple[Row, Future[Row]]] = deque()
+    # Full resolution: the network works for minutes on a photo, and two of them need much memory.
+    ahead = job.batch + jobs if job.size else 1
+
+    def write(photos: list[ReadPhoto]) -> None:
+        begun = time.perf_counter()
+        maps = predict(photos, job)
+        seconds = (time.perf_counter() - begun) / len(photos)
+        for photo, found in zip(photos, maps):
+            if isinstance(found, OneProblem):
+                finish(_failed(photo.row, found))
+            else:
+                writing.append((photo.row, pool.submit(write_map, photo, found, job, seconds)))
+
+    def collect() -> None:
+        row, future = writing.popleft()
+        try:
+            row = future.result()
+        except OneProblem as problem:
+            row = _failed(row, problem)
+        finish(row)
+
+    pool = ThreadPoolExecutor(jobs, "photos")
+    try:
+        ready: list[ReadPhoto] = []
+        while True:
+            for row, path, ours in islice(tasks, ahead - len(reading)):
+                reading.append((row, pool.submit(read_photo, row, path, job, ours)))
+            if not reading:
+                break
+            row, future = reading.popleft()
+            try:
+                ready.append(future.result())
+            except OneProblem as problem:
+                finish(_failed(row, problem))
+            if len(ready) == job.batch:
+                write(ready)
+                ready = []
+            while len(writing) > ahead:
+                collect()
+        if ready:
+            write(ready)
+        while writing:
+            collect()
+    finally:
+        # What the network has mapped before an error or an interrupt is finished.
+        for _, future in reading:
+            future.cancel()
+        while writing:
+            with suppress(Exception, KeyboardInterrupt):
+                collect()
+        pool.shutdown()
+
+
+def _failed(row: Row, problem: OneProblem) -> Row:
+    # Names may contain line breaks, rows may not.
+    return row._replace(map="", problem=printable(str(problem)))
+
+
+def _with_verdict(row: Row, min_score: float) -> Row:
+    return row if row.problem else row._replace(verdict=verdict(row.score, min_score))
+
+
+def _find_photos(photos: str | Path | Sequence[str | Path], recursive: bool) -> tuple[Path, dict[str, Path]]:
+    """Return the (common) folder of the photos, and {path inside it: path} in the order of the run."""
+    if isinstance(photos, str | Path):
+        folder = Path(photos).expanduser()
+        return folder, {path.relative_to(folder).as_posix(): path for path in list_photos(folder, recursive)}
+    paths = [Path(os.path.abspath(Path(photo).expanduser())) for photo in photos]
+    if not paths:
+        raise ValueError("Found no photos: give at least one.")
+    for path in paths:
+        if path.is_dir():
+            raise ValueError(f"{shown(path)} is a folder among several inputs: give one folder, or photos only.")
+    folder = Path(os.path.commonpath([path.parent for path in paths]))
+    return folder, {path.relative_to(folder).as_posix(): path for path in paths}
+
+
+def _others(before: dict[str, Row], files: dict[str, Path], into: Path) -> dict[str, Row]:
+    """Return the finished rows of photos that this run was not given."""
+    return {
+        file: row
+        for file, row in before.items()
+        if file not in files and not row.problem and row.score is not None and (into / row.map).is_file()
+    }
+
+
+def _has_files(name: str, job: Job) -> bool:
+    """Return whether all files of a map exist."""
+    paths = [job.into / name, preview_path(job.into, name), *[floats_path(job.into, name)] * job.floats]
+    return all(path.is_file() for path in paths)
+
+
+@contextmanager
+def _in_use(into: Path, shard: Shard | None) -> Iterator[None]:
+    """Make a folder of maps, and keep other runs out: all others, or those that are no other shard."""
+    check_writable(into)
+    into.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        stack.enter_context(locked(into, STEM, shared=shard is not None))
+        if shard:
+            stack.enter_context(locked(into, shard.stem))
+        yield
+
+
+def _remove_unfinished(into: Path) -> None:
+    """Remove the unfinished files of killed runs."""
+    for part in into.rglob(".*.[0-9]*.part"):
+        part.unlink(missing_ok=True)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

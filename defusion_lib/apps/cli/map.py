@@ -100,12 +100,16 @@ def map_photos(
             size,
             into,
             recursive=recursive,
-            batch=batch or (8 if device.type == "cuda" else 1),
+            batch=batch or 0,
             jobs=jobs or 0,
             shard=part,
             floats=formats == "png,npy",
         )
-    failed = {photo_folder.printable(row.file): row.problem for row in found.rows if row.problem}
+    failed = {}
+    for row in found.rows:
+        if row.problem:
+            name = photo_folder.printable(row.file)
+            failed[name] = row.problem.removeprefix(f"{name} ")
     good = [row for row in found.rows if not row.problem]
     result: dict[str, Any] = {
         "into": photo_folder.printable(str(found.into)),
@@ -130,12 +134,15 @@ def map_photos(
 def _text(result: dict) -> str:
     """Return the result in some lines for people."""
     counted = ", ".join(f"{number} {name}" for name, number in result["verdicts"].items())
-    lines = [
-        f"{result['mapped']} photos have maps ({result['reused']} from earlier runs)" + f": {counted}" * bool(counted)
-    ]
+    lines = [f"{result['mapped']} photos have maps, {result['reused']} of them from earlier runs"]
+    if counted:
+        lines[0] += f": {counted}"
     if result["skipped"]:
         lines.append("skipped files: " + ", ".join(f"{kind} ({number})" for kind, number in result["skipped"].items()))
     if result["failed"]:
         lines.append(f"{len(result['failed'])} photos have no map, and are named below")
-    lines.append(f"results: {result.get('gallery', result['into'])}")
+    if "gallery" in result:
+        lines.append(f"results: {result['gallery']} and the files beside it")
+    else:
+        lines.append(f"results: {result['into']}; after the last shard: defusion map --merge --into {result['into']}")
     return "\n".join(lines)

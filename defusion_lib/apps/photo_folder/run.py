@@ -36,6 +36,7 @@ from defusion_lib.paths import check_writable, shown
 from defusion_lib.progress import tqdm
 from defusion_lib.weights import weights_hash
 
+GPU_BATCH = 8  # photos, unless another number is asked for
 MOST_JOBS = 8  # threads that read and write, unless more are asked for
 
 
@@ -57,7 +58,7 @@ def map_folder(
     recursive: bool = False,
     progress: bool = True,
     *,
-    batch: int = 1,
+    batch: int = 0,
     jobs: int = 0,
     shard: Shard | None = None,
     floats: bool = False,
@@ -69,7 +70,7 @@ def map_folder(
     into:      the folder for the results; empty for `default_folder` of the (common) folder of the photos
     min_score: see `verdict`
     recursive: whether to map the photos in subfolders too
-    batch:     photos that the network sees at once; ignored for full resolution
+    batch:     photos that the network sees at once; 0 for 1, and `GPU_BATCH` on a GPU; ignored for full resolution
     jobs:      threads that read and write beside the network; 0 for one per core, at most `MOST_JOBS`
     shard:     map only this part of the photos, see `shards`
     floats:    whether to write each map as FILE_defocus.npy too, float16 (H, W) in [0, 1]
@@ -91,7 +92,8 @@ def map_folder(
     files = {file: path for file, path in paths.items() if shard is None or shard.holds(file)}
     names, stem = map_names(list(paths)), shard.stem if shard else STEM
     maker = f"{weights_hash(network)[:12]} at {size or 'full size'}"
-    job = Job(network, size, into, batch if size else 1, floats, progress)
+    on_gpu = next(network.parameters()).is_cuda
+    job = Job(network, size, into, (batch or (GPU_BATCH if on_gpu else 1)) if size else 1, floats, progress)
     with _in_use(into, shard):
         # The table of the folder counts for a shard too: it may be from before, or from another number of shards.
         before = read_table(into) | read_table(into, stem)

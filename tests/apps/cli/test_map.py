@@ -1,0 +1,110 @@
+"""`defusion map` with a stand-in network: what it writes, names, prints and returns."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from photo_runs import Bright, fill
+
+from defusion_lib import weights
+from defusion_lib.apps import photo_folder
+from defusion_lib.apps.cli import main
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "load_network", lambda path, device: Bright())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pics/sub").mkdir(parents=True)
+    return tmp_path / "pics"
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["map", "--size", "32", *map(str, arguments)])
+
+
+def test_good_photos_are_mapped_and_bad_ones_are_named(folder):
+    fill(folder, ["a.png", "b.jpg"])
+    fill(folder / "sub", ["c.png"], bright=80)
+    bad = ["cut.jpg", "raw.NEF", "sub/phone.heic"]
+    for name in bad:
+        (folder / name).touch()
+    (folder / "notes.txt").touch()
+    found = run("pics", "--recursive", "--batch", 2, "--jobs", 2, "--formats", "png,npy")
+    assert found.exit_code == 1
+    maps = folder.with_name("pics_defocus")
+    assert found.stdout.splitlines() == [
+        "3 photos have maps, 0 of them from earlier runs: 2 in focus, 1 out of focus",
+        "skipped files: .txt (1)",
+        "3 photos have no map, and are named below",
+        f"results: {maps}/gallery.html and the files beside it",
+    ]
+    assert [line.partition(":")[0] for line in found.stderr.splitlines()] == bad
+    assert "raw.NEF: is a raw file of a camera" in found.stderr
+    names = ["album.csv", "contact_sheet_001.png", "previews/sub/c.png.jpg", "sub/c.png_defocus.npy"]
+    assert all((maps / name).is_file() for name in [*names, "a.png_defocus.png"])
+
+    for name in bad:
+        (folder / name).unlink()
+    again = run("pics", "--recursive", "--formats", "png,npy", "--json")
+    result = json.loads(again.stdout)
+    assert again.exit_code == 0 and again.stderr == ""
+    assert (result["mapped"], result["reused"], result["failed"]) == (3, 3, {})
+    assert [row["file"] for row in result["photos"]] == ["a.png", "b.jpg", "sub/c.png"]
+
+
+def test_the_names_of_failed_photos_are_in_the_json(folder):
+    fill(folder, ["a.png"])
+    (folder / "b\n.png").touch()
+    found = run("pics", "--json")
+    result = json.loads(found.stdout)
+    assert found.exit_code == 1 and list(result["failed"]) == ["b\\n.png"]
+    assert (
+        result["skipped"] == {"folder": 1} and result["verdicts"] == {"in focus": 1} and result["contact_sheets"] == 1
+    )
+
+
+def test_photos_as_arguments(folder):
+    fill(folder, ["a.png", "b.png", "c.png"])
+    assert run("pics/a.png", "pics/b.png", "--into", "maps").exit_code == 0
+    result = json.loads(run("pics/c.png", "--into", "maps", "--json").stdout)
+    assert (result["mapped"], result["reused"], result["skipped"]) == (3, 2, {})
+
+
+def test_shards_are_merged(folder):
+    fill(folder, [f"{number}.png" for number in range(8)])
+    part = run("pics", "--into", "maps", "--shard", "1/2")
+    assert part.exit_code == 0 and "after the last shard: defusion map --merge --into maps" in part.stdout
+    early = run("--merge", "--into", "maps")
+    assert (early.exit_code, early.stderr.count("\n")) == (2, 1) and "run again shard 2/2 (not begun)" in early.stderr
+    assert run("pics", "--into", "maps", "--shard", "2/2").exit_code == 0
+    assert not Path("maps/gallery.html").exists()
+    result = json.loads(run("--merge", "--into", "maps", "--json").stdout)
+    assert len(result["photos"]) == 8 and Path(result["gallery"]).is_file()
+    assert list(photo_folder.read_table("maps")) == [f"{number}.png" for number in range(8)]
+
+
+WRONG = [
+    ([], "Give a folder or photos: defusion map my_photos"),
+    (["--merge"], "--merge takes --into DIR and no photos"),
+    (["pics", "--merge", "--into", "maps"], "--merge takes --into DIR and no photos"),
+    (["pics", "--shard", "3/2"], "The shard is '3/2': expected a part and their number"),
+    (["pics", "pics/a.png"], "is a folder among several inputs"),
+    (["nowhere"], "Path 'nowhere' does not exist"),
+    (["pics/sub"], "sub holds no picture"),
+    (["pics", "--formats", "npy"], "'npy' is not one of"),
+    (["pics", "--into", "pics"], "contains the photos: choose another folder"),
+    (["--merge", "--into", "maps"], "maps is not a folder"),
+]
+
+
+@pytest.mark.parametrize("arguments, words", WRONG)
+def test_wrong_usage(folder, arguments, words):
+    fill(folder, ["a.png"])
+    found = run(*arguments)
+    assert found.exit_code == 2 and words in found.stderr and not found.stdout
+    assert not folder.with_name("pics_defocus").exists()

@@ -13,6 +13,7 @@ rows and pages, and the memory that of the rows.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -46,7 +47,8 @@ def against_the_network(folder: Path, count: int) -> dict[str, float]:
     from defusion_lib.runs.run import THREADS
     from defusion_lib.weights import load_network, resolve
 
-    torch.set_num_threads(THREADS)
+    cores = len(os.sched_getaffinity(0))
+    torch.set_num_threads(min(THREADS, cores))
     noise = np.random.default_rng(0).normal(0, 4, (HEIGHT, WIDTH, 3))
     flower = Image.fromarray(photograph("640x427")).resize((WIDTH, HEIGHT))
     photo = Image.fromarray(np.clip(np.asarray(flower) + noise, 0, 255).astype(np.uint8))
@@ -72,6 +74,7 @@ def against_the_network(folder: Path, count: int) -> dict[str, float]:
     before, mapped, after = clocks(alone), clocks(whole), clocks(alone)
     network_alone = (before + after) / 2
     return {
+        "photos-12mp/defusion-map/cores": cores,
         "photos-12mp/defusion-map/photos": count,
         "photos-12mp/defusion-map/seconds": mapped[0],
         "photos-12mp/network/seconds": network_alone[0],

@@ -289,6 +289,10 @@ def test_merge_names_what_is_missing(folder, into, network):
     before = network.asked
     map_shards(folder, into, network, 3)
     assert len(photo_folder.merge(into).rows) == 14 and network.asked == before
+    (into / "previews/new.png.jpg").unlink()
+    with pytest.raises(ValueError, match=rf"run again shard {owner}/3 \(\d of \d photos\)\."):
+        photo_folder.merge(into)
+    map_shards(folder, into, network, 3, [owner])
     map_shards(folder, into, network, 2)
     with pytest.raises(ValueError, match="has shards of 2 and of 3, expected those of one run: remove the others"):
         photo_folder.merge(into)

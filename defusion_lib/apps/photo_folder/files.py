@@ -87,6 +87,12 @@ def floats_path(into: Path, name: str) -> Path:
     return into / f"{name.removesuffix('.png')}.npy"
 
 
+def has_files(name: str, into: Path, floats: bool = False) -> bool:
+    """Return whether all files of the map `name` exist."""
+    paths = [into / name, preview_path(into, name), *[floats_path(into, name)] * floats]
+    return all(path.is_file() for path in paths)
+
+
 def default_folder(folder: str | Path) -> Path:
     """Return the default folder for the maps: beside `folder`, with "_defocus" appended to its name."""
     folder = Path(folder).resolve()

@@ -18,10 +18,9 @@ from defusion_lib.apps.photo_folder.files import (
     MAP,
     STEM,
     default_folder,
-    floats_path,
+    has_files,
     list_photos,
     map_names,
-    preview_path,
     printable,
     source_stamp,
 )
@@ -100,10 +99,12 @@ def map_folder(
         done = {
             file: before[file]
             for file, path in files.items()
-            if file in before and before[file].is_finished(path, names[file], maker) and _has_files(names[file], job)
+            if file in before
+            and before[file].is_finished(path, names[file], maker)
+            and has_files(names[file], into, floats)
         }
         reused = len(done)
-        kept = {} if isinstance(photos, str | Path) or shard else _others(before, files, into)
+        kept = {} if isinstance(photos, str | Path) or shard else _others(before, files, job)
         ours = {row.map or f"{row.file}{MAP}" for row in before.values() if not row.problem}
 
         def save() -> list[Row]:
@@ -241,19 +242,13 @@ def _find_photos(photos: str | Path | Sequence[str | Path], recursive: bool) -> 
     return folder, {path.relative_to(folder).as_posix(): path for path in paths}
 
 
-def _others(before: dict[str, Row], files: dict[str, Path], into: Path) -> dict[str, Row]:
+def _others(before: dict[str, Row], files: dict[str, Path], job: Job) -> dict[str, Row]:
     """Return the finished rows of photos that this run was not given."""
     return {
         file: row
         for file, row in before.items()
-        if file not in files and not row.problem and row.score is not None and (into / row.map).is_file()
+        if file not in files and not row.problem and row.score is not None and has_files(row.map, job.into, job.floats)
     }
-
-
-def _has_files(name: str, job: Job) -> bool:
-    """Return whether all files of a map exist."""
-    paths = [job.into / name, preview_path(job.into, name), *[floats_path(job.into, name)] * job.floats]
-    return all(path.is_file() for path in paths)
 
 
 @contextmanager

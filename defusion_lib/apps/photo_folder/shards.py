@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from defusion_lib.apps.photo_folder.files import STEM
+from defusion_lib.apps.photo_folder.files import STEM, has_files
 from defusion_lib.apps.photo_folder.table import Row, read_table
 from defusion_lib.data import first_few
 from defusion_lib.paths import shown, write_whole
@@ -79,7 +79,9 @@ def read_shards(into: Path) -> tuple[Path, list[Row]]:
         if state is None:
             wanting.append(f"{shard} (not begun)")
             continue
-        found = read_table(into, shard.stem)
+        found = {
+            file: row for file, row in read_table(into, shard.stem).items() if row.problem or has_files(row.map, into)
+        }
         done = {place: found[file] for file, place in state["photos"].items() if file in found}
         if state["listed"] != newest["listed"]:
             wanting.append(f"{shard} (the photos have changed since)")

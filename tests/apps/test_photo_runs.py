@@ -167,7 +167,7 @@ def test_a_line_that_a_killed_run_cut_off_is_left_out(into):
 
 def killed_runs(folder, into, kills, rng, rows=6, batch=2):
     """Kill runs at random moments, then let one end; returns how many photos each killed run had finished."""
-    command = [sys.executable, Path(__file__).with_name("photo_runs.py"), folder, into, str(batch)]
+    command = [sys.executable, Path(__file__).parents[1] / "photo_runs.py", folder, into, str(batch)]
     done = []
     for _ in range(kills):
         process = subprocess.Popen(command)

@@ -3,18 +3,13 @@
 Needs what `check_explorer.py` needs. Pictures are kept in build/browser/.
 """
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from check_explorer import PATIENCE, PICTURES, browser  # noqa: F401
+from photo_runs import Bright, scene
 from PIL import Image
 
 from defusion_lib.apps import photo_folder
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from photo_runs import Bright, scene
 
 NAMES = ["a.jpg", "<script>alert(1)<b.png", 'c "d" #%?.png', "e.png", "cut.png", "seen as preview.tif"]
 

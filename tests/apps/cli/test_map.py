@@ -1,13 +1,10 @@
 """`defusion map` with a stand-in network: what it writes, names, prints and returns."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from photo_runs import Bright, fill
 
 from defusion_lib import weights

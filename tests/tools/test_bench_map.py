@@ -1,0 +1,30 @@
+"""The benchmark of `defusion map` measures what it says: photos mapped, ratios, and bytes that grow linearly."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def measure(which, count):
+    command = [sys.executable, "-m", "tools.bench_map", "--one", which, str(count)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return {key.rpartition("/")[2]: value for key, value in json.loads(done.stdout.splitlines()[-1]).items()}
+
+
+@pytest.mark.slow
+def test_the_bytes_of_the_table_grow_linearly():
+    few, many = measure("growth", 20), measure("growth", 80)
+    assert 3.8 < many["table-bytes-written"] / few["table-bytes-written"] < 4.2
+    assert 0 < many["gallery-bytes"] - few["gallery-bytes"] < 60 * 400
+    assert many["seconds-again"] > 0
+
+
+@pytest.mark.slow
+def test_the_run_is_compared_with_the_network():
+    found = measure("network", 1)
+    assert found["photos"] == 1 and found["ratio"] > 1 and found["processor-ratio"] > 1

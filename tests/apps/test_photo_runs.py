@@ -112,10 +112,21 @@ def test_few_photos_are_in_memory_at_once(folder, into, network, monkeypatch):
     assert not inside and max(most) <= 3 * (2 + 2)
 
 
-def test_threads_write_names_with_one_beginning(folder, into, network):
-    names = [f"{'x' * 60}{number}.png" for number in range(12)]
-    fill(folder, names)
-    assert not [row for row in photo_folder.map_folder(folder, network, SIZE, into, jobs=8).rows if row.problem]
+def test_threads_write_names_with_one_beginning(folder, into, network, monkeypatch):
+    fill(folder, [f"{'x' * 60}1.png"])
+    fill(folder, [f"{'x' * 60}2.png"], bright=60)
+    replace, both = os.replace, threading.Barrier(2, timeout=60)
+
+    def replaces(source, target):
+        if "xxx" in str(target):
+            both.wait()  # both temporary files are written before one of them is moved
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", replaces)
+    rows = photo_folder.map_folder(folder, network, SIZE, into, jobs=2).rows
+    assert [row.problem for row in rows] == ["", ""]
+    first, second = (np.asarray(Image.open(into / row.map)).mean() for row in rows)
+    assert second > 2 * first
 
 
 def test_maps_as_numpy_files(folder, into, network):

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from defusion_lib.data.files import read_photo
-from defusion_lib.data.shi import find_folders, sha256_of
+from defusion_lib.data.shi import find_files, sha256_of
 from defusion_lib.paths import write_whole
 
 
@@ -20,14 +20,12 @@ def write_manifest(root: Path, path: Path) -> None:
     Raises FileNotFoundError for missing folders, ValueError for files that cannot be read or masks whose size is not
     their photo's.
     """
-    images, masks = find_folders(root)
     columns = ["width", "height", "blurred_share", "image_sha256", "mask_sha256"]
     rows = {}
-    for image in sorted(images.glob("out_of_focus*.jpg")):
-        mask = masks / f"{image.stem}.png"
-        photo = read_photo(image.stem, image, mask, white="blurred")
+    for stem, (image, mask) in find_files(root).items():
+        photo = read_photo(stem, image, mask, white="blurred")
         height, width = photo.mask.shape
-        rows[image.stem] = [width, height, round(float(photo.mask.mean()), 4), sha256_of(image), sha256_of(mask)]
+        rows[stem] = [width, height, round(float(photo.mask.mean()), 4), sha256_of(image), sha256_of(mask)]
     lines = ",\n".join(f"{json.dumps(stem)}: {json.dumps(row)}" for stem, row in rows.items())
     text = f'{{"white": "blurred", "columns": {json.dumps(columns)}, "photographs": {{\n{lines}\n}}}}\n'
     write_whole(path, text.encode("ascii"))

@@ -43,7 +43,7 @@ DATASETS = {
     "ctcug": Dataset(
         "CTCUG: 150 photographs with masks", lambda root, part: ctcug.open_ctcug(root), ("test",), ctcug.WHERE
     ),
-    "szu": Dataset("SZU-BD: 347 photographs with masks", lambda root, part: szu.open_szu(root), ("test",), szu.WHERE),
+    "szu": Dataset("SZU-BD: 347 photographs with masks", szu.open_szu, get_args(szu.Part), szu.WHERE),
     "folder": Dataset(
         "A folder of your own",
         lambda root, part, white: folder.open_folder(root, part, white or "blurred"),

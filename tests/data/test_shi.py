@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from defusion_lib.data.shi import check_copy, open_shi, read_manifest, split_stems
+from defusion_lib.data.shi import check_copy, find_files, open_shi, read_manifest, split_stems
 from tools.shi_manifest import write_manifest
 
 STEMS = [f"out_of_focus{number:04d}" for number in range(1, 6)]
@@ -50,6 +50,36 @@ def test_a_faithful_copy_passes_in_either_layout(copy, manifest):
     (copy / "images").rename(copy / "image")
     (copy / "masks").rename(copy / "gt")
     check_copy(copy, STEMS, manifest)
+
+
+def as_clone(copy, root, test=("out_of_focus0004", "out_of_focus0005"), capitals=("out_of_focus0002",)):
+    """Lay a copy out as the public repository does, beside photos of motion blur; return the clone's folder."""
+    for stem, (image, mask) in find_files(copy).items():
+        folder = root / "CUHK" / ("shi200test" if stem in test else "shi800train")
+        for path, place, suffix in (
+            (image, folder, ".JPG" if stem in capitals else ".jpg"),
+            (mask, folder.with_name(f"{folder.name}-gt"), ".png"),
+        ):
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, place / f"{stem}{suffix}")
+            shutil.copy(path, place / f"motion0001{suffix}")
+    return root
+
+
+def test_a_clone_of_the_public_repository_is_a_copy(copy, manifest, tmp_path, monkeypatch):
+    clone = as_clone(copy, tmp_path / "BD_EFPN")
+    monkeypatch.setattr("defusion_lib.data.shi.read_manifest", lambda: manifest)
+    monkeypatch.setattr("defusion_lib.data.shi.split_stems", lambda split, part: STEMS)
+    for root in (clone, clone / "CUHK"):
+        assert list(find_files(root)) == STEMS
+        photos = open_shi(root)
+        assert [photo.mask.mean() for photo in photos] == pytest.approx([0.15, 0.2, 0.25, 0.3, 0.35])
+        assert photos[1].image.max() == 80
+    (clone / "CUHK/shi800train/out_of_focus0002.JPG").unlink()
+    (clone / "CUHK/shi200test-gt/out_of_focus0005.png").unlink()
+    lacks = r"lacks CUHK/shi800train/out_of_focus0002\.jpg, CUHK/shi200test-gt/out_of_focus0005\.png"
+    with pytest.raises(FileNotFoundError, match=lacks):
+        open_shi(clone)
 
 
 def test_missing_files_are_named(copy, manifest):
@@ -102,7 +132,7 @@ def test_a_copy_is_verified(tmp_path):
 
 
 def test_a_missing_folder_says_where_to_get_the_data(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"not hold the Shi set: get .*cse\.cuhk\.edu\.hk.*images/"):
+    with pytest.raises(FileNotFoundError, match=r"not hold the Shi set: clone .*BD_EFPN.*cse\.cuhk\.edu\.hk.*images/"):
         open_shi(tmp_path / "nowhere")
 
 
@@ -141,6 +171,15 @@ def test_the_released_photographs(shi_root):
     assert photo.image.shape == (*stored.shape, 3)
     assert np.array_equal(photo.mask, (stored > 127).astype(np.float32))
     assert open_shi(shi_root, "last100", "train").stems[-1] == "out_of_focus0604"
+
+
+@pytest.mark.slow
+def test_the_released_photographs_as_a_clone(shi_root, tmp_path):
+    test = [f"out_of_focus{number:04d}" for number in range(1, 105)]
+    clone = as_clone(shi_root, tmp_path, test, split_stems("last100", "test")[:42])
+    assert len(open_shi(clone, "dutlab100", "train")) == 604
+    first, cloned = open_shi(shi_root, "last100")[0], open_shi(clone, "last100")[0]
+    assert np.array_equal(first.image, cloned.image) and np.array_equal(first.mask, cloned.mask)
 
 
 def test_the_committed_manifest_is_what_the_released_photographs_give(shi_root, tmp_path):

@@ -29,7 +29,7 @@ def open_ctcug(root: str | Path) -> PhotoSet:
     (five cannot tie). Raises FileNotFoundError for missing folders or masks, ValueError for another number of photos or
     annotators.
     """
-    image_folder, mask_folder = _find_folders(Path(root))
+    image_folder, mask_folder = find_folders(Path(root))
     images = list_images(image_folder)
     if len(images) != COUNT:
         raise ValueError(
@@ -52,7 +52,8 @@ def open_ctcug(root: str | Path) -> PhotoSet:
     return PhotoSet("ctcug", list(images), read)
 
 
-def _find_folders(root: Path) -> tuple[Path, Path]:
+def find_folders(root: Path) -> tuple[Path, Path]:
+    """Return the folders of photos and masks; raise FileNotFoundError where there are none."""
     for base in (root, root / "CTCUG"):
         for images, masks in LAYOUTS:
             if (base / images).is_dir() and (base / masks).is_dir():

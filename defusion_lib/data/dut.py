@@ -34,7 +34,7 @@ def open_dut(root: str | Path, part: Part = "test") -> PhotoSet:
     """
     if part not in COUNTS:
         raise ValueError(f'part={part!r} is not a part of DUT: choose part="train" or part="test".')
-    image_folder, mask_folder = _find_folders(Path(root), part)
+    image_folder, mask_folder = find_folders(Path(root), part)
     images = list_images(image_folder)
     if len(images) != COUNTS[part]:
         raise ValueError(
@@ -50,7 +50,8 @@ def open_dut(root: str | Path, part: Part = "test") -> PhotoSet:
     return PhotoSet("dut", list(images), read)
 
 
-def _find_folders(root: Path, part: Part) -> tuple[Path, Path]:
+def find_folders(root: Path, part: Part) -> tuple[Path, Path]:
+    """Return the folders of photos and masks of a part; raise FileNotFoundError where there are none."""
     for base in (root, root / "DUT-DBD_Dataset"):
         for images, masks in LAYOUTS[part]:
             if (base / images).is_dir() and (base / masks).is_dir():

@@ -84,15 +84,26 @@ def _parts(root: Path, divide: bool) -> dict[str, Pairs]:
     }
 
 
-def _pairs(folder: Path) -> Pairs:
-    """Find the photos of a folder and their masks."""
+def find_folders(folder: Path) -> tuple[Path, Path]:
+    """Return where the photos and the masks of a folder, or of one of its parts train and test, lie.
+
+    Raises FileNotFoundError where there are no masks, and ValueError for photos beside the folder that holds them.
+    """
     inside = (folder / "images").is_dir()
     if inside:
         _refuse_pictures(folder, "images")
-    images = list_images(folder / "images" if inside else folder)
+    images = folder / "images" if inside else folder
+    list_paths(images)  # a folder without photos has another problem than its masks
     if not (folder / "masks").is_dir():
         raise FileNotFoundError(f"{folder} holds photos but no folder masks: {WHERE}.")
-    masks = pair_masks(images, folder / "masks")
+    return images, folder / "masks"
+
+
+def _pairs(folder: Path) -> Pairs:
+    """Find the photos of a folder and their masks."""
+    of_photos, of_masks = find_folders(folder)
+    images = list_images(of_photos)
+    masks = pair_masks(images, of_masks)
     return {stem: (images[stem], masks[stem]) for stem in images}
 
 

@@ -10,11 +10,12 @@ import sys
 
 import click
 
+from defusion_lib.apps.cli.data import data
 from defusion_lib.apps.cli.map import map_photos
 from defusion_lib.apps.cli.score import score
 from defusion_lib.apps.cli.terminal import Group
 
-COMMANDS = (map_photos, score)
+COMMANDS = (map_photos, score, data)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple, get_args
 
-from defusion_lib.data import PhotoSet, ctcug, dut, folder, shi, szu
+from defusion_lib.data import PhotoSet, ctcug, dut, first_few, folder, shi, szu
 from defusion_lib.data.files import Polarity
 from defusion_lib.data.synthetic import open_synthetic
 from defusion_lib.paths import locate
@@ -17,9 +17,9 @@ POLARITIES = ("", *get_args(Polarity))  # what white may mean in masks, "" where
 class Dataset(NamedTuple):
     """A data set.
 
-    `open` takes the set's folder, `part`, and by name those of `split`, `count`, `seed` and `white` that `options`
-    names; `parts` are the parts that it has; `where` says how to get a copy, as a clause for error messages ("get it
-    from ..."), and is empty for a set without a folder.
+    `open` takes the set's folder, `part`, and by name those of `split`, `count`, `seed`, `white` and `held_out` that
+    `options` names; `parts` are the parts that it has; `where` says how to get a copy, as a clause for error messages
+    ("get it from ..."), and is empty for a set without a folder.
     """
 
     title: str
@@ -46,10 +46,10 @@ DATASETS = {
     "szu": Dataset("SZU-BD: 347 photographs with masks", szu.open_szu, get_args(szu.Part), szu.WHERE),
     "folder": Dataset(
         "A folder of your own",
-        lambda root, part, white: folder.open_folder(root, part, white or "blurred"),
+        lambda root, part, white, held_out: folder.open_folder(root, part, white or "blurred", held_out),
         get_args(folder.Part),
         folder.WHERE,
-        ("white",),
+        ("white", "held_out"),
     ),
 }
 
@@ -67,18 +67,22 @@ def open_dataset(
     count: int = 16,
     seed: int = 0,
     white: str = "",
+    held_out: float | int | None = None,
 ) -> PhotoSet:
     """Open a part of a data set of `DATASETS`.
 
     root: its folder, found as `paths.locate` says (`data/<name>` where empty); split: which hundred photos of Shi's set
     are for testing; count, seed: of the synthetic set, whose two parts share no scene; white: what white means in the
-    masks of a folder of your own, "blurred" (or empty) or "focus". Raises ValueError for an unknown name or part and
-    for a root, split or white that the data set does not use, FileNotFoundError where there is no such folder, and what
+    masks of a folder of your own, "blurred" (or empty) or "focus"; held_out: the share or the number of photos of such
+    a folder that are for testing (`folder.open_folder`). Raises ValueError for an unknown name or part and for a root,
+    split, white or held_out that the data set does not use, FileNotFoundError where there is no such folder, and what
     the readers raise.
     """
     _check(name, part, root, split, white)
     dataset = DATASETS[name]
-    given = {"split": split, "count": count, "seed": seed, "white": white}
+    if held_out is not None and "held_out" not in dataset.options:
+        raise ValueError(f"dataset={name!r} comes divided into parts: leave out held_out={held_out}.")
+    given = {"split": split, "count": count, "seed": seed, "white": white, "held_out": held_out}
     options = {option: given[option] for option in dataset.options}
     if not dataset.where:
         return dataset.open(part=part, **options)
@@ -90,12 +94,24 @@ def open_dataset(
 
 
 def check_unseen(photos: PhotoSet, card: Mapping) -> None:
-    """Raise ValueError where `photos` are all of a folder that a network with this card was trained on a part of."""
-    if any(photos.name == f"{trained['name']}-all" for trained in card.get("data", [])):
-        raise ValueError(
-            f"The network was trained on photos of {photos.name.removesuffix('-all')}, so all of them are no "
-            'test: evaluate it with part = "test".'
-        )
+    """Raise ValueError where a network with this card was trained on `photos`, or on some of them.
+
+    The card's data say on which set it was trained: `photos` may not be all of a folder that it saw a part of, and not
+    hold one of the stems that a card names.
+    """
+    data = card.get("data", [])
+    for trained in [data] if isinstance(data, Mapping) else data:
+        if photos.name == f"{trained['name']}-all":
+            raise ValueError(
+                f"The network was trained on photos of {photos.name.removesuffix('-all')}, so all of them are no "
+                'test: evaluate it with part = "test".'
+            )
+        seen = sorted(set(photos.stems) & set(trained.get("stems", ()))) if photos.name == trained["name"] else []
+        if seen:
+            raise ValueError(
+                f"The network was trained on {first_few(seen)} of {photos.name}, so these {len(photos)} photos are no "
+                "test: evaluate it on those that were held out, which its card names."
+            )
 
 
 def _check(name: str, part: str, root: str | Path, split: str, white: str) -> None:

@@ -19,26 +19,30 @@ WHERE = (
 )
 
 
-def open_folder(root: str | Path, part: Part = "test", white: Polarity = "blurred") -> PhotoSet:
+def open_folder(
+    root: str | Path, part: Part = "test", white: Polarity = "blurred", held_out: float | int | None = None
+) -> PhotoSet:
     """Open the training or the test part of a folder of photos with masks, or all of it.
 
     Such a folder holds photos and the folder masks, or the folders images and masks, with each mask under its photo's
     name. Where `root` has the folders train and test, each of them is such a folder, and a part. Otherwise the test
     part is the photos whose names have a hash in the lowest fifth, and the training part the others; where one of them
     would be empty, the lowest hash is for testing and the highest for training. So a photo keeps its part when others
-    are added, except in a folder of very few.
+    are added, except in a folder of very few. `held_out` is another share than a fifth (a float below 1), or the number
+    of photos with the lowest hashes (an int).
 
     The set is called folder-<name of the folder>, with -all behind it for all of it; `white` is what white means in the
     masks. Raises FileNotFoundError for a missing or empty folder, missing masks, and one of train and test without the
-    other; ValueError for an unknown part or `white`, two photos of one name, photos outside of the folders that hold
-    them, one photo that would have to be divided, and a photo that is in both parts. A broken file or a mask of another
-    size raises ValueError when its photo is read.
+    other; ValueError for an unknown part or `white`, `held_out` that leaves a part empty or is given for a divided
+    folder, two photos of one name, photos outside of the folders that hold them, one photo that would have to be
+    divided, and a photo that is in both parts. A broken file or a mask of another size raises ValueError when its photo
+    is read.
     """
     if part not in ("train", "test", "all"):
         raise ValueError(f'part={part!r} is not a part of a folder: choose part="train", part="test" or part="all".')
     check_polarity(white)
     root = Path(root)
-    parts = _parts(root, divide=part != "all")
+    parts = _parts(root, part != "all", held_out)
     if part == "all":
         pairs: Pairs = {}
         for of_part in parts.values():
@@ -57,11 +61,16 @@ def open_folder(root: str | Path, part: Part = "test", white: Polarity = "blurre
     return PhotoSet(slug, list(pairs), read)
 
 
-def _parts(root: Path, divide: bool) -> dict[str, Pairs]:
+def _parts(root: Path, divide: bool, held_out: float | int | None) -> dict[str, Pairs]:
     """Find the pairs of each part; without `divide`, a folder that does not come divided is one part."""
     present = [name for name in ("train", "test") if (root / name).is_dir()]
     if len(present) == 2:
         _refuse_pictures(root, "train and test")
+        if held_out is not None:
+            raise ValueError(
+                f"held_out={held_out} has no effect on {root}, whose folders train and test are the parts: "
+                "leave it out."
+            )
         return {name: _pairs(root / name) for name in present}
     if present:
         raise FileNotFoundError(
@@ -77,7 +86,18 @@ def _parts(root: Path, divide: bool) -> dict[str, Pairs]:
             'use part="all" where nothing is trained.'
         )
     order = sorted(pairs, key=_hash)
-    test = {stem for stem in order[:-1] if _hash(stem) < TEST_SHARE} | {order[0]}
+    if isinstance(held_out, int):
+        if not 0 < held_out < len(order):
+            raise ValueError(
+                f"held_out={held_out} of the {len(order)} photos in {root} leaves none for testing or none for "
+                f"training: give a number from 1 to {len(order) - 1}."
+            )
+        test = set(order[:held_out])
+    else:
+        share = TEST_SHARE if held_out is None else held_out
+        if not 0 < share < 1:
+            raise ValueError(f"held_out={share} is no share of photos: give one between 0 and 1, or a whole number.")
+        test = {stem for stem in order[:-1] if _hash(stem) < share} | {order[0]}
     return {
         "train": {stem: pair for stem, pair in pairs.items() if stem not in test},
         "test": {stem: pair for stem, pair in pairs.items() if stem in test},

@@ -73,6 +73,16 @@ def test_all_of_a_folder_is_no_test_of_what_learnt_from_it(tmp_path):
         check_unseen(everything, card)
 
 
+def test_photos_that_a_card_names_are_no_test(tmp_path):
+    folder = own_folder(tmp_path / "mine", *"abcdefgh")
+    train, test = (open_dataset("folder", part, folder, held_out=2) for part in ("train", "test"))
+    card = {"data": train.provenance() | {"stems": train.stems}}
+    check_unseen(test, card)
+    check_unseen(PhotoSet("folder-other", train.stems, train.read), card)
+    with pytest.raises(ValueError, match="trained on [a-h], [a-h] of folder-mine, so these 4 photos are no test"):
+        check_unseen(open_dataset("folder", "test", folder, held_out=4), card)
+
+
 @pytest.mark.parametrize(
     ("dataset", "part", "given", "sentence"),
     [
@@ -87,6 +97,7 @@ def test_all_of_a_folder_is_no_test_of_what_learnt_from_it(tmp_path):
         ("folder", "test", {"white": "sharp"}, "white='sharp' is not a mask polarity"),
         ("folder", "test", {"split": "last100"}, "dataset='folder' has no split 'last100'"),
         ("dut", "test", {"split": "last100"}, "dataset='dut' has no split"),
+        ("shi", "test", {"held_out": 0.1}, "dataset='shi' comes divided into parts: leave out held_out=0.1"),
         ("synthetic", "test", {"root": "data/mine"}, "dataset='synthetic' is rendered and has no folder"),
     ],
 )

@@ -153,3 +153,35 @@ def test_all_of_two_parts_needs_different_names(tmp_path):
     assert open_folder(tmp_path, "test").stems == ["0001"]
     with pytest.raises(ValueError, match="holds 0001 in both train and test"):
         open_folder(tmp_path, "all")
+
+
+def test_another_part_is_held_out(tmp_path):
+    names = [f"photo{number}" for number in range(60)]
+    folder = fill(tmp_path / "mine", *names)
+    tenth, fifth, half = (set(open_folder(folder, "test", held_out=each).stems) for each in (0.1, None, 0.5))
+    assert len(tenth) < len(fifth) < len(half) and tenth < fifth < half
+    for number in (1, 59):
+        train, test = (open_folder(folder, part, held_out=number) for part in ("train", "test"))
+        assert len(test) == number and sorted(train.stems + test.stems) == sorted(names)
+    assert tenth == set(open_folder(folder, "test", held_out=len(tenth)).stems)
+
+
+@pytest.mark.parametrize(
+    ("held_out", "sentence"),
+    [
+        (0, "held_out=0 of the 2 photos in .* leaves none for testing.* from 1 to 1"),
+        (2, "held_out=2 of the 2 photos"),
+        (1.0, "held_out=1.0 is no share"),
+        (0.0, "held_out=0.0 is no share"),
+    ],
+)
+def test_a_held_out_part_without_photos_is_refused(held_out, sentence, tmp_path):
+    with pytest.raises(ValueError, match=sentence):
+        open_folder(fill(tmp_path / "mine", "a", "b"), "train", held_out=held_out)
+
+
+def test_a_divided_folder_has_its_parts(tmp_path):
+    for part in ("train", "test"):
+        fill(tmp_path / part, f"{part}1")
+    with pytest.raises(ValueError, match="held_out=1 has no effect on .* whose folders train and test are the parts"):
+        open_folder(tmp_path, "train", held_out=1)

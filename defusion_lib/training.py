@@ -210,7 +210,7 @@ def train(
     precision = resolve_precision(recipe.precision, device)
     _refuse_ignored(recipe, task)
     photos = photos.in_memory()
-    _check_masks(photos)
+    check_masks(photos)
     made = identity(network, photos, recipe)
     place(network, precision, device).train()
     optimiser = make_optimiser(network, recipe)
@@ -301,7 +301,8 @@ def _refuse_ignored(recipe: Recipe, task: Task) -> None:
             )
 
 
-def _check_masks(photos: PhotoSet) -> None:
+def check_masks(photos: PhotoSet) -> None:
+    """Raise ValueError where a photo has no mask, and where all masks are uniform."""
     uniform = 0
     for name, _, mask in photos:
         if mask is None:

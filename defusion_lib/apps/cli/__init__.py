@@ -14,8 +14,9 @@ from defusion_lib.apps.cli.data import data
 from defusion_lib.apps.cli.map import map_photos
 from defusion_lib.apps.cli.score import score
 from defusion_lib.apps.cli.terminal import Group
+from defusion_lib.apps.cli.train import train
 
-COMMANDS = (map_photos, score, data)
+COMMANDS = (map_photos, score, train, data)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

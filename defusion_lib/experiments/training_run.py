@@ -1,0 +1,324 @@
+"""Train DeFusionNet on photos with masks and score it on those held out, in one call that resumes where it stopped.
+
+`defusion train` prints what happens here. A run leaves three files in its folder: `network.safetensors` for
+`load_network`, `curve.png`, and `card.md`, which says in words how the network was made and how well it does.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from PIL import Image
+
+from defusion_lib import plots
+from defusion_lib.data import Photo, PhotoSet, first_few
+from defusion_lib.data.datasets import check_unseen
+from defusion_lib.experiments import stress
+from defusion_lib.inference import detect
+from defusion_lib.losses import deep_supervision
+from defusion_lib.network import DeFusionNet
+from defusion_lib.paths import check_writable, replacing, write_whole
+from defusion_lib.precision import autocast, place, resolve_precision
+from defusion_lib.runs.provenance import origin
+from defusion_lib.training import RECIPES, Recipe, batches, check_masks, make_optimiser, make_recipe, train_or_load
+from defusion_lib.weights import SHIPPED, load_network, read_card, resolve, save_network
+
+# (iterations, photo size, batch): small photos first, the size of the test last. About an hour on two cores.
+LAPTOP = ((800, 128, 4), (500, 224, 4), (300, 320, 2))
+STAGES = {"cpu": LAPTOP, "frozen": LAPTOP, "paper": RECIPES["paper"].stages}
+LONGEST_SIDE = 1024  # pixels: larger photos are reduced when they are read, and a thousand of them fit in memory
+TRIALS = 3  # iterations of each stage that are timed
+MEASURES = {"mae": "MAE", "max-f-blur": "max F, blur", "max-f-focus": "max F, in focus", "auc": "AUC"}
+
+
+class Trained(NamedTuple):
+    """A finished run: its files, the card of the network, and {network: {measure: (mean, standard error)}}."""
+
+    network: Path
+    curve: Path
+    words: Path
+    card: dict
+    scores: dict[str, dict[str, tuple[float, float]]]
+
+
+def plan(name: str, iterations: int | None = None, seed: int = 0) -> Recipe:
+    """Return a recipe of `RECIPES` with its stages in `STAGES`, or with the same shares of `iterations`.
+
+    Raises ValueError for an unknown name and for fewer iterations than stages.
+    """
+    if name not in STAGES:
+        raise ValueError(f"recipe={name!r} does not exist: choose one of {', '.join(STAGES)}.")
+    stages = STAGES[name]
+    if iterations is None:
+        return make_recipe(name, stages=stages, seed=seed)
+    if iterations < len(stages):
+        raise ValueError(
+            f"iterations={iterations} are fewer than the {len(stages)} stages of recipe {name}: give more of them."
+        )
+    whole = sum(stage[0] for stage in stages)
+    ends = [round(iterations * sum(stage[0] for stage in stages[: i + 1]) / whole) for i in range(len(stages))]
+    ends = [max(end, i + 1) for i, end in enumerate(ends)]
+    parts = tuple((end - begin, *stage[1:]) for begin, end, stage in zip([0, *ends], ends, stages))
+    changes = {"step_at": iterations // 2} if RECIPES[name].schedule == "step" else {}
+    return make_recipe(name, stages=parts, seed=seed, **changes)
+
+
+def train_network(
+    photos: PhotoSet,
+    held_out: PhotoSet,
+    recipe: Recipe,
+    into: Path,
+    backbone: str | Path | None = SHIPPED,
+    begin_with: str | Path | None = None,
+    device: torch.device | str = "cpu",
+    say: Callable[[str], None] = print,
+) -> Trained:
+    """Train a network with compact heads on `photos`, score it on `held_out`, and write both with words into a folder.
+
+    `backbone` is the file of VGG-16's first weights, "imagenet", or None for random ones; `begin_with` is a network to
+    go on from, instead. Both sets are read and checked before anything is computed. `say` gets sentences about what
+    will happen: photos, doubtful masks, the time it will take. A run that was stopped resumes from its checkpoint; a
+    finished one is scored again, not trained. Raises ValueError where a photo cannot be read or has no mask of its
+    size, where all masks of a set are uniform, where the first weights come from held-out photos, and where the folder
+    holds a network that was made in another way; OSError where it cannot be written in.
+    """
+    check_writable(into)
+    photos = at_most(photos).in_memory()
+    check_masks(photos)
+    for words in describe(photos, held_out):
+        say(words)
+    _refuse_seen(held_out, begin_with or backbone)
+
+    def build() -> DeFusionNet:
+        return load_network(begin_with) if begin_with else DeFusionNet("compact")
+
+    source = None if begin_with else backbone
+    stamp = origin(torch.device(device).type == "cuda")
+    path, checkpoint = into / "network.safetensors", into / "network.pt"
+    if path.exists():
+        say(f"{path} is there: it is scored again, not trained.")
+    else:
+        begun = iterations_done(checkpoint)
+        seconds = estimate_seconds(build(), photos, recipe, device, begun)
+        resumed = f"{begun:,} of {recipe.iterations:,} iterations are done. " if begun else ""
+        say(f"{resumed}The training takes about {duration(seconds)}. Stop it with Ctrl-C: the same command resumes it.")
+    network = train_or_load(path, build, photos, recipe, source, device, stamp)
+    assert isinstance(network, DeFusionNet)
+    size = recipe.stages[-1][1]
+    scores = {"this network": held_out_scores(network, held_out, size)}
+    if not _has_seen(held_out, SHIPPED):
+        scores["the shipped network"] = held_out_scores(load_network(device=device), held_out, size)
+    card = read_card(path)
+    card |= {
+        "data": card["data"] | {"stems": photos.stems},
+        "held_out": held_out.provenance() | {"stems": held_out.stems},
+        "begun_with": Path(begin_with).name if begin_with else f"VGG-16 of {backbone_words(backbone)}",
+        "scores": scores["this network"],
+    }
+    save_network(network, path, card)  # the same weights, which are in half precision already
+    return Trained(path, _draw(into, card), _write(into, card, scores, size), card, scores)
+
+
+def at_most(photos: PhotoSet, side: int = LONGEST_SIDE) -> PhotoSet:
+    """Return a set whose photos and masks are reduced to at most `side` pixels a side when they are read."""
+
+    def read(stem: str) -> Photo:
+        photo = photos.read(stem)
+        height, width = photo.image.shape[:2]
+        if max(height, width) <= side:
+            return photo
+        scale = side / max(height, width)
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        image = np.asarray(Image.fromarray(photo.image).resize(size, Image.Resampling.BILINEAR))
+        if photo.mask is None:
+            return photo._replace(image=image)
+        mask = np.asarray(Image.fromarray(photo.mask).resize(size, Image.Resampling.BILINEAR))
+        return Photo(photo.name, image, (mask >= 0.5).astype(np.float32))
+
+    return PhotoSet(photos.name, photos.stems, read)
+
+
+def describe(photos: PhotoSet, held_out: PhotoSet) -> list[str]:
+    """Return sentences about the photos of a run: how many, which are held out, which masks mark everything or nothing.
+
+    Reads every photo. Raises ValueError where a held-out photo has no mask or none of their masks has both kinds of
+    pixels, beside what reading raises.
+    """
+    words = [
+        f"{photos.name}: {len(photos)} photos to train on, {len(held_out)} held out ({first_few(held_out.stems, 6)})."
+    ]
+    for name, of_part in (("training", photos), ("held-out", held_out)):
+        uniform = []
+        for photo in of_part:
+            if photo.mask is None:
+                raise ValueError(f"{photo.name} of {of_part.name} has no mask, and scoring needs one for every photo.")
+            if photo.mask.min() == photo.mask.max():
+                uniform.append(photo.name)
+        if len(uniform) == len(of_part):
+            raise ValueError(
+                f"None of the {len(of_part)} {name} masks has both blurred and in-focus pixels, which the scores need: "
+                "hold out other photos or more of them, and check what white means in the masks."
+            )
+        if uniform:
+            words.append(
+                f"{len(uniform)} of {len(of_part)} {name} masks mark nothing or everything as blurred "
+                f"({first_few(uniform)}): check that this is so; they are used as they are."
+            )
+    return words
+
+
+def estimate_seconds(
+    network: DeFusionNet, photos: PhotoSet, recipe: Recipe, device: torch.device | str = "cpu", begun: int = 0
+) -> float:
+    """Estimate the seconds that the iterations of a recipe from `begun` on take, by a few iterations of each stage.
+
+    The network stays as it is: a copy of it is trained, and thrown away.
+    """
+    precision = resolve_precision(recipe.precision, device)
+    copy = place(deepcopy(network), precision, device).train()
+    optimiser = make_optimiser(copy, recipe)
+    seconds, end = 0.0, 0
+    for iterations, size, batch in recipe.stages:
+        end += iterations
+        left = min(iterations, end - begun)
+        if left <= 0:
+            continue
+        trial, times = replace(recipe, stages=((TRIALS, size, batch),)), [time.perf_counter()]
+        for images, masks in batches(photos, trial):
+            with autocast(precision, device):
+                loss = deep_supervision(copy(images.to(device)), masks.to(device))
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            loss.item()  # waits for a GPU
+            times.append(time.perf_counter())
+        # The first one also waits for photos and for memory.
+        seconds += left * float(np.mean(np.diff(times)[1:]))
+    return seconds
+
+
+def iterations_done(checkpoint: Path) -> int:
+    """Return the number of iterations in a checkpoint; 0 where there is none, or one that `train` will refuse."""
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        return len(state["history"]["loss"])
+    except Exception:  # torch reports a damaged file in many ways
+        return 0
+
+
+def held_out_scores(network: DeFusionNet, photos: PhotoSet, size: int) -> dict[str, tuple[float, float]]:
+    """Score a network on photos it has not seen: {measure of `MEASURES`: (mean, standard error)}.
+
+    The error is NaN for one photo. `size` is the side in pixels of what the network sees.
+    """
+    found = stress.score(photos, lambda photo: detect(photo.image, network, size))
+    values = stress.results(found, "network")
+    names = {measure: f"{photos.name}/network/{measure}" for measure in MEASURES}
+    return {measure: (values[name], values.get(f"{name}-se", np.nan)) for measure, name in names.items()}
+
+
+def duration(seconds: float) -> str:
+    """Write seconds in words: "40 seconds", "25 minutes", "3.5 hours"."""
+    for unit, length, limit in (("seconds", 1, 90), ("minutes", 60, 5400)):
+        if seconds < limit:
+            return f"{max(1, round(seconds / length))} {unit}"
+    return f"{seconds / 3600:.1f} hours"
+
+
+def backbone_words(backbone: str | Path | None) -> str:
+    """Say where the first weights of VGG-16 come from."""
+    if backbone is None:
+        return "random weights"
+    return "the shipped network" if Path(backbone) == SHIPPED else Path(backbone).name
+
+
+def _has_seen(photos: PhotoSet, file: str | Path | None) -> bool:
+    """Return whether the network in a file was trained on some of these photos; not known of files without a card."""
+    try:
+        card = read_card(resolve(str(file)))
+    except (ValueError, OSError):
+        return False
+    data = card.get("data", [])
+    names = {trained["name"] for trained in ([data] if isinstance(data, Mapping) else data)}
+    # The two splits of Shi's set share most of their photos.
+    if photos.name.startswith("shi-") and any(name.startswith("shi-") for name in names - {photos.name}):
+        return True
+    try:
+        check_unseen(photos, card)
+    except ValueError:
+        return True
+    return False
+
+
+def _refuse_seen(held_out: PhotoSet, first: str | Path | None) -> None:
+    if first is not None and _has_seen(held_out, first):
+        raise ValueError(
+            f"The first weights ({backbone_words(first)}) come from a training that saw some of the {len(held_out)} "
+            f"held-out photos of {held_out.name}: begin with others, such as backbone imagenet, or hold out the same "
+            "photos again."
+        )
+
+
+def _draw(into: Path, card: Mapping[str, Any]) -> Path:
+    changes = np.cumsum([stage[0] for stage in card["recipe"]["stages"]])[:-1]
+    figure = plots.training_loss(card["loss"], 6 * card["switches"]["steps"] + 1, changes=changes.tolist())
+    plots.make_legible(figure)
+    path = into / "curve.png"
+    with replacing(path) as part:
+        figure.savefig(part, format="png", bbox_inches="tight")
+    plt.close(figure)
+    return path
+
+
+def _write(into: Path, card: Mapping[str, Any], scores: Mapping[str, Mapping], size: int) -> Path:
+    """Write the card in words."""
+    recipe, last = card["recipe"], card["stretches"][-1]
+    stages = "; ".join(f"{n:,} iterations of {batch} at {side} pixels" for n, side, batch in recipe["stages"])
+    seconds = sum(stretch["seconds"] for stretch in card["stretches"])
+    versions = ", ".join(f"{name} {version}" for name, version in last["versions"].items() if version)
+    rows = [
+        f"| {name} | " + " | ".join(f"{mean:.3f} ± {error:.3f}" for mean, error in of_network.values()) + " |"
+        for name, of_network in scores.items()
+    ]
+    held = card["held_out"]
+    text = f"""# DeFusionNet trained on {card["data"]["name"]}
+
+## Scores on the {held["photographs"]} photos held out
+
+| network | {" | ".join(MEASURES.values())} |
+|---|{"---|" * len(MEASURES)}
+{chr(10).join(rows)}
+
+± is the standard error over the photos. MAE: lower is better; the others: higher is better. The network sees photos at
+{size} x {size} pixels; maps are scored at the photos' own size, as in notebook 04. Few photos make large errors:
+compare networks on the same photos.
+
+## How it was made
+
+- Data: {card["data"]["name"]}, {card["data"]["photographs"]} photos to train on, reduced to
+  {LONGEST_SIDE} pixels where their longer side has more.
+- Held out: {", ".join(held["stems"])}.
+- First weights: {card["begun_with"]}.
+- Recipe: {stages}; {recipe["optimiser"]}, learning rate {recipe["learning_rate"]:g}, {recipe["schedule"]} schedule,
+  {recipe["frozen_blocks"]} frozen blocks of VGG-16, weight decay {recipe["weight_decay"]:g}.
+- Seed: {recipe["seed"]}.
+- Time: {duration(seconds)} on {last["device"]}, {last["threads"]} threads.
+- Versions: {versions}; commit {last["commit"] or "unknown"}.
+
+## Use
+
+    defusion map my_photos --network {into / "network.safetensors"}
+
+or in Python `defusion_lib.load_network("network.safetensors")`. The file holds this card too: `weights.read_card`.
+
+![The loss of each iteration](curve.png)
+"""
+    path = into / "card.md"
+    write_whole(path, text.encode())
+    return path

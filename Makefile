@@ -22,11 +22,6 @@ unexport JUPYTER_PATH MPLBACKEND
 # quick, or a folder of params/: make run PROFILE=cpu
 PROFILE ?= quick
 
-# Only file times tell what is stale: a checkout brings no other record of earlier runs.
-BATCH = $(BIN)/snakemake --cores 1 --quiet all --scheduler greedy --nolock --rerun-incomplete \
-	--rerun-triggers mtime --max-checksum-file-size 0 --config profile=$(1) \
-	&& $(BIN)/python -m tools.execute summary $(1)
-
 .PHONY: help install run test test-quick test-oldest test-browser lint verify determinism bench bench-spin fuzz store lab explorer bundle clean
 
 help:   ## list these targets
@@ -35,7 +30,7 @@ help:   ## list these targets
 install: $(READY)   ## install everything into .venv (the other targets do so when they need it)
 
 run: $(READY)   ## execute the notebooks into outputs/quick/ (minutes); PROFILE=cpu: on real photos with two cores (hours)
-	@$(call BATCH,$(PROFILE))
+	@$(BIN)/python -m defusion_lib.apps.cli run "$(PROFILE)"
 
 test: $(READY) lint   ## check style and types, run the unit tests, compare every notebook cell with its stored output
 	rm -rf build/test
@@ -62,7 +57,7 @@ test-browser: $(BROWSER)   ## drive the explorer in a real browser; needs Chromi
 verify: export DEFUSION_OUTPUTS := $(CURDIR)/build/verify
 verify: $(READY)   ## recompute the quick results, and compare each number and figure with the stored ones
 	rm -rf build/verify
-	@$(call BATCH,quick)
+	@$(BIN)/python -m defusion_lib.apps.cli run quick
 	$(BIN)/python -m tools.verify build/verify/quick
 
 determinism: $(READY)   ## measure variation across machines; the test tolerances derive from it

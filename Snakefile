@@ -66,4 +66,4 @@ rule notebook:
         place=lambda wildcards: f"{NOTEBOOKS.index(wildcards.stem) + 1}/{len(NOTEBOOKS)}",
     shell:
         "{params.python:q} -m tools.execute execute {input.notebook:q} {PROFILE}"
-        " --place {params.place} && date > {output:q}"
+        " --place {params.place} --mark {output:q}"

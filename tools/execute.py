@@ -249,6 +249,7 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("profile")
     one.add_argument("--parameters", type=Path, help="YAML file instead of params/<profile>/<notebook>.yaml")
     one.add_argument("--place", default="1/1", help="number of this notebook and of all, for the progress line")
+    one.add_argument("--mark", type=Path, help="file to write when the notebook has run to its end")
     commands.add_parser("summary", help="show a profile's results").add_argument("profile")
     options = parser.parse_args(arguments)
     if options.command == "summary":
@@ -264,6 +265,8 @@ def main(arguments: list[str] | None = None) -> int:
         path = options.parameters or find_parameters(options.notebook, options.profile)
         given = read_profile(options.profile, path) if path else {}
         execute(options.notebook, options.profile, given)
+        if options.mark:
+            write_whole(options.mark, f"{datetime.now(UTC).isoformat(timespec='seconds')}\n".encode())
     except (RuntimeError, ValueError, OSError) as error:
         print(f"failed after {time.monotonic() - begun:.0f} s", flush=True)
         print(error, file=sys.stderr)

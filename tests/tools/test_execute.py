@@ -11,6 +11,7 @@ import nbformat
 import pytest
 from minimal_notebook import write_notebook
 
+from defusion_lib.apps import notebook_run
 from tools import execute
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,20 +33,9 @@ def project(tmp_path, monkeypatch, outputs):
     return tmp_path
 
 
-def recipe_of_make(profile):
-    """The command that `make` runs for a profile, without the summary behind it."""
-    shown = subprocess.run(
-        ["make", "-n", "-C", ROOT, "run", f"PROFILE={profile}", "READY="], capture_output=True, text=True, check=True
-    ).stdout.replace("\\\n", " ")
-    line = next(line for line in shown.splitlines() if "snakemake" in line)
-    return line.partition("&&")[0].split()[1:]
-
-
 def run_make(profile="cpu", dry=False):
-    """What `make` does for a profile; a dry run gives the notebooks that are stale."""
-    command = [sys.executable, "-m", "snakemake", *recipe_of_make(profile)]
-    if dry:
-        command = [word for word in command if word not in ("--quiet", "all")] + ["--dry-run"]
+    """What `make run` does for a profile; a dry run gives the notebooks that are stale."""
+    command = notebook_run.command(profile, dry)
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     if dry:
         assert done.returncode == 0, done.stderr

@@ -1,0 +1,32 @@
+"""`defusion run`: execute the notebooks."""
+
+import sys
+
+import click
+
+from defusion_lib.apps.cli.terminal import SOME_FAILED
+
+
+@click.command()
+@click.argument("profile", default="quick")
+@click.option("-n", "--dry-run", is_flag=True, help="List the notebooks that are stale, and execute none.")
+def run(profile: str, dry_run: bool) -> None:
+    """Execute the notebooks of a checkout in PROFILE, and show their results.
+
+    PROFILE is quick (the default, minutes) or a folder of params/. Only notebooks that are stale are executed, one
+    after the other. The copies, results and figures appear under outputs/PROFILE/, or in the folder that
+    DEFUSION_OUTPUTS names. A run that was stopped continues with the notebook where it stopped.
+
+    \b
+    Examples:
+      defusion run               the quick profile, as `make run`
+      defusion run cpu           on real photos with two cores, hours
+      defusion run cpu -n        what it would execute
+
+    It needs neither make nor a shell. It was tested on Linux, not on Windows. Exit codes: 0 done, 1 a notebook failed,
+    2 there is no such profile or no checkout.
+    """
+    from defusion_lib.apps.notebook_run import run_notebooks
+
+    if not run_notebooks(profile, dry_run):
+        sys.exit(SOME_FAILED)

@@ -1,0 +1,67 @@
+"""Execute the notebooks of a checkout in a profile: what `make run` and `defusion run` do."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from defusion_lib import SPINCOUNT
+from defusion_lib.experiments.efficiency import ALLOCATOR
+from defusion_lib.paths import outputs_root, project_root
+
+# Only file times tell what is stale: a checkout brings no other record of earlier runs.
+OPTIONS = (
+    *("--cores", "1", "--scheduler", "greedy", "--nolock", "--rerun-incomplete"),
+    *("--rerun-triggers", "mtime", "--max-checksum-file-size", "0"),
+)
+
+
+def run_notebooks(profile: str = "quick", dry_run: bool = False) -> bool:
+    """Execute the notebooks of a profile that are stale, print their results, and return whether all went well.
+
+    `dry_run` lists them instead. Raises FileNotFoundError outside of a checkout, and ValueError for a profile that does
+    not exist and where Snakemake is not installed.
+    """
+    root = project_root()
+    if not (root / "Snakefile").is_file():
+        raise FileNotFoundError(
+            f"There is no Snakefile in {root}: the notebooks belong to a checkout of the project, so clone it and "
+            'install it from there (pip install -e ".[batch]").'
+        )
+    known = ["quick", *sorted(path.name for path in (root / "params").iterdir() if path.is_dir())]
+    if profile not in known:
+        raise ValueError(f"There is no profile {profile!r}: choose one of {', '.join(known)}.")
+    if importlib.util.find_spec("snakemake") is None:
+        raise ValueError('Snakemake is not installed, which runs the notebooks: pip install -e ".[batch]".')
+    commands = [command(profile, dry_run)]
+    if not dry_run:
+        commands.append([sys.executable, "-m", "tools.execute", "summary", profile])
+    return all(_run(each, root) for each in commands)
+
+
+def command(profile: str, dry_run: bool = False) -> list[str]:
+    """Return the command that executes the stale notebooks of a profile, or lists them, in the project's folder."""
+    verbosity = ("--dry-run",) if dry_run else ("--quiet", "all")
+    return [sys.executable, "-m", "snakemake", *OPTIONS, *verbosity, "--config", f"profile={profile}"]
+
+
+def environment(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the notebooks: the Makefile exports the same, and says why."""
+    found = {name: value for name, value in given.items() if name not in ("JUPYTER_PATH", "MPLBACKEND")}
+    found |= ALLOCATOR | {"JUPYTER_PREFER_ENV_PATH": "1"}
+    if "OMP_WAIT_POLICY" not in given:
+        found.setdefault("GOMP_SPINCOUNT", SPINCOUNT)
+    if given.get("DEFUSION_OUTPUTS"):
+        found["DEFUSION_OUTPUTS"] = str(outputs_root())
+    return found
+
+
+def _run(arguments: list[str], root: Path) -> bool:
+    process = subprocess.Popen(arguments, cwd=root, env=environment(os.environ))
+    while True:
+        try:
+            return process.wait() == 0
+        except KeyboardInterrupt:  # the program got it too, and says where it stopped
+            pass

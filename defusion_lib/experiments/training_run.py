@@ -120,7 +120,7 @@ def train_network(
     card |= {
         "data": card["data"] | {"stems": photos.stems},
         "held_out": held_out.provenance() | {"stems": held_out.stems},
-        "begun_with": Path(begin_with).name if begin_with else f"VGG-16 of {backbone_words(backbone)}",
+        "begun_with": weights_words(begin_with) if begin_with else f"VGG-16 of {weights_words(backbone)}",
         "scores": scores["this network"],
     }
     save_network(network, path, card)  # the same weights, which are in half precision already
@@ -233,11 +233,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours"
 
 
-def backbone_words(backbone: str | Path | None) -> str:
-    """Say where the first weights of VGG-16 come from."""
-    if backbone is None:
+def weights_words(file: str | Path | None) -> str:
+    """Say which first weights a run begins with."""
+    if file is None:
         return "random weights"
-    return "the shipped network" if Path(backbone) == SHIPPED else Path(backbone).name
+    return "the shipped network" if Path(file) == SHIPPED else Path(file).name
 
 
 def _has_seen(photos: PhotoSet, file: str | Path | None) -> bool:
@@ -261,7 +261,7 @@ def _has_seen(photos: PhotoSet, file: str | Path | None) -> bool:
 def _refuse_seen(held_out: PhotoSet, first: str | Path | None) -> None:
     if first is not None and _has_seen(held_out, first):
         raise ValueError(
-            f"The first weights ({backbone_words(first)}) come from a training that saw some of the {len(held_out)} "
+            f"The first weights ({weights_words(first)}) come from a training that saw some of the {len(held_out)} "
             f"held-out photos of {held_out.name}: begin with others, such as backbone imagenet, or hold out the same "
             "photos again."
         )
@@ -299,16 +299,17 @@ def _write(into: Path, card: Mapping[str, Any], scores: Mapping[str, Mapping], s
 
 ± is the standard error over the photos. MAE: lower is better; the others: higher is better. The network sees photos at
 {size} x {size} pixels; maps are scored at the photos' own size, as in notebook 04. Few photos make large errors:
-compare networks on the same photos.
+compare networks on the same photos. The shipped network was trained on 604 of Shi's photos.
 
 ## How it was made
 
-- Data: {card["data"]["name"]}, {card["data"]["photographs"]} photos to train on, reduced to
-  {LONGEST_SIDE} pixels where their longer side has more.
+- Data: {card["data"]["name"]}, {card["data"]["photographs"]} photos to train on; a photo whose longer
+  side has more than {LONGEST_SIDE} pixels is reduced to that.
 - Held out: {", ".join(held["stems"])}.
 - First weights: {card["begun_with"]}.
-- Recipe: {stages}; {recipe["optimiser"]}, learning rate {recipe["learning_rate"]:g}, {recipe["schedule"]} schedule,
-  {recipe["frozen_blocks"]} frozen blocks of VGG-16, weight decay {recipe["weight_decay"]:g}.
+- Recipe: {stages}; {recipe["optimiser"]},
+  learning rate {recipe["learning_rate"]:g}, {recipe["schedule"]} schedule, {recipe["frozen_blocks"]} frozen blocks of VGG-16,
+  weight decay {recipe["weight_decay"]:g}.
 - Seed: {recipe["seed"]}.
 - Time: {duration(seconds)} on {last["device"]}, {last["threads"]} threads.
 - Versions: {versions}; commit {last["commit"] or "unknown"}.

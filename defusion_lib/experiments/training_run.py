@@ -308,8 +308,8 @@ compare networks on the same photos. The shipped network was trained on 604 of S
 - Held out: {", ".join(held["stems"])}.
 - First weights: {card["begun_with"]}.
 - Recipe: {stages}; {recipe["optimiser"]},
-  learning rate {recipe["learning_rate"]:g}, {recipe["schedule"]} schedule, {recipe["frozen_blocks"]} frozen blocks of VGG-16,
-  weight decay {recipe["weight_decay"]:g}.
+  learning rate {recipe["learning_rate"]:g}, {recipe["schedule"]} schedule,
+  {recipe["frozen_blocks"]} frozen blocks of VGG-16, weight decay {recipe["weight_decay"]:g}.
 - Seed: {recipe["seed"]}.
 - Time: {duration(seconds)} on {last["device"]}, {last["threads"]} threads.
 - Versions: {versions}; commit {last["commit"] or "unknown"}.

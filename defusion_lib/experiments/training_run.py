@@ -64,8 +64,8 @@ def plan(name: str, iterations: int | None = None, seed: int = 0) -> Recipe:
     whole, ends = sum(stage[0] for stage in stages), [0]
     for i in range(len(stages)):
         end = round(iterations * sum(stage[0] for stage in stages[: i + 1]) / whole)
-        # Each stage keeps an iteration.
-        ends.append(min(max(end, ends[-1] + 1), iterations - (len(stages) - 1 - i)))
+        # Each later stage keeps an iteration.
+        ends.append(min(end, iterations - (len(stages) - 1 - i)))
     parts = tuple((end - begin, *stage[1:]) for begin, end, stage in zip(ends, ends[1:], stages))
     changes = {"step_at": iterations // 2} if RECIPES[name].schedule == "step" else {}
     return make_recipe(name, stages=parts, seed=seed, **changes)

@@ -6,8 +6,6 @@ function: so `defusion --help` answers at once.
 Exit codes: 0 all inputs done, 1 some inputs failed and are named, 2 nothing done, because of the usage or the input.
 """
 
-import sys
-
 import click
 
 from defusion_lib.apps.cli.data import data
@@ -41,6 +39,3 @@ def main() -> None:
 
 for command in COMMANDS:
     main.add_command(command)
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -14,7 +14,7 @@ from PIL import Image
 
 GRID = 100  # cells that each side of a map is reduced to
 WINDOW = 10  # cells per side: a tenth of the width and of the height
-MIN_SCORE = 0.65  # `python -m tools.verdict_error --calibrate` prints it for the network in the package and its size
+MIN_SCORE = 0.84  # `python -m tools.verdict_error --calibrate` prints it for the network in the package and its size
 # Accepted shares of wrong verdicts: for photos with a sharp subject, and for completely blurred ones.
 ERROR_AIMS = 0.05, 0.1
 

@@ -69,7 +69,7 @@ LEARNING = replace(
         ("btbnet", replace(LEARNING, stages=((110, 48, 2),), learning_rate=1e-2), {"divide": 16}),
         (
             "cvpr19",
-            replace(SHORT, stages=((60, 32, 2),), rotations=(0,), scales=(1.0,)),
+            replace(SHORT, stages=((60, 48, 2),), rotations=(0,), scales=(1.0,)),
             {"heads": "compact", "steps": 1},
         ),
     ],

@@ -57,7 +57,7 @@ def test_random_steps_are_those_of_the_augmentation():
     images, masks = (np.concatenate([drawing.arrays[key] for drawing in drawings]) for key in ("after", "masks"))
     of = dict(zip(["original", *STEPS], zip(images, masks)))
     assert (of["sharp-square"][1] == 0).all() and (of["blurred-square"][1] == 255).all()
-    assert 0 < (of["half-blur"][1] > 127).mean() < 1  # it is applied to a square that is in focus
     np.testing.assert_array_equal(of["grey"][1], of["original"][1])
-    for name in set(EFFECTS) - {"half-blur"}:
+    # half-blur, too: it is applied to a square that is in focus, and leaves other images as they are.
+    for name in EFFECTS:
         assert not np.array_equal(of[name][0], of["original"][0]), name

@@ -15,7 +15,7 @@ ROOMS = (
     ("data", "backbone", "precision"),
     ("network", "losses", "metrics"),
     ("weights", "cam_hooks", "plots", "network_drawing"),
-    ("inference", "tiling", "training"),
+    ("inference", "tiling", "training", "export", "refinement"),
     ("evaluation", "baselines", "runs"),
     ("experiments", "paper"),
     ("apps",),

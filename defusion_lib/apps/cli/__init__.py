@@ -9,13 +9,14 @@ Exit codes: 0 all inputs done, 1 some inputs failed and are named, 2 nothing don
 import click
 
 from defusion_lib.apps.cli.data import data
+from defusion_lib.apps.cli.export import export
 from defusion_lib.apps.cli.map import map_photos
 from defusion_lib.apps.cli.run import run
 from defusion_lib.apps.cli.score import score
 from defusion_lib.apps.cli.terminal import Group
 from defusion_lib.apps.cli.train import train
 
-COMMANDS = (map_photos, score, train, data, run)
+COMMANDS = (map_photos, score, train, data, export, run)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -9,7 +9,16 @@ import pytest
 import torch
 
 from defusion_lib import export
-from defusion_lib.export import DEFOCUS, FACTS, PHOTO, export_network, licence, open_onnx, open_torchscript, trained_size
+from defusion_lib.export import (
+    DEFOCUS,
+    FACTS,
+    PHOTO,
+    export_network,
+    licence,
+    open_onnx,
+    open_torchscript,
+    trained_size,
+)
 from defusion_lib.network import DeFusionNet
 from defusion_lib.weights import SHIPPED, load_network, read_card, save_network, weights_hash
 

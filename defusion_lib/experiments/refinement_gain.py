@@ -1,0 +1,212 @@
+"""Measure what maps refined along a photo's edges gain over maps that are enlarged bilinearly, and what they cost.
+
+    python -m defusion_lib.experiments.refinement_gain NETWORK --root data/shi --into refinement_gain.json
+
+compares both on the test photos of Shi's set at their own size, enlarged to 1 and 12 megapixels (an enlarged photo has
+no finer edges than the photo: this measures sizes, not sharp photos), and on scenes that are rendered at 12 megapixels
+with a mask that is known exactly. On these the network's map counts, and the mask as a perfect network would see it.
+
+    python -m defusion_lib.experiments.refinement_gain NETWORK --root data/shi --choose --into refinement_choice.json
+
+compares settings of the filter on training photos: the constants of `defusion_lib.refinement` are chosen from these.
+Maps and masks are float (H, W), 1 = blurred.
+"""
+
+import argparse
+import itertools
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from defusion_lib import paths
+from defusion_lib.data import Photo, PhotoSet, bundled
+from defusion_lib.data.camera import Camera, Layer, Scene, render, to_linear
+from defusion_lib.data.datasets import check_unseen, open_dataset
+from defusion_lib.data.synthetic.objects import OBJECTS
+from defusion_lib.data.synthetic.sources import resize
+from defusion_lib.inference import SIZE, all_maps, to_shape
+from defusion_lib.metrics import near_border
+from defusion_lib.network import DeFusionNet
+from defusion_lib.progress import tqdm
+from defusion_lib.refinement import refine
+from defusion_lib.runs import provenance
+from defusion_lib.weights import load_network, read_card, resolve, weights_hash
+
+BORDER = 8  # pixels on each side of a mask's border that count as near it, at 1 megapixel; in proportion at other sizes
+MEGAPIXELS = {"1mp": 1.0, "12mp": 12.0}  # to which photos are enlarged
+TRAINING = slice(7, 607, 15)  # the 40 training photos on which settings are compared
+GRID = tuple(itertools.product((213, 320, 480), (3, 4, 6), (1e-6, 1e-5, 1e-4, 1e-3)))  # side, radius, epsilon
+RENDERED_SIZE = (3000, 4000)
+OBJECTS_IN_FOCUS = ("letters", "leaves", "stone")
+BACKDROPS = ("sklearn-china", "skimage-coffee", "skimage-motorcycle")
+BLUR = 0.01  # radius of the backdrop's blur, in widths of the scene
+
+Pair = tuple[float, float]  # of the bilinear and of the refined map
+Found = dict[str, dict[str, Pair]]  # {"dataset/metric": {photo: values}}
+
+
+def border_width(shape: Sequence[int]) -> int:
+    """Return the pixels on each side of a mask's border that count as near it, `BORDER` at 1 megapixel."""
+    return max(1, round(BORDER * math.sqrt(shape[0] * shape[1] / 1e6)))
+
+
+def errors(defocus: np.ndarray, mask: np.ndarray, band: np.ndarray) -> dict[str, float]:
+    """Compute the errors of a map (H, W) in all of the photo and, where there is one, in the band near borders.
+
+    "mae" and "border-mae" are mean absolute errors, "border-wrong" is the share of the band's pixels on the wrong side
+    of 0.5.
+    """
+    difference = np.abs(defocus - mask)
+    found = {"mae": float(difference.mean(dtype=np.float64))}
+    if band.any():
+        found["border-mae"] = float(difference[band].mean(dtype=np.float64))
+        found["border-wrong"] = float((difference[band] > 0.5).mean())
+    return found
+
+
+def compare(found: Found, dataset: str, seen: np.ndarray, photo: Photo) -> None:
+    """Add the errors and seconds of the bilinear and the refined map of a photo, from a map of any size."""
+    start = time.perf_counter()
+    bilinear = to_shape(seen, photo.image.shape[:2])
+    between = time.perf_counter()
+    refined = refine(bilinear, photo.image)
+    seconds = between - start, time.perf_counter() - between
+    band = near_border(photo.mask, border_width(photo.mask.shape))
+    before, after = errors(bilinear, photo.mask, band), errors(refined, photo.mask, band)
+    for metric, pair in {name: (before[name], after[name]) for name in before}.items() | {("seconds", seconds)}:
+        found.setdefault(f"{dataset}/{metric}", {})[photo.name] = pair
+
+
+def enlarged(photo: Photo, megapixels: float) -> Photo:
+    """Enlarge a photo and its mask to about so many million pixels."""
+    height, width = photo.image.shape[:2]
+    scale = math.sqrt(megapixels * 1e6 / (height * width))
+    shape = round(scale * width), round(scale * height)
+    image = Image.fromarray(photo.image).resize(shape, Image.Resampling.BICUBIC)
+    mask = Image.fromarray(photo.mask.astype(np.float32)).resize(shape, Image.Resampling.BILINEAR)
+    return Photo(photo.name, np.asarray(image), (np.asarray(mask) >= 0.5).astype(np.float32))
+
+
+def scene(kind: str, backdrop: str, size: tuple[int, int] = RENDERED_SIZE, seed: int = 0) -> Photo:
+    """Render an object in focus before a blurred backdrop, with its exact mask; `size` is (height, width) in pixels."""
+    rng = np.random.default_rng([seed, OBJECTS_IN_FOCUS.index(kind)])
+    centre = 0.5 * np.array(size)
+    colour, matte = OBJECTS[kind](rng, np.random.default_rng(rng.integers(2**32)), size, centre, 0.4 * min(size))
+    # Enlarged, which its blur hides.
+    behind = np.clip(resize(to_linear(bundled.read_embedded(backdrop)), size), 0, None)
+    layers = Layer(behind, np.ones(size, np.float32), 4.0, "backdrop"), Layer(colour, matte, 1.0, kind)
+    aperture = BLUR * size[1] / Camera(1.0, 1.0).blur_radius(4.0, size[1])
+    rendering = render(Scene(layers), Camera(1.0, aperture), seed)
+    return Photo(f"{kind}-{backdrop}", rendering.image, rendering.mask)
+
+
+def network_map(image: np.ndarray, network: DeFusionNet) -> np.ndarray:
+    """Compute the map of a photo at the size that the network works at, (SIZE, SIZE)."""
+    return torch.sigmoid(all_maps(image, network).final)[0, 0].cpu().numpy()
+
+
+def measure(network: DeFusionNet, photos: PhotoSet, large: int, size: tuple[int, int] = RENDERED_SIZE) -> Found:
+    """Compare both kinds of map; of the photos only `large` are enlarged to 12 megapixels, evenly spread."""
+    found: Found = {}
+    every = max(1, len(photos) // large)
+    for index, photo in enumerate(tqdm(photos, desc=photos.name)):
+        seen = network_map(photo.image, network)
+        compare(found, photos.name, seen, photo)
+        for name, megapixels in MEGAPIXELS.items():
+            if megapixels < 2 or index % every == 0:
+                compare(found, f"{photos.name}-{name}", seen, enlarged(photo, megapixels))
+    for kind, backdrop in zip(tqdm(OBJECTS_IN_FOCUS, desc="rendered"), BACKDROPS):
+        photo = scene(kind, backdrop, size)
+        compare(found, "rendered-12mp", network_map(photo.image, network), photo)
+        compare(found, "rendered-12mp-perfect", to_shape(photo.mask, (SIZE, SIZE)), photo)
+    return found
+
+
+def choose(network: DeFusionNet, photos: PhotoSet, grid: Iterable[tuple[int, int, float]] = GRID) -> Found:
+    """Compare each setting (side, radius, epsilon) of the filter with the bilinear map, at the photos' own size."""
+    found: Found = {}
+    for photo in tqdm(photos, desc=photos.name):
+        bilinear = to_shape(network_map(photo.image, network), photo.image.shape[:2])
+        band = near_border(photo.mask, border_width(photo.mask.shape))
+        before = errors(bilinear, photo.mask, band)
+        for side, radius, epsilon in grid:
+            after = errors(refine(bilinear, photo.image, side, radius, epsilon), photo.mask, band)
+            for metric in before:
+                key = f"{photos.name}-train-side{side}-radius{radius}-epsilon{epsilon:.0e}/{metric}"
+                found.setdefault(key, {})[photo.name] = before[metric], after[metric]
+    return found
+
+
+def results(found: Found) -> dict[str, float]:
+    """Compute the means of both maps and of their paired difference with its standard error.
+
+    Keys are "dataset/bilinear/mae", "dataset/refined/mae", "dataset/refined-less-bilinear/mae" and the latter with
+    "-se", and "dataset/photos/count". One photo has no standard error.
+    """
+    values: dict[str, float] = {}
+    for key, of_photo in found.items():
+        dataset, _, metric = key.partition("/")
+        pairs = np.array(list(of_photo.values()))
+        apart = pairs[:, 1] - pairs[:, 0]
+        values[f"{dataset}/bilinear/{metric}"], values[f"{dataset}/refined/{metric}"] = pairs.mean(0).tolist()
+        values[f"{dataset}/refined-less-bilinear/{metric}"] = float(apart.mean())
+        if len(apart) > 1:
+            values[f"{dataset}/refined-less-bilinear/{metric}-se"] = float(apart.std(ddof=1) / math.sqrt(len(apart)))
+        values[f"{dataset}/photos/count"] = len(apart)
+    return values
+
+
+def write_results(into: Path, values: Mapping[str, float], **stamp) -> None:
+    """Write values and where they come from as a result file."""
+    content = json.dumps({"stamp": stamp | provenance.origin(), "values": values}, indent=1)
+    paths.write_whole(into, (content + "\n").encode())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure a network file from a terminal."""
+    module, first_line = "defusion_lib.experiments.refinement_gain", __doc__.splitlines()[0]
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=first_line)
+    parser.add_argument("network", help='a network file, or "shipped"')
+    parser.add_argument("--root", default="", help="the folder of Shi's set (default: data/shi)")
+    parser.add_argument("--choose", action="store_true", help="compare settings on training photos instead")
+    parser.add_argument("--large", type=int, default=20, help="photos that are enlarged to 12 megapixels")
+    parser.add_argument("--into", type=Path, required=True, help="the result file, .json")
+    options = parser.parse_args(arguments)
+    return run_program(lambda: _measure_file(options))
+
+
+def run_program(measure: Callable[[], None]) -> int:
+    """Run a measurement; wrong input is one sentence on standard error and exit code 1."""
+    try:
+        measure()
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _measure_file(options: argparse.Namespace) -> None:
+    file = resolve(options.network)
+    network = load_network(file)
+    photos = open_dataset("shi", "train" if options.choose else "test", options.root)
+    if options.choose:
+        photos = photos[TRAINING]
+        found = choose(network, photos)
+    else:
+        check_unseen(photos, read_card(file))
+        found = measure(network, photos, options.large)
+    values = results(found)
+    write_results(options.into, values, weights_sha256=weights_hash(network), data=photos.provenance(), size=SIZE)
+    for key, value in values.items():
+        print(f"{key:72} {value:.4f}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -147,7 +147,8 @@ def open_onnx(path: str | Path) -> Callable[[np.ndarray], np.ndarray]:
 
 def open_torchscript(path: str | Path) -> Callable[[np.ndarray], np.ndarray]:
     """Open an exported TorchScript file: a function from photos to maps, as arrays."""
-    script = torch.jit.load(str(path), map_location="cpu")
+    with _quiet():
+        script = torch.jit.load(str(path), map_location="cpu")
 
     def run(photo: np.ndarray) -> np.ndarray:
         # Without optimisation: specialising the graph costs more than it saves for each new size.
@@ -183,10 +184,12 @@ def _write_onnx(exported: Exported, path: Path, facts: dict[str, str], precision
     if precision == "int8":
         _quantise_onnx(onnx, model)
     elif precision == "fp16":
-        _extra("onnxruntime")
         from onnxruntime.transformers.float16 import convert_float_to_float16
+        from onnxruntime.transformers.onnx_model import OnnxModel
 
-        model = convert_float_to_float16(model, keep_io_types=True)
+        halved = OnnxModel(convert_float_to_float16(model, keep_io_types=True))
+        halved.topological_sort()  # the conversion of the input comes last otherwise
+        model = halved.model
     onnx.helper.set_model_props(model, facts)
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
@@ -241,5 +244,5 @@ def _extra(name: str) -> Any:
 
 
 def _quiet() -> warnings.catch_warnings:
-    """Make a context without the exporters' warnings: branches on sizes, which are the same for every size here."""
+    """Make a context without torch's warnings: of branches on sizes, which every size takes the same, and of age."""
     return warnings.catch_warnings(action="ignore")

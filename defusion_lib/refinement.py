@@ -2,8 +2,9 @@
 
 The guided filter (He, Sun and Tang, TPAMI 2013) takes the map in every small window for a linear function of the
 photo's colour, and averages the functions of all windows around a pixel. They are computed on a small copy of the photo
-(the fast guided filter, He and Sun 2015) and applied to the complete one, row by row, so that an edge of the photo
-becomes an edge of the map at the photo's resolution.
+(the fast guided filter, He and Sun 2015) and applied to the complete one, some rows at a time, so that an edge of the
+photo becomes an edge of the map at the photo's resolution. The filter also smooths, as its windows do without a photo:
+that part of its change is left out, and only what the photo's colours contribute is added to the map.
 """
 
 from collections.abc import Iterator
@@ -43,13 +44,16 @@ def refine(
         (max(1, round(shrunk * width)), max(1, round(shrunk * height))), Image.Resampling.BOX
     )
     guide = np.asarray(small, np.float32) / 255
-    slopes, offset = linear_functions(to_shape(defocus, guide.shape[:2]), guide, radius, epsilon)
-    refined = np.empty((height, width), np.float32)
+    seen = to_shape(defocus, guide.shape[:2])
+    slopes, offset = linear_functions(seen, guide, radius, epsilon)
+    # Without a photo the slopes are 0, and the offset is the map smoothed twice.
+    offset -= _box(_box(seen, radius), radius)
+    refined = to_shape(defocus, (height, width))
     for rows, planes in _enlarged([*np.moveaxis(slopes, 2, 0), offset], height, width):
-        value = planes.pop()
+        change = planes.pop()
         for channel, plane in enumerate(planes):
-            value += plane * (image[rows, :, channel] / np.float32(255))
-        np.clip(value, 0, 1, out=refined[rows])
+            change += plane * (image[rows, :, channel] / np.float32(255))
+        np.clip(refined[rows] + change, 0, 1, out=refined[rows])
     return refined
 
 

@@ -1,5 +1,6 @@
 """An exported file gives the maps of the network, of any size and batch, without this library."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from defusion_lib.export import (
     trained_size,
 )
 from defusion_lib.network import DeFusionNet
-from defusion_lib.weights import SHIPPED, load_network, read_card, save_network, weights_hash
+from defusion_lib.weights import SHIPPED, SMALL, load_network, read_card, save_network, weights_hash
 
 CARD = {
     "backbone": "imagenet",
@@ -68,7 +69,7 @@ def written(network, tmp_path_factory):
 @pytest.mark.slow
 def test_the_maps_are_those_of_the_network(network, written):
     assert np.std(expected(network, photos(1, 64, 64))) > 0.01
-    assert max(differences(network, open_onnx(written["fp32"][0]))) < 1e-5
+    assert max(differences(network, open_onnx(written["fp32"][0]))) < 1e-4
     assert max(differences(network, open_torchscript(written["ts"][0]))) < 1e-6
     assert 1e-6 < max(differences(network, open_onnx(written["fp16"][0]))) < 0.02
 
@@ -76,10 +77,15 @@ def test_the_maps_are_those_of_the_network(network, written):
 @pytest.mark.slow
 def test_8_bit_weights_are_those_of_the_librarys_own_8_bit_file(network, written, tmp_path):
     save_network(network, tmp_path / "8.safetensors", {}, bits=8)
-    rounded = load_network(tmp_path / "8.safetensors")
-    # That file's biases are in half precision.
-    assert max(differences(rounded, open_onnx(written["int8"][0]))) < 2e-3
-    assert max(differences(network, open_onnx(written["int8"][0]))) > 1e-5
+    stored = load_network(tmp_path / "8.safetensors").state_dict()
+    rounded = copy.deepcopy(network)
+    # That file has what is small in half precision, an exported one in single precision.
+    large = {name for name, tensor in stored.items() if tensor.dim() == 4 and tensor.numel() >= SMALL}
+    rounded.load_state_dict(
+        {name: stored[name] if name in large else own for name, own in rounded.state_dict().items()}
+    )
+    assert max(differences(rounded, open_onnx(written["int8"][0]))) < 1e-4
+    assert max(differences(network, open_onnx(written["int8"][0]))) > 1e-3
 
 
 @pytest.mark.slow

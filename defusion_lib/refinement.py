@@ -39,15 +39,12 @@ def refine(
             "give the map that detect computed of the photo."
         )
     height, width = image.shape[:2]
-    shrunk = min(1, side / max(height, width))
-    small = Image.fromarray(image).resize(
-        (max(1, round(shrunk * width)), max(1, round(shrunk * height))), Image.Resampling.BOX
-    )
+    small = Image.fromarray(image).resize(small_shape(image, side)[::-1], Image.Resampling.BOX)
     guide = np.asarray(small, np.float32) / 255
     seen = to_shape(defocus, guide.shape[:2])
     slopes, offset = linear_functions(seen, guide, radius, epsilon)
     # Without a photo the slopes are 0, and the offset is the map smoothed twice.
-    offset -= _box(_box(seen, radius), radius)
+    offset -= box(box(seen, radius), radius)
     refined = to_shape(defocus, (height, width))
     for rows, planes in _enlarged([*np.moveaxis(slopes, 2, 0), offset], height, width):
         change = planes.pop()
@@ -55,6 +52,13 @@ def refine(
             change += plane * (image[rows, :, channel] / np.float32(255))
         np.clip(refined[rows] + change, 0, 1, out=refined[rows])
     return refined
+
+
+def small_shape(image: np.ndarray, side: int) -> tuple[int, int]:
+    """Return height and width of an image (H, W, ...) whose longer side is reduced to `side`; none is enlarged."""
+    scale = min(1, side / max(image.shape[:2]))
+    height, width = (max(1, round(scale * length)) for length in image.shape[:2])
+    return height, width
 
 
 def linear_functions(
@@ -65,16 +69,17 @@ def linear_functions(
     `defocus` is float (H, W), `guide` float (H, W, C) in [0, 1]. Eq. 19-20 of He et al., averaged over the windows of
     2 `radius` + 1 pixels a side that hold the pixel (Eq. 21).
     """
-    mean, mean_defocus = _box(guide, radius), _box(defocus, radius)
-    covariance = _box(guide[..., :, None] * guide[..., None, :], radius) - mean[..., :, None] * mean[..., None, :]
+    mean, mean_defocus = box(guide, radius), box(defocus, radius)
+    covariance = box(guide[..., :, None] * guide[..., None, :], radius) - mean[..., :, None] * mean[..., None, :]
     covariance += epsilon * np.eye(guide.shape[2], dtype=guide.dtype)
-    against = _box(guide * defocus[..., None], radius) - mean * mean_defocus[..., None]
+    against = box(guide * defocus[..., None], radius) - mean * mean_defocus[..., None]
     slopes = np.linalg.solve(covariance, against[..., None])[..., 0]
     offset = mean_defocus - (slopes * mean).sum(-1)
-    return _box(slopes, radius), _box(offset, radius)
+    return box(slopes, radius), box(offset, radius)
 
 
-def _box(values: np.ndarray, radius: int) -> np.ndarray:
+def box(values: np.ndarray, radius: int) -> np.ndarray:
+    """Average the windows of 2 `radius` + 1 pixels a side around each pixel of an array (H, W, ...)."""
     for axis in (0, 1):
         values = ndimage.uniform_filter1d(values, 2 * radius + 1, axis, mode="nearest")
     return values

@@ -37,7 +37,7 @@ def network():
     network = DeFusionNet("compact", steps=1).eval()
     # Scores of ordinary size: those of a new network are nearly 0, and all its maps 0.5.
     for layer in network.score_layers():
-        layer.weight.data *= 100
+        layer.weight.data *= 30
     return network
 
 
@@ -71,7 +71,7 @@ def test_the_maps_are_those_of_the_network(network, written):
     assert np.std(expected(network, photos(1, 64, 64))) > 0.01
     assert max(differences(network, open_onnx(written["fp32"][0]))) < 1e-4
     assert max(differences(network, open_torchscript(written["ts"][0]))) < 1e-6
-    assert 1e-6 < max(differences(network, open_onnx(written["fp16"][0]))) < 0.02
+    assert 1e-4 < max(differences(network, open_onnx(written["fp16"][0]))) < 0.03
 
 
 @pytest.mark.slow
@@ -85,7 +85,7 @@ def test_8_bit_weights_are_those_of_the_librarys_own_8_bit_file(network, written
         {name: stored[name] if name in large else own for name, own in rounded.state_dict().items()}
     )
     assert max(differences(rounded, open_onnx(written["int8"][0]))) < 1e-4
-    assert max(differences(network, open_onnx(written["int8"][0]))) > 1e-3
+    assert max(differences(network, open_onnx(written["int8"][0]))) > 2e-4
 
 
 @pytest.mark.slow

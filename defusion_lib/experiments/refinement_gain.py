@@ -2,14 +2,16 @@
 
     python -m defusion_lib.experiments.refinement_gain NETWORK --root data/shi --into refinement_gain.json
 
-compares both on the test photos of Shi's set at their own size, enlarged to 1 and 12 megapixels (an enlarged photo has
+compares them on the test photos of Shi's set at their own size, enlarged to 1 and 12 megapixels (an enlarged photo has
 no finer edges than the photo: this measures sizes, not sharp photos), and on scenes that are rendered at 12 megapixels
 with a mask that is known exactly. On these the network's map counts, and the mask as a perfect network would see it.
 
     python -m defusion_lib.experiments.refinement_gain NETWORK --root data/shi --choose --into refinement_choice.json
 
 compares settings of the filter on training photos: the constants of `defusion_lib.refinement` are chosen from these.
-Maps and masks are float (H, W), 1 = blurred.
+A third map, "steeper", is the bilinear map less its own smoothing, with the same windows and no photo: masks are black
+and white, so whatever makes a map steeper brings it closer to them. The photo's edges add the difference of the refined
+map from this one. Maps and masks are float (H, W), 1 = blurred.
 """
 
 import argparse
@@ -35,21 +37,21 @@ from defusion_lib.inference import SIZE, all_maps, to_shape
 from defusion_lib.metrics import near_border
 from defusion_lib.network import DeFusionNet
 from defusion_lib.progress import tqdm
-from defusion_lib.refinement import refine
+from defusion_lib.refinement import RADIUS, SIDE, box, refine, small_shape
 from defusion_lib.runs import provenance
 from defusion_lib.weights import load_network, read_card, resolve, weights_hash
 
 BORDER = 8  # pixels on each side of a mask's border that count as near it, at 1 megapixel; in proportion at other sizes
 MEGAPIXELS = {"1mp": 1.0, "12mp": 12.0}  # to which photos are enlarged
 TRAINING = slice(7, 607, 15)  # the 40 training photos on which settings are compared
-GRID = tuple(itertools.product((213, 320, 480), (3, 4, 6), (1e-6, 1e-5, 1e-4, 1e-3)))  # side, radius, epsilon
+GRID = tuple(itertools.product((160, 213, 320), (4, 6, 8), (1e-5, 1e-4, 1e-3)))  # side, radius, epsilon
 RENDERED_SIZE = (3000, 4000)
 OBJECTS_IN_FOCUS = ("letters", "leaves", "stone")
 BACKDROPS = ("sklearn-china", "skimage-coffee", "skimage-motorcycle")
 BLUR = 0.01  # radius of the backdrop's blur, in widths of the scene
 
-Pair = tuple[float, float]  # of the bilinear and of the refined map
-Found = dict[str, dict[str, Pair]]  # {"dataset/metric": {photo: values}}
+Found = dict[str, dict[str, float]]  # {"dataset/method/metric": {photo: value}}
+REFERENCES = ("bilinear", "steeper")  # the methods that others are compared with
 
 
 def border_width(shape: Sequence[int]) -> int:
@@ -71,17 +73,29 @@ def errors(defocus: np.ndarray, mask: np.ndarray, band: np.ndarray) -> dict[str,
     return found
 
 
+def steeper(bilinear: np.ndarray, side: int = SIDE, radius: int = RADIUS) -> np.ndarray:
+    """Subtract from a map (H, W) what `refinement.refine` would smooth it by, with the map as its own guide."""
+    small = to_shape(bilinear, small_shape(bilinear, side))
+    change = Image.fromarray(small - box(box(small, radius), radius))
+    return np.clip(bilinear + np.asarray(change.resize(bilinear.shape[::-1], Image.Resampling.BILINEAR)), 0, 1)
+
+
 def compare(found: Found, dataset: str, seen: np.ndarray, photo: Photo) -> None:
-    """Add the errors and seconds of the bilinear and the refined map of a photo, from a map of any size."""
+    """Add the errors and seconds of the bilinear, the refined and the steeper map of a photo, from one of any size."""
+    band = near_border(photo.mask, border_width(photo.mask.shape))
     start = time.perf_counter()
     bilinear = to_shape(seen, photo.image.shape[:2])
-    between = time.perf_counter()
+    _add(found, f"{dataset}/bilinear", photo.name, {"seconds": time.perf_counter() - start})
+    start = time.perf_counter()
     refined = refine(bilinear, photo.image)
-    seconds = between - start, time.perf_counter() - between
-    band = near_border(photo.mask, border_width(photo.mask.shape))
-    before, after = errors(bilinear, photo.mask, band), errors(refined, photo.mask, band)
-    for metric, pair in {name: (before[name], after[name]) for name in before}.items() | {("seconds", seconds)}:
-        found.setdefault(f"{dataset}/{metric}", {})[photo.name] = pair
+    _add(found, f"{dataset}/refined", photo.name, {"seconds": time.perf_counter() - start})
+    for method, defocus in (("bilinear", bilinear), ("refined", refined), ("steeper", steeper(bilinear))):
+        _add(found, f"{dataset}/{method}", photo.name, errors(defocus, photo.mask, band))
+
+
+def _add(found: Found, key: str, photo: str, values: Mapping[str, float]) -> None:
+    for metric, value in values.items():
+        found.setdefault(f"{key}/{metric}", {})[photo] = value
 
 
 def enlarged(photo: Photo, megapixels: float) -> Photo:
@@ -113,7 +127,7 @@ def network_map(image: np.ndarray, network: DeFusionNet) -> np.ndarray:
 
 
 def measure(network: DeFusionNet, photos: PhotoSet, large: int, size: tuple[int, int] = RENDERED_SIZE) -> Found:
-    """Compare both kinds of map; of the photos only `large` are enlarged to 12 megapixels, evenly spread."""
+    """Compare the kinds of map; of the photos only `large` are enlarged to 12 megapixels, evenly spread."""
     found: Found = {}
     every = max(1, len(photos) // large)
     for index, photo in enumerate(tqdm(photos, desc=photos.name)):
@@ -130,36 +144,40 @@ def measure(network: DeFusionNet, photos: PhotoSet, large: int, size: tuple[int,
 
 
 def choose(network: DeFusionNet, photos: PhotoSet, grid: Iterable[tuple[int, int, float]] = GRID) -> Found:
-    """Compare each setting (side, radius, epsilon) of the filter with the bilinear map, at the photos' own size."""
+    """Compare the settings (side, radius, epsilon) of the filter and the bilinear map, at the photos' own size."""
     found: Found = {}
     for photo in tqdm(photos, desc=photos.name):
         bilinear = to_shape(network_map(photo.image, network), photo.image.shape[:2])
         band = near_border(photo.mask, border_width(photo.mask.shape))
-        before = errors(bilinear, photo.mask, band)
+        maps = {"bilinear": bilinear}
         for side, radius, epsilon in grid:
-            after = errors(refine(bilinear, photo.image, side, radius, epsilon), photo.mask, band)
-            for metric in before:
-                key = f"{photos.name}-train-side{side}-radius{radius}-epsilon{epsilon:.0e}/{metric}"
-                found.setdefault(key, {})[photo.name] = before[metric], after[metric]
+            name = f"side{side}-radius{radius}-epsilon{epsilon:.0e}"
+            maps[name] = refine(bilinear, photo.image, side, radius, epsilon)
+        for method, defocus in maps.items():
+            _add(found, f"{photos.name}-train/{method}", photo.name, errors(defocus, photo.mask, band))
     return found
 
 
 def results(found: Found) -> dict[str, float]:
-    """Compute the means of both maps and of their paired difference with its standard error.
+    """Compute means under "dataset/method/metric", and paired differences of the methods with their standard errors.
 
-    Keys are "dataset/bilinear/mae", "dataset/refined/mae", "dataset/refined-less-bilinear/mae" and the latter with
-    "-se", and "dataset/photos/count". One photo has no standard error.
+    These are under "dataset/refined-less-bilinear/metric" and "...-se" for each of `REFERENCES`; "dataset/photos/count"
+    is the number of photos. One photo has no standard error.
     """
     values: dict[str, float] = {}
     for key, of_photo in found.items():
-        dataset, _, metric = key.partition("/")
-        pairs = np.array(list(of_photo.values()))
-        apart = pairs[:, 1] - pairs[:, 0]
-        values[f"{dataset}/bilinear/{metric}"], values[f"{dataset}/refined/{metric}"] = pairs.mean(0).tolist()
-        values[f"{dataset}/refined-less-bilinear/{metric}"] = float(apart.mean())
-        if len(apart) > 1:
-            values[f"{dataset}/refined-less-bilinear/{metric}-se"] = float(apart.std(ddof=1) / math.sqrt(len(apart)))
-        values[f"{dataset}/photos/count"] = len(apart)
+        dataset, method, metric = key.split("/")
+        ours = np.array(list(of_photo.values()))
+        values[key], values[f"{dataset}/photos/count"] = float(ours.mean()), len(ours)
+        for reference in REFERENCES:
+            known = f"{dataset}/{reference}/{metric}" in found
+            if not known or method in REFERENCES or metric == "seconds":
+                continue
+            apart = ours - np.array(list(found[f"{dataset}/{reference}/{metric}"].values()))
+            name = f"{dataset}/{method}-less-{reference}/{metric}"
+            values[name] = float(apart.mean())
+            if len(apart) > 1:
+                values[f"{name}-se"] = float(apart.std(ddof=1) / math.sqrt(len(apart)))
     return values
 
 

@@ -17,9 +17,9 @@ from defusion_lib.inference import as_rgb, to_shape
 
 # Chosen on training photos of Shi's set for the least error near the borders of masks:
 # python -m defusion_lib.experiments.refinement_gain --choose
-SIDE = 320  # pixels: the longer side of the small copy
-RADIUS = 4  # pixels of it: a window has 2 * RADIUS + 1 a side
-EPSILON = 1e-4  # variance of colours (of 1) that counts as flat: no edge of the map follows weaker ones
+SIDE = 160  # pixels: the longer side of the small copy
+RADIUS = 6  # pixels of it: a window has 2 * RADIUS + 1 a side
+EPSILON = 1e-5  # variance of colours (of 1) that counts as flat: no edge of the map follows weaker ones
 ROWS = 256  # of the photo that are computed at once
 
 

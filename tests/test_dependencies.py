@@ -36,9 +36,10 @@ DEPENDENCIES = needs("batch")
 DEVELOPMENT = needs("dev")
 BROWSER = [Requirement(line) for line in EXTRAS["browser"]]
 HEIF = [Requirement(line) for line in EXTRAS["heif"]]
+EXPORT = [Requirement(line) for line in EXTRAS["export"]]
 # Rooms that the detector and its training need; the others belong to the extras.
 DETECTOR_ROOMS = ("paths", "data", "backbone", "precision", "network", "losses", "metrics", "weights", "cam_hooks")
-DETECTOR_ROOMS += ("inference", "tiling", "training", "sources", "progress")
+DETECTOR_ROOMS += ("inference", "tiling", "training", "export", "refinement", "sources", "progress")
 # Modules whose package has another name.
 PACKAGES = {"PIL": "pillow", "skimage": "scikit-image", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 PACKAGES |= {"py_sod_metrics": "pysodmetrics", "pillow_heif": "pillow-heif"}
@@ -154,11 +155,11 @@ def test_the_detector_imports_what_its_short_list_names():
         for path in (ROOT / "defusion_lib").rglob("*.py")
         if path.relative_to(ROOT / "defusion_lib").with_suffix("").parts[0] in DETECTOR_ROOMS
     ]
-    assert set(unlisted(sources, DETECTOR + HEIF)) <= {"torchvision"}
+    assert set(unlisted(sources, DETECTOR + HEIF + EXPORT)) <= {"torchvision"}
 
 
 def test_the_library_imports_what_is_listed():
-    assert unlisted(sources_of("defusion_lib"), DEPENDENCIES + HEIF) == []
+    assert unlisted(sources_of("defusion_lib"), DEPENDENCIES + HEIF + EXPORT) == []
 
 
 def test_tests_import_what_is_listed():

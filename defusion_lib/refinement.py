@@ -40,8 +40,9 @@ def refine(
         )
     height, width = image.shape[:2]
     small = Image.fromarray(image).resize(small_shape(image, side)[::-1], Image.Resampling.BOX)
-    guide = np.asarray(small, np.float32) / 255
-    seen = to_shape(defocus, guide.shape[:2])
+    # In double precision: the colours of grey photos lie on a line, and their covariance is nearly singular.
+    guide = np.asarray(small, np.float64) / 255
+    seen = to_shape(defocus, guide.shape[:2]).astype(np.float64)
     slopes, offset = linear_functions(seen, guide, radius, epsilon)
     # Without a photo the slopes are 0, and the offset is the map smoothed twice.
     offset -= box(box(seen, radius), radius)
@@ -71,7 +72,7 @@ def linear_functions(
     """
     mean, mean_defocus = box(guide, radius), box(defocus, radius)
     covariance = box(guide[..., :, None] * guide[..., None, :], radius) - mean[..., :, None] * mean[..., None, :]
-    covariance += epsilon * np.eye(guide.shape[2], dtype=guide.dtype)
+    covariance += epsilon * np.eye(guide.shape[2])
     against = box(guide * defocus[..., None], radius) - mean * mean_defocus[..., None]
     slopes = np.linalg.solve(covariance, against[..., None])[..., 0]
     offset = mean_defocus - (slopes * mean).sum(-1)

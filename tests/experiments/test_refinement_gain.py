@@ -127,4 +127,4 @@ def test_wrong_input_is_one_sentence(tmp_path, capsys):
     missing = str(tmp_path / "missing")
     assert refinement_gain.main(["shipped", "--root", missing, "--into", str(tmp_path / "a.json")]) == 1
     told = capsys.readouterr()
-    assert missing in told.err and "Traceback" not in told.err and not (tmp_path / "a.json").exists()
+    assert "missing: check the path" in told.err and "Traceback" not in told.err and not (tmp_path / "a.json").exists()

@@ -60,7 +60,8 @@ def test_where_the_photo_has_no_edge_the_map_stays():
 
 @pytest.mark.parametrize("rows", [1, 17, 64])
 def test_in_parts_as_in_one_piece(rows, monkeypatch):
-    image, _, seen = edge(130, 90, 40)
+    image, _, seen = edge(90, 130, 70)
+    image, seen = image.swapaxes(0, 1).copy(), seen.T  # an edge across the parts
     monkeypatch.setattr(refinement, "ROWS", 1000)
     whole = refine(seen, image, side=50)
     monkeypatch.setattr(refinement, "ROWS", rows)

@@ -123,6 +123,7 @@ def test_the_program_writes_results_with_their_origin(photos, tmp_path, monkeypa
     assert written["stamp"]["data"]["photographs"] == 2 and "commit" in written["stamp"]
 
 
+@pytest.mark.slow
 def test_wrong_input_is_one_sentence(tmp_path, capsys):
     missing = str(tmp_path / "missing")
     assert refinement_gain.main(["shipped", "--root", missing, "--into", str(tmp_path / "a.json")]) == 1

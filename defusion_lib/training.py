@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields, replace
-from math import cos, isfinite, pi
+from math import cos, gcd, isfinite, pi
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import BadZipFile, ZipFile
@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from defusion_lib.backbone import VGG16
 from defusion_lib.data import PhotoSet, first_few
 from defusion_lib.data.augmentation import ROTATIONS, SCALES, STEPS, Augmented
+from defusion_lib.distributed import Processes, join
 from defusion_lib.freeze import freeze
 from defusion_lib.losses import deep_supervision
 from defusion_lib.paths import replacing
@@ -206,9 +207,18 @@ def train(
     read, where all masks are uniform, where a part of the recipe would have no effect, and where the checkpoint
     belongs to another recipe, network, data set or first weights; FloatingPointError where the loss becomes infinite
     or NaN (the last checkpoint is kept).
+
+    Under `torchrun --nproc-per-node N` the N processes share each batch (`distributed`). All of them call this and end
+    with the same weights; the first one alone writes the checkpoint and calls `show`, and the losses are those of
+    whole batches. Another number of processes rounds sums differently, and may continue the run. Raises ValueError
+    where a batch has no N equal parts and where the processes would train different things; ConnectionAbortedError
+    where another process ends.
     """
+    processes = join(device)
+    device = processes.device
     precision = resolve_precision(recipe.precision, device)
     _refuse_ignored(recipe, task)
+    _refuse_unequal_parts(recipe, processes)
     photos = photos.in_memory()
     check_masks(photos)
     made = identity(network, photos, recipe)
@@ -221,36 +231,42 @@ def train(
         history = load_checkpoint(checkpoint, network, optimiser, averaged, made)
     begin = len(history.loss)
     layout = {"precision": precision, "channels_last": precision == "bf16"}
+    if processes.world > 1:
+        layout["processes"] = processes.world
     stretch = {"from": begin, "to": begin, "seconds": 0.0} | layout | (stamp or {})
     if begin < recipe.iterations:
         history.stretches.append(stretch)
     started = time.perf_counter()
-    bar = tqdm(total=recipe.iterations, initial=begin, desc="training", unit="it")
-    for batch in batches(photos, recipe, begin, task):
-        for group, base in zip(optimiser.param_groups, base_rates):
-            group["lr"] = base * recipe.rate(len(history.loss))
-        with autocast(precision, device):
-            loss = task.loss(network, *(tensor.to(device, non_blocking=True) for tensor in batch))
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"The loss is {loss.item()} at iteration {len(history.loss)}: lower the learning rate "
-                f"(now {recipe.learning_rate:g}); the last checkpoint was kept."
-            )
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        if averaged is not None:
-            averaged.update_parameters(network)
-        history.loss.append(loss.item())
-        bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
-        bar.update()
-        done = len(history.loss)
-        if done % every == 0 or done == recipe.iterations:
-            stretch.update({"to": done, "seconds": time.perf_counter() - started})
-            if checkpoint is not None:
-                save_checkpoint(checkpoint, network, optimiser, averaged, made, history)
-            if show is not None:
-                show(history)
+    bar = tqdm(total=recipe.iterations, initial=begin, desc="training", unit="it", disable=not processes.is_writer)
+    with processes.together(checkpoint):
+        _refuse_unlike(processes, made | {"precision": precision, "iterations_done": begin})
+        compute_loss = processes.wrap(network, task.loss)
+        for batch in batches(photos, recipe, begin, task, processes.share):
+            for group, base in zip(optimiser.param_groups, base_rates):
+                group["lr"] = base * recipe.rate(len(history.loss))
+            with autocast(precision, device):
+                loss = compute_loss(*(tensor.to(device, non_blocking=True) for tensor in batch))
+            whole = processes.mean(loss)
+            if not torch.isfinite(whole):
+                raise FloatingPointError(
+                    f"The loss is {whole.item()} at iteration {len(history.loss)}: lower the learning rate "
+                    f"(now {recipe.learning_rate:g}); the last checkpoint was kept."
+                )
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            if averaged is not None:
+                averaged.update_parameters(network)
+            history.loss.append(whole.item())
+            bar.set_postfix(loss=f"{whole.item():.3f}", refresh=False)
+            bar.update()
+            done = len(history.loss)
+            if done % every == 0 or done == recipe.iterations:
+                stretch.update({"to": done, "seconds": time.perf_counter() - started})
+                if checkpoint is not None and processes.is_writer:
+                    save_checkpoint(checkpoint, network, optimiser, averaged, made, history)
+                if show is not None and processes.is_writer:
+                    show(history)
     bar.close()
     if averaged is not None:
         network.load_state_dict(averaged.module.state_dict())
@@ -283,7 +299,7 @@ def _differences(found: dict, expected: dict) -> str:
         f"{group}.{key}" if group == "data" else key: (found.get(group, {}).get(key), value)
         for group in ("recipe", "switches", "data")
         for key, value in expected[group].items()
-    } | {key: (found.get(key), expected[key]) for key in ("recipe_version", "begun_with_sha256")}
+    } | {key: (found.get(key), value) for key, value in expected.items() if not isinstance(value, dict)}
     return first_few([f"{key}={old!r} instead of {new!r}" for key, (old, new) in names.items() if old != new], 6)
 
 
@@ -298,6 +314,28 @@ def _refuse_ignored(recipe: Recipe, task: Task) -> None:
         if getattr(recipe, name) != getattr(applicable(recipe, task), name):
             raise ValueError(
                 f"{name}={getattr(recipe, name)!r} has no effect on this method: leave it out (training.applicable)."
+            )
+
+
+def _refuse_unequal_parts(recipe: Recipe, processes: Processes) -> None:
+    sizes = [batch for _, _, batch in recipe.stages]
+    parts = gcd(*sizes)
+    if parts % processes.world:
+        most = max(number for number in range(1, processes.world) if parts % number == 0)
+        raise ValueError(
+            f"{processes.world} processes cannot share batches of {' and '.join(map(str, sizes))} in equal parts: "
+            f"start {most} or choose another batch size."
+        )
+
+
+def _refuse_unlike(processes: Processes, facts: dict) -> None:
+    """Raise ValueError, in all processes, where one of them has other facts than the first; wait for all of them."""
+    first, *others = processes.gather(facts)
+    for rank, other in enumerate(others, 1):
+        if differing := _differences(other, first):
+            raise ValueError(
+                f"Process {rank} would train something else than process 0 ({differing}): give all of them the same "
+                "code, parameters and folders."
             )
 
 
@@ -329,6 +367,7 @@ def train_or_load(
 
     `backbone` is what `weights.load_backbone` takes, for a network that has one. A run that was stopped resumes from
     its checkpoint beside the file. The file's card keeps the recipe, the data, the losses and the stretches of the run.
+    Under torchrun (see `train`) the first process writes the file, and all processes load it.
     Raises ValueError where the file was made in another way, and what `train` raises.
     """
     torch.manual_seed(recipe.seed)
@@ -338,6 +377,9 @@ def train_or_load(
         load_backbone(vgg16, backbone)
     photos = photos.in_memory()
     made = identity(network, photos, recipe)
+    processes, checkpoint = join(device), path.with_suffix(".pt")
+    with processes.together(checkpoint):
+        _refuse_unlike(processes, made | {"is_trained": path.exists()})
     if path.exists():
         differing = _differences(read_card(path), made)
         if differing:
@@ -346,11 +388,13 @@ def train_or_load(
                 "or delete the file to train that network again."
             )
     else:
-        checkpoint = path.with_suffix(".pt")
         history = train(network, photos, recipe, device, checkpoint, EVERY, dict(stamp or {}), task=task)
-        save_network(network, path, made | {"loss": history.loss, "stretches": history.stretches})
-        checkpoint.unlink()
-    return load_network(path, device, type(network))  # as a later run finds it, in half precision
+        if processes.is_writer:
+            save_network(network, path, made | {"loss": history.loss, "stretches": history.stretches})
+            checkpoint.unlink()
+        with processes.together(checkpoint):
+            processes.gather(None)  # nobody reads the file before it is written
+    return load_network(path, processes.device, type(network))  # as a later run finds it, in half precision
 
 
 def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -396,8 +440,16 @@ def _score_layers(network: Any) -> list[nn.Module]:
     return network.score_layers() if hasattr(network, "score_layers") else []
 
 
-def batches(photos: PhotoSet, recipe: Recipe, begin: int = 0, task: Task = MASKS) -> Iterator[tuple[torch.Tensor, ...]]:
+def batches(
+    photos: PhotoSet,
+    recipe: Recipe,
+    begin: int = 0,
+    task: Task = MASKS,
+    share: Callable[[list[int]], list[int]] = list,
+) -> Iterator[tuple[torch.Tensor, ...]]:
     """Yield the batches of a run from iteration `begin` on; for `MASKS` (N, 3, S, S) and (N, 1, S, S).
+
+    `share` chooses the samples of each batch that are made (`distributed.Processes.share`), all by default.
 
     Samples come in passes over all that the task makes of the photos. The order of a pass depends on the seed and
     the number of the pass alone, so that a resumed run sees the same samples.
@@ -418,7 +470,7 @@ def batches(photos: PhotoSet, recipe: Recipe, begin: int = 0, task: Task = MASKS
                     chosen.append(int(order[drawn % len(samples)]))
                     drawn += 1
                 if iteration >= begin:
-                    yield samples, chosen
+                    yield samples, share(chosen)
                 iteration += 1
 
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the lowest room to the highest; modules of one line may import one another.
 ROOMS = (
     ("paths", "progress", "freeze", "sources"),
-    ("data", "backbone", "precision"),
+    ("data", "backbone", "precision", "distributed"),
     ("network", "losses", "metrics"),
     ("weights", "cam_hooks", "plots", "network_drawing"),
     ("inference", "tiling", "training", "export", "refinement"),

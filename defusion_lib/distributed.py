@@ -53,8 +53,7 @@ class Processes:
         """Return `loss(network, *batch)` as a function of the batch, with gradients averaged over the processes."""
         if self.world == 1:
             return partial(loss, network)
-        # No network has buffers that change, such as those of batch normalisation.
-        return DistributedDataParallel(_Loss(network, loss), broadcast_buffers=False, gradient_as_bucket_view=True)
+        return DistributedDataParallel(_Loss(network, loss), gradient_as_bucket_view=True)
 
     def mean(self, loss: torch.Tensor) -> torch.Tensor:
         """Return the mean of the processes' losses; with several processes it has no gradient."""

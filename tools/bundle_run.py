@@ -3,6 +3,7 @@
     python -m tarfile -e part1.tar.gz && python -m tarfile -e part2.tar.gz
     python run.py                  # to the end
     python run.py --minutes 9      # in stretches; exit code 75 means that the same command must run again
+    torchrun --nproc-per-node 2 run.py  # on two GPUs; the first process alone evaluates, prints and writes
 
 Needs torch, numpy, Pillow, safetensors and tqdm; no network, no git, no Jupyter. Results go to `outputs/<profile>/` in
 the current folder (or in DEFUSION_OUTPUTS), checkpoints too. A run that is stopped or killed continues from its last
@@ -15,6 +16,7 @@ import io
 import json
 import sys
 import time
+from contextlib import redirect_stdout
 from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
@@ -116,9 +118,23 @@ def check_packages() -> None:
 
 def work(bundle: dict, options: argparse.Namespace) -> int:
     """Train until the training is finished or the time limit is reached, then evaluate; return the exit code."""
+    from defusion_lib.distributed import join
+
     changes = trial(bundle, options)
     training = make_run(bundle, TRAINING, changes)
     evaluation = make_run(bundle, EVALUATION, changes)
+    processes = join(training.device)
+    if options.minutes and processes.world > 1:
+        raise ValueError(
+            "--minutes needs one process, because torchrun returns no exit code 75: leave it out; a run that is stopped "
+            "continues from its last checkpoint."
+        )
+    with redirect_stdout(sys.stdout if processes.is_writer else None):
+        return stretch(bundle, options, training, evaluation, processes)
+
+
+def stretch(bundle: dict, options: argparse.Namespace, training, evaluation, processes) -> int:
+    """Train and evaluate as `work` does, with both runs made and the processes of torchrun connected."""
     print(training, flush=True)
     if training.device.type == "cpu":
         print("No GPU was found: this runs on the CPU, which is many times slower.")
@@ -127,8 +143,8 @@ def work(bundle: dict, options: argparse.Namespace) -> int:
     try:
         trained_before = is_trained(weights, training)
         if not trained_before:
-            train_network(bundle, training, weights, options.photos, deadline)
-        if not is_evaluated(weights, evaluation):
+            train_network(bundle, training, weights, options.photos, deadline, processes.is_writer)
+        if processes.is_writer and not is_evaluated(weights, evaluation):
             evaluate(bundle, evaluation, weights, options.photos, deadline, trained_before)
     except OutOfTime as reason:
         print(f"Not finished: {reason} Run the same command again.")
@@ -223,8 +239,10 @@ def is_evaluated(weights: Path, run) -> bool:
     return stamp["weights_sha256"] == weights_hash(load_network(weights))
 
 
-def train_network(bundle: dict, run, weights: Path, count: int | None, deadline: float | None) -> None:
-    """Train as notebook 03 does, and write its results, loss curve and network; raise OutOfTime before `deadline`."""
+def train_network(
+    bundle: dict, run, weights: Path, count: int | None, deadline: float | None, is_writer: bool = True
+) -> None:
+    """Train as notebook 03 does; the writer writes results, loss curve and network. Raise OutOfTime before `deadline`."""
     import numpy as np
 
     from defusion_lib.precision import resolve_precision
@@ -248,6 +266,8 @@ def train_network(bundle: dict, run, weights: Path, count: int | None, deadline:
         except TooFewCheckpoints as found:
             every = found.every
             clock = Clock(recipe.iterations, every, deadline)
+    if not is_writer:
+        return
 
     maps = 6 * given.steps + 1
     span = max(1, min(50, recipe.iterations // 5))

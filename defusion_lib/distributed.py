@@ -107,8 +107,7 @@ def join(device: torch.device | str = "cpu") -> Processes:
     missing = [name for name in NEEDED if name not in os.environ]
     if missing:
         raise ValueError(
-            f"WORLD_SIZE is {world}, but {' and '.join(missing)} are not set: start the program with torchrun, or "
-            "without WORLD_SIZE."
+            f"WORLD_SIZE is {world}, but {missing[0]} is not set: start it with torchrun, or unset WORLD_SIZE."
         )
     cuda = torch.device(device).type == "cuda"
     if cuda:

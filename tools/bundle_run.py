@@ -126,7 +126,7 @@ def work(bundle: dict, options: argparse.Namespace) -> int:
     processes = join(training.device)
     if options.minutes and processes.world > 1:
         raise ValueError(
-            "--minutes needs one process, because torchrun returns no exit code 75: leave it out; a run that is stopped "
+            "--minutes needs one process, because torchrun returns no exit code 75: leave it out; a stopped run "
             "continues from its last checkpoint."
         )
     with redirect_stdout(sys.stdout if processes.is_writer else None):
@@ -242,7 +242,7 @@ def is_evaluated(weights: Path, run) -> bool:
 def train_network(
     bundle: dict, run, weights: Path, count: int | None, deadline: float | None, is_writer: bool = True
 ) -> None:
-    """Train as notebook 03 does; the writer writes results, loss curve and network. Raise OutOfTime before `deadline`."""
+    """Train as notebook 03 does; the writer writes results, curve and network. Raise OutOfTime before `deadline`."""
     import numpy as np
 
     from defusion_lib.precision import resolve_precision

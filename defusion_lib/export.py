@@ -63,7 +63,9 @@ def export_network(
     path = Path(path)
     _check(path, precision, size)
     size = size or trained_size(card)
-    exported = Exported(copy.deepcopy(network).cpu().float().to(memory_format=torch.contiguous_format)).eval()
+    plain = copy.deepcopy(network).cpu().float()
+    plain.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # missing in torch's declaration
+    exported = Exported(plain).eval()
     exported.requires_grad_(False)
     facts = describe(network, card, precision, size)
     with replacing(path) as part:

@@ -22,7 +22,7 @@ from defusion_lib.apps.cli.terminal import finish, json_option, report
     help="Pixels per side of the network's input; 0 for full resolution, in tiles, which takes minutes per photo.",
 )
 @click.option(
-    "--weights", default="shipped", metavar="FILE", help="A network of yours; default: the one in the package."
+    "--network", "file", default="shipped", metavar="FILE", help="A network of yours; default: the one in the package."
 )
 @click.option(
     "--batch", type=click.IntRange(1), metavar="N", help="Photos that the network sees at once; default: 1, on a GPU 8."
@@ -48,7 +48,7 @@ def map_photos(
     recursive: bool,
     into: str,
     size: int,
-    weights: str,
+    file: str,
     batch: int | None,
     jobs: int | None,
     shard: str | None,
@@ -93,7 +93,7 @@ def map_photos(
     else:
         part = photo_folder.parse_shard(shard) if shard else None
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        network = load_network(resolve(weights), device)
+        network = load_network(resolve(file), device)
         found = photo_folder.map_folder(
             whole or photos,
             network,

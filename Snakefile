@@ -12,7 +12,11 @@ import os
 import sys
 from pathlib import Path
 
+from snakemake.logging import logger
+
 sys.path.insert(0, workflow.basedir)
+from tools.alone import hold
+from tools.cluster import Lines
 from tools.graph import library_files
 
 PROFILE = config.get("profile", "quick")
@@ -22,6 +26,11 @@ NEEDS = {"04_evaluation": ["03_training"], "08_ablations": ["03_training"]}
 KEPT = sorted(Path("outputs").glob("*/results/*.json"))
 READS = {"06_claims": [str(path) for path in KEPT if path.parts[1] not in ("quick", PROFILE)]}
 
+# What a scheduler grants one notebook: MB, minutes, and the paper's recipe a GPU. `make run` without a cluster
+# reads none of it, and a cluster's settings (tools/slurm/config.yaml) can set more.
+MEMORY, MINUTES = {"quick": (6_000, 60), "paper": (32_000, 24 * 60)}.get(PROFILE, (16_000, 24 * 60))
+GPU = {"gpu": 1} if PROFILE == "paper" else {"gpu_model": ""}
+
 NOTEBOOKS = sorted(
     path.stem
     for path in Path("notebooks").glob("*.ipynb")
@@ -30,9 +39,11 @@ NOTEBOOKS = sorted(
 if not NOTEBOOKS:
     known = ", ".join(sorted(path.name for path in Path("params").glob("*/")))
     sys.exit(f"No notebook belongs to profile {PROFILE!r}: choose quick, or a folder of params/ ({known}).")
-for stem in NOTEBOOKS:
-    if not Path(f"{FOLDER}/{stem}.ipynb").is_file():
-        Path(f"{FOLDER}/.done/{stem}").unlink(missing_ok=True)
+# A job of a cluster reads this file too, on its own node, where a new file may not be visible yet.
+if workflow.is_main_process:
+    for stem in NOTEBOOKS:
+        if not Path(f"{FOLDER}/{stem}.ipynb").is_file():
+            Path(f"{FOLDER}/.done/{stem}").unlink(missing_ok=True)
 
 
 def parameters(wildcards):
@@ -60,10 +71,26 @@ rule notebook:
         f"{FOLDER}/.done/{{stem}}",
     wildcard_constraints:
         stem="[^/.]+",
+    threads: 2
+    resources:
+        mem_mb=MEMORY,
+        runtime=MINUTES,
+        **GPU,
     priority: lambda wildcards: -NOTEBOOKS.index(wildcards.stem)
     params:
         python=sys.executable,
         place=lambda wildcards: f"{NOTEBOOKS.index(wildcards.stem) + 1}/{len(NOTEBOOKS)}",
     shell:
-        "{params.python:q} -m tools.execute execute {input.notebook:q} {PROFILE}"
+        "{params.python:q} -m tools.alone {output:q}.lock tools.execute execute {input.notebook:q} {PROFILE}"
         " --place {params.place} --mark {output:q}"
+
+
+onstart:
+    try:
+        workflow.held = hold(Path(f"{FOLDER}/.done/run.lock"))
+    except ValueError as error:
+        print(error, file=sys.stderr)  # which --quiet would hide
+        raise
+    # The words of a local notebook are in the terminal already, those of a job are on its node.
+    if workflow.non_local_exec:
+        logger.addHandler(Lines())

@@ -35,17 +35,23 @@ DETECTOR = needs()
 DEPENDENCIES = needs("batch")
 DEVELOPMENT = needs("dev")
 BROWSER = [Requirement(line) for line in EXTRAS["browser"]]
+CLUSTER = [requirement for requirement in needs("cluster") if requirement not in DEPENDENCIES]
 HEIF = [Requirement(line) for line in EXTRAS["heif"]]
 EXPORT = [Requirement(line) for line in EXTRAS["export"]]
 # Rooms that the detector and its training need; the others belong to the extras.
 DETECTOR_ROOMS = ("paths", "data", "backbone", "precision", "network", "losses", "metrics", "weights", "cam_hooks")
-DETECTOR_ROOMS += ("inference", "tiling", "training", "export", "refinement", "sources", "progress")
+DETECTOR_ROOMS += ("inference", "tiling", "training", "export", "refinement", "sources", "progress", "distributed")
 # Modules whose package has another name.
 PACKAGES = {"PIL": "pillow", "skimage": "scikit-image", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 PACKAGES |= {"py_sod_metrics": "pysodmetrics", "pillow_heif": "pillow-heif"}
 # Brought along by a listed package that cannot do without them.
 BROUGHT = {"IPython": "ipykernel", "nbclient": "papermill", "packaging": "pytest"}
-BROUGHT |= {"threadpoolctl": "scikit-learn", "matplotlib_inline": "ipykernel", "nbconvert": "jupyterlab"}
+BROUGHT |= {
+    "psutil": "ipykernel",
+    "threadpoolctl": "scikit-learn",
+    "matplotlib_inline": "ipykernel",
+    "nbconvert": "jupyterlab",
+}
 
 
 def pins():
@@ -86,7 +92,7 @@ def test_constraints_are_exact_versions():
         assert not line.lower().startswith(("nvidia", "defusion", "pip=="))
 
 
-@pytest.mark.parametrize("requirement", DEVELOPMENT + BROWSER, ids=str)
+@pytest.mark.parametrize("requirement", DEVELOPMENT + BROWSER + CLUSTER, ids=str)
 def test_every_dependency_is_pinned_within_its_range(requirement):
     assert requirement.specifier.contains(pins()[canonicalize_name(requirement.name)])
 
@@ -141,11 +147,11 @@ def test_the_oldest_versions_are_the_lower_bounds(tmp_path):
     oldest = sorted((tmp_path / "constraints.txt").read_text().split())
     bounds = [
         f"{requirement.name}=={specifier.version}"
-        for requirement in DEVELOPMENT + HEIF + BROWSER
+        for requirement in DEVELOPMENT + HEIF + BROWSER + CLUSTER
         for specifier in requirement.specifier
         if specifier.operator == ">="
     ]
-    assert len(bounds) == len(DEVELOPMENT + HEIF + BROWSER) and oldest == sorted(bounds)
+    assert len(bounds) == len(DEVELOPMENT + HEIF + BROWSER + CLUSTER) and oldest == sorted(bounds)
 
 
 def test_the_detector_imports_what_its_short_list_names():

@@ -49,6 +49,7 @@ MODULES = (
     "paths",
     "precision",
     "progress",
+    "distributed",
     "training",
     "weights",
 )

@@ -13,16 +13,17 @@ from defusion_lib.paths import outputs_root, project_root
 
 # Only file times tell what is stale: a checkout brings no other record of earlier runs.
 OPTIONS = (
-    *("--cores", "1", "--scheduler", "greedy", "--nolock", "--rerun-incomplete"),
+    *("--scheduler", "greedy", "--nolock", "--rerun-incomplete"),
     *("--rerun-triggers", "mtime", "--max-checksum-file-size", "0"),
 )
 
 
-def run_notebooks(profile: str = "quick", dry_run: bool = False) -> bool:
+def run_notebooks(profile: str = "quick", dry_run: bool = False, cluster: str = "") -> bool:
     """Execute the notebooks of a profile that are stale, print their results, and return whether all went well.
 
-    `dry_run` lists them instead. Raises FileNotFoundError outside of a checkout, and ValueError for a profile that does
-    not exist and where Snakemake is not installed.
+    `dry_run` lists them instead. `cluster` is a folder of tools/ with Snakemake's settings for one; without it they run
+    on this machine, one after the other. Raises FileNotFoundError outside of a checkout, and ValueError for a profile
+    or cluster that does not exist and where Snakemake is not installed.
     """
     root = project_root()
     if not (root / "Snakefile").is_file():
@@ -33,18 +34,24 @@ def run_notebooks(profile: str = "quick", dry_run: bool = False) -> bool:
     known = ["quick", *sorted(path.name for path in (root / "params").iterdir() if path.is_dir())]
     if profile not in known:
         raise ValueError(f"There is no profile {profile!r}: choose one of {', '.join(known)}.")
+    clusters = sorted(path.parent.name for path in (root / "tools").glob("*/config.yaml"))
+    if cluster and cluster not in clusters:
+        raise ValueError(
+            f"There is no cluster {cluster!r}: choose one of {', '.join(clusters)} (tools/slurm/README.md)."
+        )
     if importlib.util.find_spec("snakemake") is None:
         raise ValueError('Snakemake is not installed, which runs the notebooks: pip install -e ".[batch]".')
-    commands = [command(profile, dry_run)]
+    commands = [command(profile, dry_run, cluster)]
     if not dry_run:
         commands.append([sys.executable, "-m", "tools.execute", "summary", profile])
     return all(_run(each, root) for each in commands)
 
 
-def command(profile: str, dry_run: bool = False) -> list[str]:
+def command(profile: str, dry_run: bool = False, cluster: str = "") -> list[str]:
     """Return the command that executes the stale notebooks of a profile, or lists them, in the project's folder."""
     verbosity = ("--dry-run",) if dry_run else ("--quiet", "all")
-    return [sys.executable, "-m", "snakemake", *OPTIONS, *verbosity, "--config", f"profile={profile}"]
+    where = ("--profile", f"tools/{cluster}") if cluster else ("--cores", "1")
+    return [sys.executable, "-m", "snakemake", *where, *OPTIONS, *verbosity, "--config", f"profile={profile}"]
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:

@@ -10,7 +10,8 @@ from defusion_lib.apps.cli.terminal import SOME_FAILED
 @click.command()
 @click.argument("profile", default="quick")
 @click.option("-n", "--dry-run", is_flag=True, help="List the notebooks that are stale, and execute none.")
-def run(profile: str, dry_run: bool) -> None:
+@click.option("--cluster", default="", help="Run them as jobs of a cluster: slurm (tools/slurm/README.md).")
+def run(profile: str, dry_run: bool, cluster: str) -> None:
     """Execute the notebooks of a checkout in PROFILE, and show their results.
 
     PROFILE is quick (the default, minutes) or a folder of params/. Only notebooks that are stale are executed, one
@@ -22,11 +23,12 @@ def run(profile: str, dry_run: bool) -> None:
       defusion run               the quick profile, as `make run`
       defusion run cpu           on real photos with two cores, hours
       defusion run cpu -n        what it would execute
+      defusion run paper --cluster slurm
 
     It needs neither make nor a shell. It was tested on Linux, not on Windows. Exit codes: 0 done, 1 a notebook failed,
     2 there is no such profile or no checkout.
     """
     from defusion_lib.apps.notebook_run import run_notebooks
 
-    if not run_notebooks(profile, dry_run):
+    if not run_notebooks(profile, dry_run, cluster):
         sys.exit(SOME_FAILED)

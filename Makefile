@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 BROWSER := .venv/.browser
+SITE := .venv/.site
 SLURM := .venv/.slurm
 OLDEST := build/oldest
 
@@ -26,7 +27,7 @@ PROFILE ?= quick
 # Empty for this machine, or a folder of tools/ (see tools/slurm/README.md): make run PROFILE=paper CLUSTER=slurm
 CLUSTER ?=
 
-.PHONY: help install run test test-quick test-oldest test-browser test-cluster lint verify determinism bench bench-spin fuzz store lab explorer bundle clean
+.PHONY: help install run test test-quick test-oldest test-browser test-cluster lint verify determinism bench bench-spin fuzz store lab explorer site bundle clean
 
 help:   ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\): .*## /make \1\t/p' Makefile
@@ -55,8 +56,8 @@ test-oldest: $(OLDEST)/.ready   ## unit tests with the oldest versions allowed (
 		--deselect tests/test_dependencies.py::test_what_dependencies_need_is_pinned_too \
 		--deselect tests/data/test_synthetic.py::test_photographs_come_from_the_wheels_and_nothing_from_a_network
 
-test-browser: $(BROWSER)   ## drive the explorer in a real browser; needs Chromium, keeps pictures in build/browser/
-	$(BIN)/pytest -q tests/browser/check_explorer.py
+test-browser: $(BROWSER) $(SITE)   ## drive explorer, gallery and site in a real browser; needs Chromium, keeps pictures in build/browser/
+	$(BIN)/pytest -q tests/browser/check_explorer.py tests/browser/check_gallery.py tests/browser/check_site.py
 
 test-cluster: $(SLURM)   ## start a Slurm of one node, and run, kill and resume notebooks on it; installs Debian's Slurm, as root
 	$(BIN)/pytest -q tests/cluster/check_slurm.py
@@ -95,6 +96,9 @@ lab: $(READY)   ## open JupyterLab on the notebooks
 explorer: $(BROWSER)   ## open notebook 14 as a page without code (Voila)
 	DEFUSION_UPLOAD="64 MB" $(BIN)/voila --Voila.$(UPLOAD) notebooks/14_explorer.ipynb
 
+site: $(SITE)   ## build notebooks, pages, the index of the paper and the claims as static HTML: build/site/index.html
+	$(BIN)/python -m tools.site
+
 bundle: $(READY)   ## pack a training for a GPU machine without a network connection: PROFILE=paper DATA=data/shi BACKBONE=file
 	$(BIN)/python -m tools.bundle "$(PROFILE)" --data "$(DATA)" --backbone "$(BACKBONE)"
 
@@ -117,6 +121,10 @@ $(OLDEST)/.ready: pyproject.toml
 
 $(BROWSER): $(READY)
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[browser]"
+	@touch $@
+
+$(SITE): $(READY)
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[site]"
 	@touch $@
 
 # The plugin alone: it asks for a newer NumPy than pysodmetrics allows, for a report that is not made here.

@@ -36,6 +36,7 @@ DEPENDENCIES = needs("batch")
 DEVELOPMENT = needs("dev")
 BROWSER = [Requirement(line) for line in EXTRAS["browser"]]
 CLUSTER = [requirement for requirement in needs("cluster") if requirement not in DEPENDENCIES]
+SITE = [Requirement(line) for line in EXTRAS["site"]]
 HEIF = [Requirement(line) for line in EXTRAS["heif"]]
 EXPORT = [Requirement(line) for line in EXTRAS["export"]]
 # Rooms that the detector and its training need; the others belong to the extras.
@@ -92,7 +93,7 @@ def test_constraints_are_exact_versions():
         assert not line.lower().startswith(("nvidia", "defusion", "pip=="))
 
 
-@pytest.mark.parametrize("requirement", DEVELOPMENT + BROWSER + CLUSTER, ids=str)
+@pytest.mark.parametrize("requirement", DEVELOPMENT + BROWSER + SITE + CLUSTER, ids=str)
 def test_every_dependency_is_pinned_within_its_range(requirement):
     assert requirement.specifier.contains(pins()[canonicalize_name(requirement.name)])
 
@@ -147,11 +148,11 @@ def test_the_oldest_versions_are_the_lower_bounds(tmp_path):
     oldest = sorted((tmp_path / "constraints.txt").read_text().split())
     bounds = [
         f"{requirement.name}=={specifier.version}"
-        for requirement in DEVELOPMENT + HEIF + BROWSER + CLUSTER
+        for requirement in DEVELOPMENT + HEIF + BROWSER + SITE + CLUSTER
         for specifier in requirement.specifier
         if specifier.operator == ">="
     ]
-    assert len(bounds) == len(DEVELOPMENT + HEIF + BROWSER + CLUSTER) and oldest == sorted(bounds)
+    assert len(bounds) == len(DEVELOPMENT + HEIF + BROWSER + SITE + CLUSTER) and oldest == sorted(bounds)
 
 
 def test_the_detector_imports_what_its_short_list_names():

@@ -1,0 +1,283 @@
+"""The site has every page, the index of the paper is complete, and the check of built pages finds what is wrong."""
+
+import importlib
+import json
+import re
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+from defusion_lib.paper import claims
+from defusion_lib.paper.tables import FIGURES
+from tools.site import check, ledger, pages, paper_index
+
+ROOT = Path(__file__).resolve().parents[2]
+PLACES = paper_index.read_places()
+FOLDERS = ("notebooks", "params", "outputs", "defusion_lib", "tools")
+
+
+# ----------------------------------------------------------------------------------------------------- pages
+
+
+def test_every_page_of_the_checkout_is_on_the_site():
+    found = [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))]
+    listed = pages.sources(ROOT)
+    assert sorted(path.relative_to(ROOT).as_posix() for path in found) == sorted(p for p in listed if p.endswith(".md"))
+    assert len(set(listed)) == len(listed)
+
+
+def test_every_notebook_is_on_the_site_in_order():
+    expected = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
+    assert [Path(page).name for page in pages.chapters(ROOT)[pages.NOTEBOOKS]] == expected
+    assert expected[0].startswith("00") and expected[-1].startswith("14")
+
+
+def test_executed_copies_are_on_the_site_but_no_unfinished_ones(tmp_path):
+    for name in ("cpu/04_evaluation", "box/04_evaluation", "cpu/05.running", "cpu/05.failed", "cpu-long/03_training"):
+        (tmp_path / "outputs" / f"{name}.ipynb").parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "outputs" / f"{name}.ipynb").touch()
+    assert pages.copies(tmp_path) == ["outputs/box/04_evaluation.ipynb", "outputs/cpu/04_evaluation.ipynb"]
+    assert {Path(page).parent.name for page in pages.copies(ROOT)} <= set(pages.COPIES)
+
+
+def test_every_link_of_a_page_leads_somewhere():
+    assert pages.broken(ROOT) == []
+
+
+def test_a_broken_link_is_found(tmp_path):
+    for page in pages.sources(tmp_path):
+        (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / page).write_text(
+            "# Page\n\n```sh\n[code](no.md)\n```\n[web](https://example.org/no.md) [here](#page)\n"
+        )
+    (tmp_path / "params/README.md").write_text(
+        "![picture](no.png) and [card](../defusion_lib/shipped/README.md#numbers)"
+    )
+    assert pages.broken(tmp_path) == ["params/README.md links to params/no.png, which does not exist."]
+
+
+def test_the_front_page_moves_and_links_to_it_follow():
+    text = "See [the front page](../README.md#teach), [here](README.md)\n```\n[code](../README.md)\n```\n"
+    expected = text.replace("page](../README.md", "page](../index.md")
+    assert pages.moved("notebooks/README.md", text) == expected
+
+
+def test_a_notebook_loses_its_progress_bars_and_links_to_its_runs():
+    kept = {"output_type": "display_data", "data": {"image/png": ""}}
+    bar = {"output_type": "display_data", "data": {"application/vnd.jupyter.widget-view+json": {}}}
+    cells = [
+        {"cell_type": "markdown", "source": ["# 04 · Title\n", "\n", "Words.\n"]},
+        {"cell_type": "code", "source": "", "outputs": [bar, kept]},
+    ]
+    runs = ["notebooks/04.ipynb", "outputs/cpu/04.ipynb", "outputs/cpu/05.ipynb"]
+    cleaned = pages.clean({"metadata": {"widgets": {}}, "cells": cells}, runs[1], runs)
+    assert cleaned["metadata"] == {} and cleaned["cells"][1]["outputs"] == [kept]
+    assert cleaned["cells"][0]["source"] == (
+        "# 04 · Title (real photos, profile cpu)\n\n"
+        "Outputs on: [embedded data](../../notebooks/04.ipynb) · **real photos, profile cpu**\n\nWords.\n"
+    )
+
+
+def test_linked_files_are_copied_beside_the_pages(tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "sources", lambda root: ["README.md", pages.RESULTS])
+    root, folder = tmp_path / "root", tmp_path / "pages"
+    (root / "outputs/cpu").mkdir(parents=True)
+    (root / "README.md").write_text("# Front\n\n![map](outputs/cpu/map.png) [results](outputs/README.md)\n")
+    (root / "outputs/README.md").write_text("# Results\n\n[numbers](cpu/bench.json)\n")
+    for name in ("map.png", "bench.json", "secret.json"):
+        (root / "outputs/cpu" / name).write_text(name)
+    pages.stage(root, folder)
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert names == ["index.md", "outputs/README.md", "outputs/cpu/bench.json", "outputs/cpu/map.png"]
+    assert (folder / "index.md").read_text().count("```{toctree}") == len(pages.chapters(root))
+
+
+# ---------------------------------------------------------------------------------------- index of the paper
+
+
+def test_every_figure_table_and_equation_has_a_place():
+    assert list(PLACES) == [f"{kind}-{number}" for kind, numbers in paper_index.NUMBERS.items() for number in numbers]
+    assert {f"figure-{number}" for number in FIGURES} <= set(PLACES)
+    assert {group for group in claims.GROUPS if group.startswith("table-")} <= set(PLACES)
+
+
+@pytest.mark.parametrize("item", PLACES)
+def test_its_places_exist(item):
+    """The notebook names a figure or table in its line "In the paper", the cell states an equation."""
+    entry = PLACES[item]
+    assert set(entry) <= {"title", "cells", "code"} and entry["cells"]
+    for where in entry["cells"]:
+        stem, cell = where.split("/")
+        cells = paper_index.cells_of(ROOT, f"notebooks/{stem}.ipynb")
+        assert paper_index.heading(cells, cell, item)
+        if item.startswith("equation"):
+            (text,) = [each["source"] for each in cells if each["id"] == cell]
+            stated = {f"equation-{number}" for number in re.findall(r"\\q?quad \((\d+)\)", text)}
+            assert item in stated | paper_index.named(text)
+        else:
+            assert item in paper_index.said(ROOT)[stem]
+    if "code" in entry:
+        module, _, names = entry["code"].partition(".")
+        found = importlib.import_module(f"defusion_lib.{module}")
+        for name in names.split("."):
+            found = getattr(found, name)
+
+
+def test_what_notebooks_name_is_in_the_paper():
+    found = set().union(*paper_index.said(ROOT).values())
+    assert found <= set(PLACES)
+    assert {item for item in PLACES if not item.startswith("equation")} <= found
+
+
+def test_a_figure_is_where_its_claim_says():
+    for record in claims.load():
+        for item in PLACES:
+            if any(fnmatchcase(item, pattern) for pattern in record.claims):
+                assert record.notebook in {where.split("/")[0] for where in PLACES[item]["cells"]}, item
+
+
+def test_words_that_name_items():
+    assert paper_index.named("Section 4.2, Eq. 9-10, Figures 1 and 8-9, Table 2.") == {
+        *("equation-9", "equation-10", "figure-1", "figure-8", "figure-9", "table-2"),
+    }
+    assert paper_index.named("Tables 1, 2, and 3; 10 figures") == {"table-1", "table-2", "table-3"}
+
+
+def test_a_heading_is_the_one_that_names_the_item():
+    cells = [
+        {"id": "a", "cell_type": "markdown", "source": "## Before\n```\n# code\n```"},
+        {"id": "b", "cell_type": "markdown", "source": "## Steps\n\n## A map, `x` (Figure 4)\n"},
+        {"id": "c", "cell_type": "code", "source": "# comment"},
+    ]
+    assert [paper_index.heading(cells, "b", item) for item in ("figure-4", "figure-5")] == [
+        "A map, `x` (Figure 4)",
+        "Steps",
+    ]
+    assert paper_index.heading(cells, "c", "figure-4") == "A map, `x` (Figure 4)"
+    assert paper_index.anchor("A map, `x` (Figure 4)") == "a-map-x-figure-4"
+    with pytest.raises(KeyError):
+        paper_index.heading(cells, "d", "figure-4")
+
+
+@pytest.mark.slow
+def test_the_page_has_a_line_with_a_link_for_each(tmp_path):
+    paper_index.write(ROOT, tmp_path)
+    text = (tmp_path / paper_index.PAGE).read_text()
+    parts = re.split(r"^(?:### |\| )(?=(?:Figure|Table|Eq\.) \d)", text, flags=re.MULTILINE)[1:]
+    assert len(parts) == len(PLACES) == 30
+    for item, part in zip(PLACES, parts):
+        kind, number = item.split("-")
+        assert re.match(rf"{paper_index.NAMES[kind]} {number}\b", part)
+        assert "](../notebooks/" in part
+        missing = kind == "figure" and "**needs data.**" in part
+        assert ("*No picture." in part) == missing and not (missing and "![" in part)
+    for name in re.findall(r"!\[.*?\]\((.*?)\)", text):
+        assert (tmp_path / paper_index.PAGE).with_name(name).is_file()
+
+
+def test_a_status_is_that_of_the_claims():
+    assert paper_index.status("figure-7").startswith("**needs data.**")
+    assert paper_index.status("figure-2") == "drawn from the code"
+    counts = [int(count) for count in re.findall(r"(\d+) cells", paper_index.status("table-1"))]
+    assert sum(counts) == sum(claims.tally(claims.load())["table-1"].values()) == 108
+
+
+# ------------------------------------------------------------------------------------- glossary and claims
+
+
+def test_the_glossary_has_the_words_of_the_paper_and_of_result_files():
+    text = (ROOT / "defusion_lib/paper/glossary.md").read_text()
+    terms = {word.strip() for term in re.findall(r"^### (.*)$", text, re.MULTILINE) for word in term.split(",")}
+    assert {"FSHF", "FSEF", "CAM", "FAM", "FFRM", "GAP", "GMP", "tap", "floor", "all-blurred"} <= terms
+    assert {"dutlab100", "last100", "protocol", "max F", "AUC on the paper's axis", "MAE", "profile"} <= terms
+    for chapter in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        found = re.findall(r"^### (.*)$", chapter, re.MULTILINE)
+        assert found == sorted(found, key=str.lower)
+
+
+def test_the_table_of_claims_has_a_row_for_each(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "load_results", lambda: {("cpu", "07_table_1", "shi-dutlab100/jnb/mae"): 0.17777})
+    ledger.write(ROOT, tmp_path)
+    text = (tmp_path / ledger.PAGE).read_text()
+    rows = re.findall(r'<tr data-status="(.*?)">(.*?)</tr>', text)
+    assert len(rows) == len(claims.claims()) == 307
+    assert {status for status, _ in rows} <= set(claims.STATUSES)
+    assert all(row.count("<td") == len(ledger.COLUMNS) for _, row in rows)
+    (jnb,) = [row for _, row in rows if "MAE of JNB on Shi<" in row]
+    assert ">0.355<" in jnb and ">0.1778<" in jnb and 'href="../notebooks/07_table_1.html"' in jnb
+
+
+def test_claims_are_shown_in_the_words_of_the_paper():
+    assert ledger.words("table-3/dut/f/defusionnet+step2") == "F-measure of Step_2 on DUT"
+    assert ledger.words("table-2/shi/auc/defusionnet+nocam") == "AUC of wFAMwoCAM on Shi"
+    assert ledger.words("table-2/ctcug/mae/defusionnet+noffrm") == "MAE of woFFRM on CTCUG"
+    assert ledger.words("count/shi-train") == "“604 for training” (Section 3.5)"
+    assert not [claim for claim in claims.claims() if "+" in ledger.words(claim)]
+    assert set(ledger.MEANING) == set(claims.STATUSES)
+    assert [ledger.number(value) for value in (None, 0.1, 1e-8, 10000, 0.0, 9664.0)] == [
+        "",
+        "0.1",
+        "1e-08",
+        "10000",
+        "0",
+        "9664",
+    ]
+
+
+# ------------------------------------------------------------------------------------------ built pages
+
+
+def built(folder, **files):
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text)
+    return check.problems(folder, limit=1000)
+
+
+def test_a_good_page_has_no_problems(tmp_path):
+    text = '<a href="b.html#x">b</a> <a href="#top" id="top">a</a> <a href="https://example.org">out</a> <img src="data:,">'
+    good = '<h2 id="x">b</h2><link rel="canonical" href="https://example.org/b">'
+    assert built(tmp_path, a__html=text, b__html=good) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('<a href="c.html">c</a>', "a.html links to c.html, which does not exist."),
+        ('<a href="b.html#y">b</a>', "a.html links to b.html#y, but that page has no such anchor."),
+        ('<script src="https://cdn.example/x.js"></script>', "a.html loads https://cdn.example/x.js from a network."),
+        ('<script src="//cdn.example/x.js"></script>', "a.html loads //cdn.example/x.js from a network."),
+        (
+            '<link rel="stylesheet" href="http://e.example/x.css">',
+            "a.html loads http://e.example/x.css from a network.",
+        ),
+        ('<img srcset="s.css 1x, http://e.example/i.png 2x">', "a.html loads http://e.example/i.png from a network."),
+        ("<style>@import 'http://e.example/x.css';</style>", "a.html loads http://e.example/x.css from a network."),
+        ('<p style="background: url(http://e.example/i.png)">', "a.html loads http://e.example/i.png from a network."),
+        ('<link rel="stylesheet" href="s.css">', "a.html loads http://e.example/f.woff from a network."),
+        ('<img src="no.png">', "a.html loads no.png, which does not exist."),
+        ('<img src="large.png">', "a.html has 0.0 MB with what it loads, more than 0.001."),
+    ],
+)
+def test_a_problem_of_a_page_is_found(tmp_path, text, problem):
+    sheet = "@font-face {src: url(http://e.example/f.woff)}" if "stylesheet" in text and "s.css" in text else ""
+    files = {"b__html": '<h2 id="x">b</h2>', "s__css": sheet, "large__png": "x" * 1000}
+    assert built(tmp_path, a__html=text, **files) == [problem]
+
+
+def test_the_pages_of_the_site_load_nothing_by_settings():
+    """The scripts of widgets and of MathJax would come from a network."""
+    settings = (ROOT / "tools/site/conf.py").read_text()
+    assert "nb_ipywidgets_js = {}" in settings and 'html_math_renderer = "mathml"' in settings
+    assert 'nb_execution_mode = "off"' in settings
+    script = (ROOT / "tools/site/static/ledger.js").read_text()
+    assert not re.search(r"https?:|fetch|import\(", script)
+
+
+def test_notebooks_show_nothing_from_a_network():
+    for page in pages.sources(ROOT):
+        if page.endswith(".ipynb"):
+            for cell in json.loads((ROOT / page).read_text())["cells"]:
+                for output in cell.get("outputs", []):
+                    html = "".join(output.get("data", {}).get("text/html", ""))
+                    assert not re.search(r"""(?:src=|url\(|<link[^>]*href=)["']?https?:""", html), page

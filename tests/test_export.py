@@ -140,6 +140,7 @@ def test_networks_with_parts_switched_off(switches, tmp_path):
     assert told["largest-difference"] < 1e-5 and json.loads(told["metadata"]["switches"]).items() >= switches.items()
 
 
+@pytest.mark.slow
 def test_the_network_stays_as_it_is(tmp_path):
     network = DeFusionNet("compact", steps=1).double().train()
     before = weights_hash(network)
@@ -147,6 +148,7 @@ def test_the_network_stays_as_it_is(tmp_path):
     assert weights_hash(network) == before and network.training and next(network.parameters()).requires_grad
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.onnx", "a.ts"])
 def test_a_file_that_differs_gets_no_name(network, name, tmp_path, monkeypatch):
     (tmp_path / name).write_bytes(b"before")

@@ -39,8 +39,8 @@ def measure(
     """Compare the maps of a network's ONNX files with those of torch, at the size of each photo.
 
     Metrics: "map-difference", the mean absolute difference of the two maps; "largest-difference"; "mae" from the mask;
-    "mae-change", that less torch's; "seconds" of the file for one map; and under "torch" the "mae" and "seconds" of
-    torch.
+    "mae-change", that less torch's; "seconds" of the processor for one map; and under "torch" the "mae" and "seconds"
+    of torch.
     """
     found: Found = {"torch": {}}
     with tempfile.TemporaryDirectory() as folder:
@@ -52,16 +52,16 @@ def measure(
             found[precision] = {"megabytes": [told["bytes"] / 1e6]}
         for photo in tqdm(photos, desc=photos.name):
             shape = photo.mask.shape
-            start = time.perf_counter()
+            start = time.process_time()
             reference = to_shape(network_map(photo.image, network), shape)
-            _add(found["torch"], {"seconds": time.perf_counter() - start})
+            _add(found["torch"], {"seconds": time.process_time() - start})
             mae = float(np.abs(reference - photo.mask).mean())
             _add(found["torch"], {"mae": mae})
             seen = to_tensor(resize_to_square(Image.fromarray(photo.image), SIZE))[None].numpy()
             for precision, run in runners.items():
-                start = time.perf_counter()
+                start = time.process_time()
                 defocus = to_shape(run(seen)[0, 0], shape)
-                seconds = time.perf_counter() - start
+                seconds = time.process_time() - start
                 apart, error = np.abs(defocus - reference), float(np.abs(defocus - photo.mask).mean())
                 _add(
                     found[precision],

@@ -81,14 +81,17 @@ def steeper(bilinear: np.ndarray, side: int = SIDE, radius: int = RADIUS) -> np.
 
 
 def compare(found: Found, dataset: str, seen: np.ndarray, photo: Photo) -> None:
-    """Add the errors and seconds of the bilinear, the refined and the steeper map of a photo, from one of any size."""
+    """Add the errors of the bilinear, the refined and the steeper map of a photo, from one of any size.
+
+    "seconds" are the processor's, for either step: to the bilinear map, and from there to the refined one.
+    """
     band = near_border(photo.mask, border_width(photo.mask.shape))
-    start = time.perf_counter()
+    start = time.process_time()
     bilinear = to_shape(seen, photo.image.shape[:2])
-    _add(found, f"{dataset}/bilinear", photo.name, {"seconds": time.perf_counter() - start})
-    start = time.perf_counter()
+    _add(found, f"{dataset}/bilinear", photo.name, {"seconds": time.process_time() - start})
+    start = time.process_time()
     refined = refine(bilinear, photo.image)
-    _add(found, f"{dataset}/refined", photo.name, {"seconds": time.perf_counter() - start})
+    _add(found, f"{dataset}/refined", photo.name, {"seconds": time.process_time() - start})
     for method, defocus in (("bilinear", bilinear), ("refined", refined), ("steeper", steeper(bilinear))):
         _add(found, f"{dataset}/{method}", photo.name, errors(defocus, photo.mask, band))
 

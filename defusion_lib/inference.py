@@ -18,14 +18,14 @@ def detect(image: np.ndarray, network: DeFusionNet, size: int | None = SIZE, pre
     training, or unchanged where `size` is None; the map has the image's size. `precision` is "fp32",
     "bf16" or "auto". Raises ValueError for any other array, and for bf16 where it does not exist.
     """
-    image = as_rgb(image)
-    probability = torch.sigmoid(all_maps(image, network, size, precision).final)[0, 0].cpu().numpy()
-    return to_shape(probability, image.shape[:2])
+    image = to_rgb(image)
+    probability = torch.sigmoid(predict_maps(image, network, size, precision).final)[0, 0].cpu().numpy()
+    return resize_map(probability, image.shape[:2])
 
 
-def all_maps(image: np.ndarray, network: DeFusionNet, size: int | None = SIZE, precision: str = "fp32") -> Maps:
+def predict_maps(image: np.ndarray, network: DeFusionNet, size: int | None = SIZE, precision: str = "fp32") -> Maps:
     """Predict the final map and each side output of one image, as logits (1, 1, size, size) in float32."""
-    seen = as_rgb(image) if size is None else resize_to_square(Image.fromarray(as_rgb(image)), size)
+    seen = to_rgb(image) if size is None else resize_to_square(Image.fromarray(to_rgb(image)), size)
     device = next(network.parameters()).device
     precision = resolve_precision(precision, device)
     place(network, precision, device).eval()
@@ -34,7 +34,7 @@ def all_maps(image: np.ndarray, network: DeFusionNet, size: int | None = SIZE, p
         return Maps(final.float(), [side.float() for side in sides])
 
 
-def as_rgb(image: np.ndarray) -> np.ndarray:
+def to_rgb(image: np.ndarray) -> np.ndarray:
     """Return an image as uint8 RGB (H, W, 3), grey repeated; raises ValueError for any other array."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
@@ -47,7 +47,7 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
     return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image
 
 
-def to_shape(defocus: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def resize_map(defocus: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Resize a defocus map bilinearly to (height, width), clipped to [0, 1]."""
     height, width = shape
     resized = Image.fromarray(np.asarray(defocus, np.float32)).resize((width, height), Image.Resampling.BILINEAR)

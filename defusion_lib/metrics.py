@@ -34,7 +34,7 @@ def f_measure(precision, recall):
     return (1 + BETA2) * precision * recall / np.where(below > 0, below, 1)
 
 
-def floor(share):
+def all_positive_f(share):
     """Compute the F-measure of marking every pixel, 1.3 share / (0.3 share + 1), for the positive class's share.
 
     It is Eq. 11 with precision = share and recall = 1. A method whose max F has this value tells the classes apart no
@@ -90,7 +90,7 @@ def histogram(defocus_map: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.bincount(bins.ravel(), minlength=2 * LEVELS).reshape(2, LEVELS)
 
 
-def oriented(counts: np.ndarray, positive: str) -> np.ndarray:
+def for_class(counts: np.ndarray, positive: str) -> np.ndarray:
     """Return histograms (..., 2, 256) with the positive class in row 1 and its evidence in the higher levels.
 
     For "focus" rows and levels are reversed: map and mask inverted together.
@@ -100,7 +100,7 @@ def oriented(counts: np.ndarray, positive: str) -> np.ndarray:
     return counts if positive == "blur" else counts[..., ::-1, ::-1]
 
 
-def two_class(counts: np.ndarray) -> np.ndarray:
+def drop_single_class(counts: np.ndarray) -> np.ndarray:
     """Return the histograms (N, 2, 256) of the images with pixels of both classes; raises ValueError without any."""
     kept = counts[(counts.sum(-1) > 0).all(-1)]
     if not len(kept):
@@ -111,7 +111,7 @@ def two_class(counts: np.ndarray) -> np.ndarray:
     return kept
 
 
-def above(counts: np.ndarray) -> np.ndarray:
+def count_above(counts: np.ndarray) -> np.ndarray:
     """Count the pixels of histograms (..., 256) above each threshold (`>`), int64 (..., 256)."""
     return counts[..., ::-1].cumsum(-1)[..., ::-1] - counts
 
@@ -153,8 +153,8 @@ def curves(counts: np.ndarray, positive: str) -> Curves:
 
     `counts` (N, 2, 256) as of `histogram`. An image without a marked pixel has precision 1.
     """
-    counts = oriented(two_class(counts), positive)
-    marked = above(counts)
+    counts = for_class(drop_single_class(counts), positive)
+    marked = count_above(counts)
     precision, recall = (each.mean(0) for each in precision_recall(counts, marked))
     fpr = (marked[:, 0] / counts[:, 0].sum(-1, keepdims=True)).mean(0)
     return Curves(np.arange(LEVELS) / (LEVELS - 1), precision, recall, f_measure(precision, recall), fpr)
@@ -167,7 +167,7 @@ def area(counts: np.ndarray, axis: np.ndarray) -> np.ndarray:
     ROC curve's area with both end points: the share of pairs of a positive and a negative pixel in the right
     order, ties half.
     """
-    ahead = above(counts[:, 1]) + counts[:, 1] / 2
+    ahead = count_above(counts[:, 1]) + counts[:, 1] / 2
     return (axis * ahead).sum(-1) / (axis.sum(-1) * counts[:, 1].sum(-1))
 
 
@@ -184,14 +184,14 @@ def f_at_half(counts: np.ndarray, positive: str) -> float:
 
     Source: D-DFFNet's `test1.py`, blur positive.
     """
-    counts = oriented(two_class(counts), positive)
-    precision, recall = precision_recall(counts, above(counts)[..., HALF : HALF + 1])
+    counts = for_class(drop_single_class(counts), positive)
+    precision, recall = precision_recall(counts, count_above(counts)[..., HALF : HALF + 1])
     return float(f_measure(precision, recall).mean())
 
 
 def auc(counts: np.ndarray) -> float:
     """Average the area under each image's ROC curve; it is the same for either positive class."""
-    counts = two_class(counts)
+    counts = drop_single_class(counts)
     return float(area(counts, counts[:, 0]).mean())
 
 
@@ -201,7 +201,7 @@ def auc_paper(counts: np.ndarray, positive: str) -> float:
     Per image it is pi/2 + (1 - pi) AUC with pi the positive class's share, so no method gets above 1 - pi/2.
     The paper does not say so: it is inferred from its numbers.
     """
-    counts = oriented(two_class(counts), positive)
+    counts = for_class(drop_single_class(counts), positive)
     return float(area(counts, counts.sum(1)).mean())
 
 
@@ -259,14 +259,14 @@ class Evaluation:
             raise ValueError("No mask has both blurred and in-focus pixels: add an image that has both.")
         return float(np.mean(self._border_errors))
 
-    def share(self, positive: str) -> float:
+    def prevalence(self, positive: str) -> float:
         """Return the positive class's share of the pixels, mean over the images with both classes."""
-        counts = oriented(two_class(self.counts), positive).sum(-1)
+        counts = for_class(drop_single_class(self.counts), positive).sum(-1)
         return float((counts[:, 1] / counts.sum(-1)).mean())
 
-    def floor(self, positive: str) -> float:
+    def all_positive_f(self, positive: str) -> float:
         """Return the max F of marking every pixel of these images."""
-        return float(floor(self.share(positive)))
+        return float(all_positive_f(self.prevalence(positive)))
 
     def curves(self, positive: str) -> Curves:
         """Return the curves of Figures 8-10 with "blur" or "focus" as the positive class."""

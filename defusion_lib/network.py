@@ -193,7 +193,7 @@ class DeFusionNet(nn.Module):
         ):
             if value not in valid:
                 raise ValueError(f"{name}={value!r} does not exist: choose one of {', '.join(map(str, valid))}.")
-        self.switches: dict[str, Any] = dict(
+        self.config: dict[str, Any] = dict(
             heads=heads, steps=steps, cam=cam, fam=fam, ffrm=ffrm, output=output, fusion_stride=fusion_stride
         )
         self.backbone = VGG16()
@@ -223,21 +223,21 @@ class DeFusionNet(nn.Module):
         final = [self.final] if self.side < 0 else []
         return [score for step in self.steps for score in step.score] + final
 
-    def layers(self, photo: torch.Tensor) -> list[torch.Tensor]:
+    def project_features(self, photo: torch.Tensor) -> list[torch.Tensor]:
         """Compute the six layers' features F_i^0 (32, H / s, W / s), before any step; s is the fusion stride."""
-        size = [side // self.switches["fusion_stride"] for side in photo.shape[-2:]]
+        size = [side // self.config["fusion_stride"] for side in photo.shape[-2:]]
         return [upsample(self.appended(level, tap), size) for level, tap in enumerate(self.backbone(photo))]
 
     def appended(self, level: int, tap: torch.Tensor) -> torch.Tensor:
         """Apply a tap's head, at the tap's own scale or at that of the fusion where the tap is finer."""
-        finer = self.switches["fusion_stride"] >> level
+        finer = self.config["fusion_stride"] >> level
         return self.heads[level](F.avg_pool2d(tap, finer) if finer > 1 else tap)
 
     def forward(self, photo: torch.Tensor) -> Maps:
         height, width = photo.shape[-2:]
         # VGG halves the size five times; the border is repeated up to the next multiple of 32, then cut off again.
         padded = F.pad(photo, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
-        features, sides = self.layers(padded), []
+        features, sides = self.project_features(padded), []
         for step in self.steps:
             features, scores = step(features)
             sides += [upsample(score, padded.shape[-2:])[..., :height, :width] for score in scores]

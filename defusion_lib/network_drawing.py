@@ -54,7 +54,7 @@ class Trace:
 
     def __init__(self, network: DeFusionNet, size: int):
         with torch.device("meta"):
-            self.network = type(network)(**network.switches)
+            self.network = type(network)(**network.config)
             photo = torch.empty(1, 3, size, size)
         self.inputs: dict[str, list[Shape]] = {}
         self.output: dict[str, list[Shape]] = {}
@@ -193,7 +193,7 @@ def _group(level: int, ffrm: bool) -> str:
 def draw_network(network: DeFusionNet, size: int) -> Diagram:
     """Draw a whole network for an image of size x size pixels (Figure 2): taps, heads, steps, side outputs, map."""
     trace, canvas = Trace(network, size), _Canvas()
-    count, steps, ffrm = len(TAPS), network.switches["steps"], network.switches["ffrm"]
+    count, steps, ffrm = len(TAPS), network.config["steps"], network.config["ffrm"]
     rows = [160.0 + 66 * level for level in range(count)]
     head, below = rows[0] - 48, rows[-1] + 52
     taps, layers, padded = trace.output["backbone"], trace.inputs["steps.0"], trace.inputs["backbone"][0]
@@ -266,7 +266,7 @@ def draw_network(network: DeFusionNet, size: int) -> Diagram:
 
 def _draw_block(canvas: _Canvas, trace: Trace, x: float, rows: list[float], step: int) -> float:
     """Draw a step as one block behind x, its inputs and its side outputs; return the x of its right side."""
-    left, width, ffrm = x + 24, 100, trace.network.switches["ffrm"]
+    left, width, ffrm = x + 24, 100, trace.network.config["ffrm"]
     centre, middle = (rows[0] + rows[-1]) / 2, left + width / 2
     canvas.heading(middle, rows[0] - 48, f"step {step + 1}")
     for level, y in enumerate(rows):
@@ -286,7 +286,7 @@ def _draw_block(canvas: _Canvas, trace: Trace, x: float, rows: list[float], step
     else:
         (found,) = trace.output[f"steps.{step}.fused"]
         canvas.box(left, centre, width, ["all layers", f"{found[0]} channels"], height=rows[-1] - rows[0] + 56)
-    if step + 1 < trace.network.switches["steps"]:
+    if step + 1 < trace.network.config["steps"]:
         canvas.line((middle, rows[-1] + 28), (middle, rows[-1] + 46))
         canvas.text(middle, rows[-1] + 60, f"B_1^{step + 1} … B_6^{step + 1}")
     return left + width
@@ -295,7 +295,7 @@ def _draw_block(canvas: _Canvas, trace: Trace, x: float, rows: list[float], step
 def draw_step(network: DeFusionNet, size: int) -> Diagram:
     """Draw one step of a network for an image of size x size pixels (Figure 3): fusing, crossing over, refining."""
     trace, canvas = Trace(network, size), _Canvas()
-    ffrm, layers = network.switches["ffrm"], trace.inputs["steps.0"]
+    ffrm, layers = network.config["ffrm"], trace.inputs["steps.0"]
     shape, count = _text(layers[0]), len(layers)
     rows = [190.0 + 62 * level for level in range(count)]
     shallow, deep = range(SHALLOW), range(SHALLOW, count)
@@ -345,7 +345,7 @@ def draw_step(network: DeFusionNet, size: int) -> Diagram:
 
 def _draw_fusion(canvas: _Canvas, trace: Trace, name: str, kind: str, members: list[float], y: float) -> str:
     """Draw at height y how the layers at heights `members` are fused; return a sentence about it."""
-    switches, part = trace.network.switches, f"steps.0.{name}"
+    switches, part = trace.network.config, f"steps.0.{name}"
     kernel, given, channels = trace.convolution(f"{part}.fuse")
     above, equation = y < members[0], {"fshf": " (Eq. 1)", "fsef": " (Eq. 2)", "fused": ""}[name]
     for height in members:
@@ -376,7 +376,7 @@ def _draw_fusion(canvas: _Canvas, trace: Trace, name: str, kind: str, members: l
 
 def draw_cam(network: DeFusionNet, size: int) -> Diagram:
     """Draw the first CAM of a network for an image of size x size pixels (Figure 5); ValueError without a CAM."""
-    pooling = network.switches["cam"]
+    pooling = network.config["cam"]
     if pooling == "off":
         raise ValueError('The network has no CAM (cam="off"): draw a network that has one.')
     trace, canvas = Trace(network, size), _Canvas()
@@ -421,7 +421,7 @@ def draw_cam(network: DeFusionNet, size: int) -> Diagram:
 
 def draw_fam(network: DeFusionNet, size: int) -> Diagram:
     """Draw the first FAM of a network for an image of size x size pixels (Figure 6); ValueError without a FAM."""
-    if not network.switches["fam"]:
+    if not network.config["fam"]:
         raise ValueError("The network has no FAM (fam=False): draw a network that has one.")
     trace, canvas = Trace(network, size), _Canvas()
     name = f"{_first_fusion(trace)}.fam"
@@ -455,4 +455,4 @@ def draw_fam(network: DeFusionNet, size: int) -> Diagram:
 
 def _first_fusion(trace: Trace) -> str:
     """Return the name of the fusion in the first step: that of FSHF, or of all layers without FFRM."""
-    return "steps.0.fshf" if trace.network.switches["ffrm"] else "steps.0.fused"
+    return "steps.0.fshf" if trace.network.config["ffrm"] else "steps.0.fused"

@@ -59,8 +59,10 @@ def locate(path: str | Path, *words: str, new: bool = False) -> str | Path:
     if new:
         return (Path.cwd() if here else _new_root()) / given
     if given.is_absolute():
-        raise FileNotFoundError(f"There is no {shown(path) if Path(path).is_absolute() else path}: check the path.")
-    tried = " and ".join(f"{shown(place)} in {name}" for place, name in places.items())
+        raise FileNotFoundError(
+            f"There is no {display_path(path) if Path(path).is_absolute() else path}: check the path."
+        )
+    tried = " and ".join(f"{display_path(place)} in {name}" for place, name in places.items())
     raise FileNotFoundError(f"There is no {path}: looked for {tried}. Check the path, or write the full one.")
 
 
@@ -69,7 +71,7 @@ def _new_root() -> Path:
     return project_root() if Path.cwd() == project_root() / "notebooks" else Path.cwd()
 
 
-def shown(path: str | Path) -> str:
+def display_path(path: str | Path) -> str:
     """Return a path for display and storage: relative to the outputs, the checkout or the current folder.
 
     A path outside these is shortened to its last part, behind an ellipsis.
@@ -81,7 +83,7 @@ def shown(path: str | Path) -> str:
     return f"…/{path.name}"
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Write a file atomically: an old file is kept until the new one is complete.
 
     Raises OSError with one sentence where that is not possible.
@@ -98,7 +100,7 @@ def write_whole(path: Path, content: bytes) -> None:
         except OSError:
             pass  # the folder itself cannot be written; the first error says so
         raise OSError(
-            f"Cannot write {shown(path)} ({error.strerror}); what was there before is unchanged. {_ELSEWHERE}"
+            f"Cannot write {display_path(path)} ({error.strerror}); what was there before is unchanged. {_ELSEWHERE}"
         ) from error
 
 
@@ -126,4 +128,4 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
-        raise OSError(f"Cannot write in {shown(folder)} ({error.strerror}). {_ELSEWHERE}") from error
+        raise OSError(f"Cannot write in {display_path(folder)} ({error.strerror}). {_ELSEWHERE}") from error

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from defusion_lib.inference import as_rgb, to_shape
+from defusion_lib.inference import resize_map, to_rgb
 
 # Chosen on training photos of Shi's set for the least error near the borders of masks:
 # python -m defusion_lib.experiments.refinement_gain --choose
@@ -32,7 +32,7 @@ def refine(
     uint8, RGB (H, W, 3) or grey (H, W). `side`, `radius` and `epsilon` as the constants of this module. Beside photo
     and map the memory is that of `ROWS` rows of the photo. Raises ValueError for any other array.
     """
-    image, defocus = as_rgb(image), np.asarray(defocus, np.float32)
+    image, defocus = to_rgb(image), np.asarray(defocus, np.float32)
     if defocus.ndim != 2 or not defocus.size or not np.isfinite(defocus).all():
         raise ValueError(
             f"Found a map of shape {defocus.shape}, expected one of (height, width) with finite values: "
@@ -42,11 +42,11 @@ def refine(
     small = Image.fromarray(image).resize(small_shape(image, side)[::-1], Image.Resampling.BOX)
     # In double precision: the colours of grey photos lie on a line, and their covariance is nearly singular.
     guide = np.asarray(small, np.float64) / 255
-    seen = to_shape(defocus, guide.shape[:2]).astype(np.float64)
+    seen = resize_map(defocus, guide.shape[:2]).astype(np.float64)
     slopes, offset = linear_functions(seen, guide, radius, epsilon)
     # Without a photo the slopes are 0, and the offset is the map smoothed twice.
     offset -= box(box(seen, radius), radius)
-    refined = to_shape(defocus, (height, width))
+    refined = resize_map(defocus, (height, width))
     for rows, planes in _enlarged([*np.moveaxis(slopes, 2, 0), offset], height, width):
         change = planes.pop()
         for channel, plane in enumerate(planes):

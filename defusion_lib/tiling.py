@@ -16,7 +16,7 @@ from torch import nn
 from defusion_lib.backbone import STRIDE, TAPS
 from defusion_lib.cam_hooks import GROUP_TAPS, CamKey, constant_weights, fusion_modules, intervene
 from defusion_lib.data.augmentation import to_tensor
-from defusion_lib.inference import as_rgb
+from defusion_lib.inference import to_rgb
 from defusion_lib.network import DeFusionNet, upsample
 from defusion_lib.progress import tqdm
 
@@ -42,12 +42,12 @@ def detect_tiles(
     """
     padded = _padded(image, tile)
     if weights is None:
-        weights = whole_weights(image, network, tile, progress)
+        weights = global_cam_weights(image, network, tile, progress)
     defocus = np.empty(padded.shape[:2], np.float32)
     last: Any = network.steps[-1]
-    with _held(network, weights):
+    with _fixed_cam_weights(network, weights):
         # Up-sampling to the photograph's size mixes neighbours across a tile's border.
-        border = 0 if network.switches["fusion_stride"] == 1 else STRIDE
+        border = 0 if network.config["fusion_stride"] == 1 else STRIDE
         for core, seen, features in _tiles(padded, network, tile, len(network.steps), border, progress):
             size = [span.stop - span.start for span in seen]
             scores = [upsample(score(feature), size) for score, feature in zip(last.score, features)]
@@ -58,7 +58,7 @@ def detect_tiles(
 
 
 @torch.inference_mode()
-def whole_weights(
+def global_cam_weights(
     image: np.ndarray, network: DeFusionNet, tile: int = TILE, progress: bool = False
 ) -> dict[CamKey, np.ndarray]:
     """Compute the CAM weights of a complete image at full resolution (Eq. 6), tile by tile.
@@ -68,10 +68,10 @@ def whole_weights(
     """
     padded = _padded(image, tile)
     found: dict[CamKey, np.ndarray] = {}
-    if network.switches["cam"] == "off":
+    if network.config["cam"] == "off":
         return found
     for j in range(1, len(network.steps) + 1):
-        with _held(network, found):
+        with _fixed_cam_weights(network, found):
             mean, highest = _pooled(_tiles(padded, network, tile, j - 1, 0, progress))
         # Two pixels that have the photograph's mean and maximum: all of it that a CAM looks at.
         pixels = torch.stack([highest, 2 * mean - highest], dim=-1)
@@ -82,14 +82,14 @@ def whole_weights(
     return found
 
 
-def reach(network: DeFusionNet, low: int, high: int) -> tuple[int, int]:
+def receptive_field(network: DeFusionNet, low: int, high: int) -> tuple[int, int]:
     """Return the first and last column that the map's columns `low` to `high` depend on, `high` included.
 
     It is the same for rows. Convolutions, pooling and up-sampling count, not the CAMs; columns start at 0 and
     go on beyond the border. Computed backwards from the sizes of the kernels.
     """
     blocks = [len(block) for block in network.backbone.blocks()]
-    fusion = network.switches["fusion_stride"]
+    fusion = network.config["fusion_stride"]
     low, high = _sources(low, high, fusion)
     steps = sum(_radius(step) for step in network.steps)
     low, high = low - steps, high + steps
@@ -130,8 +130,8 @@ def _tiles(
     """
     network.eval()
     device = next(network.parameters()).device
-    fusion = network.switches["fusion_stride"]
-    first, last = reach(network, 0, tile - 1)
+    fusion = network.config["fusion_stride"]
+    first, last = receptive_field(network, 0, tile - 1)
     halo = _up(max(-first, last + 1 - tile))
     # Around a tile the steps need their own reach, and up-sampling half a pixel of pool5.
     margin = _up(STRIDE // 2 + fusion * sum(_radius(step) for step in network.steps) + border)
@@ -148,11 +148,11 @@ def _tiles(
 
 
 def _layers(network: DeFusionNet, photo: torch.Tensor, kept: Window) -> list[torch.Tensor]:
-    """`network.layers` of a part of the photograph: up-sampling leaves out what the steps do not need."""
+    """`network.project_features` of a part of the photograph: up-sampling leaves out what the steps do not need."""
     features = []
-    size = [(span.stop - span.start) // network.switches["fusion_stride"] for span in kept]
+    size = [(span.stop - span.start) // network.config["fusion_stride"] for span in kept]
     for level, tap in enumerate(network.backbone(photo)):
-        scale = max(2**level, network.switches["fusion_stride"])
+        scale = max(2**level, network.config["fusion_stride"])
         small = network.appended(level, tap)
         rows, columns = (slice(span.start // scale, span.stop // scale) for span in kept)
         features.append(upsample(small[..., rows, columns], size))
@@ -175,16 +175,16 @@ def _pooled(
     return (total / count).float(), highest
 
 
-def _held(network: DeFusionNet, weights: Weights):
+def _fixed_cam_weights(network: DeFusionNet, weights: Weights):
     """Make a context in which the CAMs have these weights."""
-    return nullcontext() if network.switches["cam"] == "off" else intervene(network, constant_weights(weights))
+    return nullcontext() if network.config["cam"] == "off" else intervene(network, constant_weights(weights))
 
 
 def _padded(image: np.ndarray, tile: int) -> np.ndarray:
     """Return the image as the network pads it, to multiples of 32."""
     if tile <= 0 or tile % STRIDE:
         raise ValueError(f"A tile of {tile} pixels does not fit the network: choose a multiple of {STRIDE}.")
-    image = as_rgb(image)
+    image = to_rgb(image)
     height, width = image.shape[:2]
     return np.pad(image, ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0)), mode="edge")
 

@@ -198,7 +198,7 @@ def train(
 ) -> History:
     """Train a network on photos with masks, from its last checkpoint if there is one.
 
-    The network has `switches` (the arguments it was built with) and may have a `backbone`, which has a learning rate
+    The network has `config` (the arguments it was built with) and may have a `backbone`, which has a learning rate
     of its own, and `score_layers()`, those right under the losses. It ends with the recipe's averaged weights.
 
     Writes `checkpoint` every `every` iterations and at the end; a run that is killed and started again ends with
@@ -286,7 +286,7 @@ def identity(network: nn.Module, photos: PhotoSet, recipe: Recipe) -> dict:
     made = {
         "recipe": asdict(recipe),
         "recipe_version": RECIPE_VERSION,
-        "switches": network.switches,
+        "switches": network.config,
         "data": photos.provenance() | {"pixels_sha256": photos.in_memory().sha256},
         "begun_with_sha256": weights_hash(network),
     }

@@ -37,16 +37,16 @@ def result_name(network: DeFusionNet) -> str:
         "fam": {False: "nofam"},
         "ffrm": {False: "noffrm"},
     }
-    name = "defusionnet" + ("" if network.switches["heads"] == "radf" else f"-{network.switches['heads']}")
-    for switch, value in network.switches.items():
+    name = "defusionnet" + ("" if network.config["heads"] == "radf" else f"-{network.config['heads']}")
+    for switch, value in network.config.items():
         if value in names.get(switch, {}):
             name += f"+{names[switch][value]}"
-    if network.switches["steps"] != 3:
-        name += f"+step{network.switches['steps']}"
-    stride = network.switches.get("fusion_stride", 1)
+    if network.config["steps"] != 3:
+        name += f"+step{network.config['steps']}"
+    stride = network.config.get("fusion_stride", 1)
     if stride != 1:
         name += f"+stride{stride}"
-    return name + ("" if network.switches["output"] == "fused" else f"+{network.switches['output']}")
+    return name + ("" if network.config["output"] == "fused" else f"+{network.config['output']}")
 
 
 def save_network(network: nn.Module, path: Path, card: dict, bits: int = 16) -> None:
@@ -73,7 +73,7 @@ def save_network(network: nn.Module, path: Path, card: dict, bits: int = 16) -> 
         )
     metadata = {
         "network": type(network).__name__,
-        "switches": json.dumps(network.switches),
+        "switches": json.dumps(network.config),
         "card": json.dumps(card),
         "bits": str(bits),
     }

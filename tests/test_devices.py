@@ -21,7 +21,7 @@ from defusion_lib.baselines import DEEP
 from defusion_lib.baselines.deep import OURS, dhde
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.experiments import attention
-from defusion_lib.inference import all_maps
+from defusion_lib.inference import predict_maps
 from defusion_lib.losses import deep_supervision
 from defusion_lib.network import CAM
 from defusion_lib.precision import autocast
@@ -158,7 +158,7 @@ def test_a_network_trains_resumes_and_predicts_on_one_device(name, away, tmp_pat
     assert all_places([*network.parameters(), *network.buffers()]) == {away}
     assert rival.detector(network, 32)(IMAGE).shape == IMAGE.shape[:2]
     if name != "dhde":
-        assert all_places(list(all_maps(IMAGE, network, 32, "bf16"))) == {away}
+        assert all_places(list(predict_maps(IMAGE, network, 32, "bf16"))) == {away}
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_network_trains_resumes_and_predicts_on_one_device(name, away, tmp_pat
 def test_every_part_of_the_network_stays_on_the_device(switches, away):
     network = OURS.build(**COMPACT | switches)
     train(network, MADE_UP, replace(RECIPE, stages=((1, SIZE, 2),), averaging=0.0), away)
-    assert all_places([*network.parameters(), *network.buffers(), list(all_maps(IMAGE, network, 32))]) == {away}
+    assert all_places([*network.parameters(), *network.buffers(), list(predict_maps(IMAGE, network, 32))]) == {away}
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
@@ -196,7 +196,7 @@ def test_watched_changed_and_tiled_networks_stay_on_the_device(away):
         cam_hooks.zero_channels({(1, "deep"): [3, 5]}),
     ):
         with cam_hooks.intervene(network, change):
-            assert all_places(list(all_maps(IMAGE, network, 32))) == {away}
+            assert all_places(list(predict_maps(IMAGE, network, 32))) == {away}
     assert detect_tiles(IMAGE, network, 32).shape == IMAGE.shape[:2]
 
 
@@ -237,7 +237,7 @@ def test_a_tensor_that_is_no_buffer_is_found(away):
     del network.backbone.mean
     network.backbone.mean = mean
     with pytest.raises(RuntimeError, match=MIXED):
-        all_maps(IMAGE, network.to(away), 32)
+        predict_maps(IMAGE, network.to(away), 32)
 
 
 def test_a_photograph_left_behind_is_found(away):

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from defusion_lib.data.augmentation import resize_to_square
-from defusion_lib.inference import all_maps, detect, to_shape
+from defusion_lib.inference import detect, predict_maps, resize_map
 from defusion_lib.network import DeFusionNet
 
 
@@ -38,7 +38,7 @@ def test_native_size_is_the_network_itself(network):
 def test_the_network_sees_the_photograph_squashed(network):
     image = photo(50, 70)
     seen = resize_to_square(Image.fromarray(image), 32)
-    expected = to_shape(detect(seen, network, size=None), (50, 70))
+    expected = resize_map(detect(seen, network, size=None), (50, 70))
     np.testing.assert_allclose(detect(image, network, 32), expected, atol=1e-6)
 
 
@@ -48,7 +48,7 @@ def test_grey_is_its_own_colour(network):
 
 
 def test_all_maps_are_the_final_one_and_every_side(network):
-    maps = all_maps(photo(50, 60), network, 32)
+    maps = predict_maps(photo(50, 60), network, 32)
     assert maps.final.shape == (1, 1, 32, 32) and len(maps.sides) == 6
 
 
@@ -71,8 +71,8 @@ def test_photograph_without_pixels(network):
         detect(np.zeros((0, 5, 3), np.uint8), network)
 
 
-def test_to_shape_stays_in_range_and_keeps_the_mean():
+def test_a_resized_map_stays_in_range_and_keeps_the_mean():
     checks = (np.indices((8, 8)).sum(0) % 2).astype(np.float32)
-    larger = to_shape(checks, (80, 80))
+    larger = resize_map(checks, (80, 80))
     assert larger.min() >= 0 and larger.max() <= 1
     assert larger.mean() == pytest.approx(0.5, abs=0.01)

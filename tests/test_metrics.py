@@ -117,7 +117,7 @@ def test_auc_on_the_papers_axis_is_half_the_share_and_the_rest_of_auc(positive):
         auc = roc_auc_score(mask.ravel(), on_levels(map_).ravel())
         found = evaluated([(map_, mask)]).auc_paper(positive)
         assert found == pytest.approx(pi / 2 + (1 - pi) * auc, abs=EXACT)
-        assert evaluated([(map_, mask)]).share(positive) == pytest.approx(pi, abs=EXACT)
+        assert evaluated([(map_, mask)]).prevalence(positive) == pytest.approx(pi, abs=EXACT)
 
 
 def test_auc_on_the_papers_axis_is_a_trapezoid_over_the_share_of_all_pixels():
@@ -135,7 +135,7 @@ def test_inverting_map_and_mask_together_swaps_the_classes_and_nothing_else(pair
     for one, other in (CLASSES, CLASSES[::-1]):
         assert back.max_f(other) == there.max_f(one)
         assert back.auc_paper(other) == there.auc_paper(one)
-        assert back.floor(other) == there.floor(one)
+        assert back.all_positive_f(other) == there.all_positive_f(one)
         for ours, theirs in zip(back.curves(other), there.curves(one)):
             assert (ours == theirs).all()
     assert back.auc() == pytest.approx(there.auc(), abs=EXACT)
@@ -162,8 +162,8 @@ def test_marking_everything_gives_the_floor(pairs, positive):
     marked = float(positive == "blur")
     evaluation = evaluated([(np.full_like(map_, marked), mask) for map_, mask in pairs])
     share = np.mean([(mask == marked).mean() for _, mask in pairs])
-    assert evaluation.floor(positive) == pytest.approx(1.3 * share / (0.3 * share + 1), abs=EXACT)
-    assert evaluation.max_f(positive) == pytest.approx(evaluation.floor(positive), abs=EXACT)
+    assert evaluation.all_positive_f(positive) == pytest.approx(1.3 * share / (0.3 * share + 1), abs=EXACT)
+    assert evaluation.max_f(positive) == pytest.approx(evaluation.all_positive_f(positive), abs=EXACT)
     assert evaluation.auc() == 0.5
     # Nothing is marked as the other class: precision 1 by convention, recall 0.
     assert evaluation.max_f(next(c for c in CLASSES if c != positive)) == 0
@@ -173,7 +173,7 @@ def test_a_perfect_map_has_every_score_at_its_end(pairs):
     evaluation = evaluated([(mask, mask) for _, mask in pairs])
     for positive in CLASSES:
         assert evaluation.max_f(positive) == 1
-        assert evaluation.auc_paper(positive) == pytest.approx(1 - evaluation.share(positive) / 2, abs=EXACT)
+        assert evaluation.auc_paper(positive) == pytest.approx(1 - evaluation.prevalence(positive) / 2, abs=EXACT)
     assert (evaluation.mae(), evaluation.f_half_blur(), evaluation.auc()) == (0, 1, 1)
 
 
@@ -197,7 +197,7 @@ def test_images_of_one_class_count_in_mae_only(pairs):
     ours, theirs = with_both.values(), without.values()
     assert ours.pop("mae") == pytest.approx((0.25 + 0.75 + theirs.pop("mae") * len(pairs)) / (len(pairs) + 2))
     assert ours == theirs
-    assert with_both.floor("blur") == without.floor("blur")
+    assert with_both.all_positive_f("blur") == without.all_positive_f("blur")
 
 
 def test_only_images_of_one_class_give_mae_and_a_sentence():

@@ -89,7 +89,7 @@ def test_heads_and_up_sampling():
     lively(network.heads)
     network.backbone.double()
     with torch.no_grad():
-        taps, layers = network.backbone(photo), network.layers(photo)
+        taps, layers = network.backbone(photo), network.project_features(photo)
     # The two largest maps are convolutions like the others and would take minutes a pixel at a time.
     for i in range(2, 6):
         x = taps[i][0].numpy()
@@ -251,7 +251,7 @@ def test_fusion_at_a_stride_averages_fine_taps_and_brings_the_logits_up(stride):
     network = lively(DeFusionNet("compact", steps=1, fusion_stride=stride))
     photo = torch.rand(1, 3, 64, 96, dtype=torch.float64)
     with torch.no_grad():
-        taps, layers, maps = network.backbone(photo), network.layers(photo), network(photo)
+        taps, layers, maps = network.backbone(photo), network.project_features(photo), network(photo)
         for level, (tap, head, layer) in enumerate(zip(taps, network.heads, layers)):
             assert layer.shape == (1, CHANNELS, 64 // stride, 96 // stride)
             small = tap[0].numpy()

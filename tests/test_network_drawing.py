@@ -45,7 +45,7 @@ def test_shapes_are_those_of_a_real_run(switches, size):
     photo = torch.rand(1, 3, size, size)
     padded = torch.nn.functional.pad(photo, (0, -size % 32, 0, -size % 32))
     with torch.no_grad():
-        taps, layers, maps = real.backbone(padded), real.layers(padded), real(photo)
+        taps, layers, maps = real.backbone(padded), real.project_features(padded), real(photo)
     trace = Trace(real, size)
     assert trace.output["backbone"] == [tuple(tap.shape[1:]) for tap in taps]
     assert trace.inputs["steps.0"] == [tuple(layer.shape[1:]) for layer in layers]

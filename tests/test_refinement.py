@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from defusion_lib import refinement
-from defusion_lib.inference import to_shape
+from defusion_lib.inference import resize_map
 from defusion_lib.refinement import linear_functions, refine
 
 
@@ -14,7 +14,7 @@ def edge(height=200, width=300, at=150):
     mask = np.zeros((height, width), np.float32)
     mask[:, at:] = 1
     image = np.clip(80 + 90 * mask[..., None] + rng.normal(0, 3, (height, width, 3)), 0, 255).astype(np.uint8)
-    return image, mask, to_shape(mask, (60, 60))
+    return image, mask, resize_map(mask, (60, 60))
 
 
 def naive(defocus, guide, radius, epsilon):
@@ -47,13 +47,13 @@ def test_the_linear_functions_are_those_of_the_paper():
 def test_a_map_follows_the_edge_of_the_photo():
     image, mask, seen = edge()
     band = np.s_[:, 144:156]
-    smooth, sharp = (np.abs(each - mask)[band].mean() for each in (to_shape(seen, mask.shape), refine(seen, image)))
+    smooth, sharp = (np.abs(each - mask)[band].mean() for each in (resize_map(seen, mask.shape), refine(seen, image)))
     assert sharp < 0.4 * smooth
 
 
 def test_where_the_photo_has_no_edge_the_map_stays():
     grey = np.full((120, 90, 3), 128, np.uint8)
-    defocus = to_shape(np.array([[0.2, 0.4], [0.6, 0.9]], np.float32), (120, 90))
+    defocus = resize_map(np.array([[0.2, 0.4], [0.6, 0.9]], np.float32), (120, 90))
     np.testing.assert_allclose(refine(defocus, grey, side=120), defocus, atol=1e-5)
     np.testing.assert_allclose(refine(np.full((5, 7), 0.3), grey), 0.3, atol=1e-5)
 

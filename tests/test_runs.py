@@ -470,10 +470,10 @@ def test_outputs_lie_in_the_checkout_unless_told_otherwise(monkeypatch, tmp_path
 
 def test_shown_paths_are_relative(monkeypatch, tmp_path, outputs):
     monkeypatch.chdir(tmp_path)
-    assert paths.shown(outputs / "quick/a.json") == "outputs/quick/a.json"
-    assert paths.shown(paths.project_root() / "params/cpu/x.yaml") == "params/cpu/x.yaml"
-    assert paths.shown("photos/my.jpg") == "photos/my.jpg"
-    assert paths.shown(tmp_path.parent / "elsewhere/my.jpg") == "…/my.jpg"
+    assert paths.display_path(outputs / "quick/a.json") == "outputs/quick/a.json"
+    assert paths.display_path(paths.project_root() / "params/cpu/x.yaml") == "params/cpu/x.yaml"
+    assert paths.display_path("photos/my.jpg") == "photos/my.jpg"
+    assert paths.display_path(tmp_path.parent / "elsewhere/my.jpg") == "…/my.jpg"
 
 
 # ---------------------------------------------------------------------------------------------------- places
@@ -656,7 +656,7 @@ def test_looking_whether_results_can_be_written_leaves_nothing(outputs):
 
 def test_a_long_name_is_written_whole(tmp_path):
     path = tmp_path / ("я" * 125 + ".png")  # 254 bytes of 255
-    paths.write_whole(path, b"x")
+    paths.write_atomically(path, b"x")
     assert path.read_bytes() == b"x" and list(tmp_path.iterdir()) == [path]
 
 

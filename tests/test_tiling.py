@@ -80,9 +80,9 @@ def test_every_network_can_be_tiled(switches):
     np.testing.assert_allclose(tiling.detect_tiles(image, network, 160), detect(image, network, None), atol=ROUNDING)
 
 
-def test_whole_weights_are_those_of_the_whole_photograph(network):
+def test_global_cam_weights_are_those_of_the_whole_photograph(network):
     image = photo(*WIDE)
-    found = tiling.whole_weights(image, network, 128)
+    found = tiling.global_cam_weights(image, network, 128)
     recorded = {each.key: each.weights for each in attention.record(image, network, None)}
     assert found.keys() == recorded.keys()
     for key, weights in recorded.items():
@@ -122,7 +122,7 @@ def averaging(request):
 def test_reach_is_what_a_column_far_away_changes(averaging):
     # Where a few pixels more, which the steps see, are another pixel of pool5.
     start, stop, width = 434, 461, 864
-    first, last = tiling.reach(averaging, start, stop - 1)
+    first, last = tiling.receptive_field(averaging, start, stop - 1)
     assert 0 < first < start and stop <= last < width - 1
 
     def mapped(column):
@@ -142,7 +142,7 @@ def test_each_tile_sees_as_far_as_it_reaches(network, monkeypatch):
     monkeypatch.setattr(network.backbone, "forward", lambda part: seen.append(part.shape) or forward(part))
     weights = {key: np.ones(96, np.float32) for key in cam_hooks.fusion_modules(network)}
     tiling.detect_tiles(photo(32, 1024), network, 128, weights)
-    first, last = tiling.reach(network, 384, 511)
+    first, last = tiling.receptive_field(network, 384, 511)
     assert len(seen) == 8
     assert seen[3][-1] >= 128 + 2 * max(384 - first, last - 511) and seen[3][-1] < 1024
 

@@ -30,7 +30,7 @@ class Small(nn.Module):
 
     def __init__(self, fusion_stride=1):
         super().__init__()
-        self.switches = {"fusion_stride": fusion_stride}
+        self.config = {"fusion_stride": fusion_stride}
         self.wide = nn.Linear(64, 32)
         self.final = nn.Linear(32, 1)
 
@@ -53,7 +53,7 @@ def saved(tmp_path_factory):
 def test_network_comes_back_with_its_switches_and_card(saved):
     network, path = saved
     read = load_network(path)
-    assert read.switches == network.switches and not read.training
+    assert read.config == network.config and not read.training
     assert read_card(path) == {"data": "made-up", "seed": 0}
     for found, stored in zip(read.parameters(), network.parameters()):
         assert torch.equal(found, stored.half().float())
@@ -177,16 +177,16 @@ def test_result_names_say_what_is_switched_off(switches, name):
 
 def test_stride_stands_before_the_output():
     switches = {"heads": "compact", "cam": "off", "steps": 2, "output": "o1", "fusion_stride": 4}
-    assert result_name(SimpleNamespace(switches=switches)) == "defusionnet-compact+nocam+step2+stride4+o1"
+    assert result_name(SimpleNamespace(config=switches)) == "defusionnet-compact+nocam+step2+stride4+o1"
     switches["fusion_stride"] = 1
-    assert result_name(SimpleNamespace(switches=switches)) == "defusionnet-compact+nocam+step2+o1"
+    assert result_name(SimpleNamespace(config=switches)) == "defusionnet-compact+nocam+step2+o1"
 
 
 def test_file_older_than_a_switch_gets_its_default(tmp_path):
     network = Small()
-    del network.switches["fusion_stride"]
+    del network.config["fusion_stride"]
     save_network(network, tmp_path / "old.safetensors", {})
-    assert load_network(tmp_path / "old.safetensors", kind=Small).switches == {"fusion_stride": 1}
+    assert load_network(tmp_path / "old.safetensors", kind=Small).config == {"fusion_stride": 1}
 
 
 def test_shipped_is_a_name():
@@ -237,7 +237,7 @@ def test_channels_of_zeros_stay_zero():
 
 def test_no_weight_is_off_by_more_than_half_a_scale(saved, eight):
     network, read, file = saved[0], load_network(eight), load_file(eight)
-    assert read.switches == network.switches and read_card(eight) == {"data": "made-up", "seed": 0}
+    assert read.config == network.config and read_card(eight) == {"data": "made-up", "seed": 0}
     assert metadata_of(eight)["bits"] == "8" and metadata_of(saved[1])["bits"] == "16"
     expected, rounded = network.state_dict(), 0
     for name, tensor in read.state_dict().items():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from defusion_lib.paths import shown
+from defusion_lib.paths import display_path
 
 
 def hold(lock: Path) -> FileLock:
@@ -22,8 +22,8 @@ def hold(lock: Path) -> FileLock:
         held.acquire(timeout=0)
     except Timeout:
         raise ValueError(
-            f"Another run writes into {shown(lock.parent.parent)}/: wait until it has ended, or end it (on a cluster, "
-            "a job goes on after its `make run` was killed: squeue lists it, scancel ends it)."
+            f"Another run writes into {display_path(lock.parent.parent)}/: wait until it has ended, or end it (on a "
+            "cluster, a job goes on after its `make run` was killed: squeue lists it, scancel ends it)."
         ) from None
     return held
 

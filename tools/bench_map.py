@@ -123,9 +123,9 @@ def growth(folder: Path, count: int) -> dict[str, float]:
         written["table"] += len(json.dumps(row)) + 1
         append(journal, row)
 
-    table.write_whole, gallery.write_whole = (
-        counting("table", table.write_whole),
-        counting("gallery", gallery.write_whole),
+    table.write_atomically, gallery.write_atomically = (
+        counting("table", table.write_atomically),
+        counting("gallery", gallery.write_atomically),
     )
     table.Journal.append = appends  # type: ignore[method-assign]
     network, before = Grey(), peak()

@@ -24,9 +24,9 @@ from defusion_lib.backbone import VGG16
 from defusion_lib.data import PhotoSet
 from defusion_lib.data.augmentation import resize_to_square
 from defusion_lib.data.datasets import open_dataset
-from defusion_lib.paths import project_root, shown, write_whole
+from defusion_lib.paths import display_path, project_root, write_atomically
 from defusion_lib.runs.parameters import check_parameters, read_parameters
-from defusion_lib.runs.provenance import origin
+from defusion_lib.runs.provenance import environment_info
 from defusion_lib.weights import load_backbone, resolve
 from tools.execute import read_profile
 
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     for path in paths:
-        print(f"{shown(path)}: {path.stat().st_size / 1e6:.1f} MB")
+        print(f"{display_path(path)}: {path.stat().st_size / 1e6:.1f} MB")
     print(f"On the other machine: {' && '.join(f'python -m tarfile -e {part}' for part in PARTS)} && python run.py")
     return 0
 
@@ -100,7 +100,7 @@ def pack(root: Path, profile: str, data: str, backbone: str, folder: Path) -> li
     files = {name: entry(value, PARTS[1]) for name, value in content.items()} | {BACKBONE: entry(weights, PARTS[0])}
     listing = {
         "profile": profile,
-        "commit": origin()["commit"],
+        "commit": environment_info()["commit"],
         "parameters": {stem: {name: each[name] for name in ("defaults", "given")} for stem, each in parameters.items()},
         "backbone": f"{words}, in half precision",
         "data": {"name": parts["train"].name, "size": size} | {part: photos.stems for part, photos in parts.items()},
@@ -132,7 +132,7 @@ def pack(root: Path, profile: str, data: str, backbone: str, folder: Path) -> li
             )
         written.append((folder / part, packed))
     for path, packed in written:
-        write_whole(path, packed)
+        write_atomically(path, packed)
     return [path for path, _ in written]
 
 
@@ -141,7 +141,7 @@ def read(root: Path, profile: str, stem: str, data: str) -> dict:
     path = root / f"params/{profile}/{stem}.yaml"
     if not path.is_file():
         raise FileNotFoundError(
-            f"There is no {shown(path)}: choose a profile that trains and evaluates, such as paper."
+            f"There is no {display_path(path)}: choose a profile that trains and evaluates, such as paper."
         )
     cells = json.loads((root / f"notebooks/{stem}.ipynb").read_text(encoding="utf-8"))["cells"]
     cell = next(cell for cell in cells if "parameters" in cell["metadata"].get("tags", []))

@@ -188,7 +188,7 @@ def make_run(bundle: dict, stem: str, given: dict):
 
             content = io.BytesIO()
             np.savez_compressed(content, stamp=json.dumps(self.stamp), **arrays)
-            paths.write_whole(self.path(f"figures/{name}.npz"), content.getvalue())
+            paths.write_atomically(self.path(f"figures/{name}.npz"), content.getvalue())
 
     defaults = bundle["parameters"][stem]["defaults"]
     run = Run(stem, defaults, parameters.check_parameters(defaults, given[stem], where=stem))
@@ -213,7 +213,7 @@ def photographs(bundle: dict, part: str, count: int | None):
 
 def is_trained(weights: Path, run) -> bool:
     """Return whether `weights` is the trained network of this run; raise ValueError where it is that of another run."""
-    from defusion_lib.paths import shown
+    from defusion_lib.paths import display_path
     from defusion_lib.weights import read_card
 
     if not weights.is_file():
@@ -222,7 +222,7 @@ def is_trained(weights: Path, run) -> bool:
     for key in ("parameters", "bundle", "trial"):
         if found.get(key) != json.loads(json.dumps(expected.get(key))):
             raise ValueError(
-                f"{shown(weights)} was made with another {key}: move that file away, or set DEFUSION_OUTPUTS to "
+                f"{display_path(weights)} was made with another {key}: move that file away, or set DEFUSION_OUTPUTS to "
                 "another folder."
             )
     return True
@@ -362,7 +362,7 @@ def evaluate(bundle: dict, run, weights: Path, count: int | None, deadline: floa
     import numpy as np
     from tqdm.auto import tqdm
 
-    from defusion_lib.inference import detect, to_shape
+    from defusion_lib.inference import detect, resize_map
     from defusion_lib.metrics import Evaluation
     from defusion_lib.weights import load_network, result_name, weights_hash
 
@@ -386,7 +386,7 @@ def evaluate(bundle: dict, run, weights: Path, count: int | None, deadline: floa
                     )
                 raise OutOfTime("the network is trained, and its evaluation needs another call.")
         started = time.monotonic()
-        found = to_shape(detect(photo.image, network, run.parameters.size), photo.mask.shape)
+        found = resize_map(detect(photo.image, network, run.parameters.size), photo.mask.shape)
         seconds.append(time.monotonic() - started)
         evaluations[method].add(found, photo.mask)
         evaluations["all-blurred"].add(np.ones_like(photo.mask), photo.mask)

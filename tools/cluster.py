@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-from defusion_lib.paths import shown
+from defusion_lib.paths import display_path
 
 SETTINGS = "tools/slurm/config.yaml"
 SUBMITTED = re.compile(r"Job (\d+) has been submitted with SLURM jobid (\d+)")
@@ -70,10 +70,10 @@ def explain(message: str, logs: list[Path], resources) -> str:
         return "Slurm lost the job's node: run again to continue on another."
     if logs and not written:
         return (
-            f"The job left no log file {shown(logs[0])}: does every node see this folder under the same path? "
+            f"The job left no log file {display_path(logs[0])}: does every node see this folder under the same path? "
             "Put the checkout on a file system that the nodes share."
         )
     if found := SAID.search(text):
         return (found[1] or found[2]).strip()
-    where = f"\nThe job's log: {', '.join(map(shown, written))}." if written else ""
+    where = f"\nThe job's log: {', '.join(map(display_path, written))}." if written else ""
     return (message.strip() or "Snakemake gives no reason.") + where

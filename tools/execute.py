@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from defusion_lib.paths import outputs_root, write_whole
+from defusion_lib.paths import outputs_root, write_atomically
 from defusion_lib.runs.parameters import check_parameters
 
 # Time limits in seconds per cell: papermill can wait for ever on a cell that shows widgets.
@@ -81,7 +81,7 @@ def execute(notebook: Path, profile: str, given: dict) -> Path:
     for part in (document, *document.cells):
         part.metadata.pop("papermill", None)
         part.metadata.pop("execution", None)
-    write_whole(executed, (nbformat.writes(document) + "\n").encode())
+    write_atomically(executed, (nbformat.writes(document) + "\n").encode())
     running.unlink()
     return executed
 
@@ -266,7 +266,7 @@ def main(arguments: list[str] | None = None) -> int:
         given = read_profile(options.profile, path) if path else {}
         execute(options.notebook, options.profile, given)
         if options.mark:
-            write_whole(options.mark, f"{datetime.now(UTC).isoformat(timespec='seconds')}\n".encode())
+            write_atomically(options.mark, f"{datetime.now(UTC).isoformat(timespec='seconds')}\n".encode())
     except (RuntimeError, ValueError, OSError) as error:
         print(f"failed after {time.monotonic() - begun:.0f} s", flush=True)
         print(error, file=sys.stderr)

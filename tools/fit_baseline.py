@@ -14,8 +14,8 @@ from pathlib import Path
 from defusion_lib.baselines.fitted import load_fitted, save_fitted
 from defusion_lib.data import PhotoSet
 from defusion_lib.data.shi import open_shi
-from defusion_lib.paths import shown
-from defusion_lib.runs.provenance import PACKAGES, origin
+from defusion_lib.paths import display_path
+from defusion_lib.runs.provenance import PACKAGES, environment_info
 
 
 def train(name: str, photos: PhotoSet, seed: int = 0, progress: bool = True) -> Path:
@@ -40,7 +40,7 @@ def train(name: str, photos: PhotoSet, seed: int = 0, progress: bool = True) -> 
         "method": name,
         "seed": seed,
         "data": [photos.provenance()],
-        **origin(packages=(*PACKAGES, "scipy", "scikit-image", "scikit-learn")),
+        **environment_info(packages=(*PACKAGES, "scipy", "scikit-image", "scikit-learn")),
         "started": started,
         "seconds": round(time.monotonic() - begun, 1),
     }
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
         written = train(given.name, photos, given.seed)
     except (OSError, ValueError) as error:
         parser.exit(1, f"{error}\n")
-    print(f"{given.name} fitted to {len(photos)} photos: {shown(written)}")
+    print(f"{given.name} fitted to {len(photos)} photos: {display_path(written)}")
 
 
 if __name__ == "__main__":

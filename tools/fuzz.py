@@ -321,7 +321,7 @@ MASK_DAMAGES = {
 class Small(nn.Module):
     """A network of two layers, with one map."""
 
-    switches: dict = {}
+    config: dict = {}
 
     def __init__(self):
         super().__init__()
@@ -503,7 +503,7 @@ class Tiny(nn.Module):
         super().__init__()
         if stride not in (1, 2):
             raise ValueError(f"stride={stride!r} does not exist: choose 1 or 2.")
-        self.switches = {"stride": stride}
+        self.config = {"stride": stride}
         self.wide = nn.Linear(64, 16)
         self.final = nn.Linear(16, 1)
 

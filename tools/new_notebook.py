@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 from nbformat import v4
 
-from defusion_lib.paths import project_root, shown
+from defusion_lib.paths import display_path, project_root
 
 OPENING = """\
 # {number} · {title}
@@ -85,12 +85,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         made = notebook(given.stem, given.title)
         if path.exists():
-            raise FileExistsError(f"{shown(path)} exists already: choose another name.")
+            raise FileExistsError(f"{display_path(path)} exists already: choose another name.")
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     nbformat.write(made, path)
-    print(f"wrote {shown(path)}: make lab opens it, make store executes it and stores its results")
+    print(f"wrote {display_path(path)}: make lab opens it, make store executes it and stores its results")
     return 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from defusion_lib.paper import claims
 from defusion_lib.paper.tables import TABLE_1
-from defusion_lib.paths import project_root, write_whole
+from defusion_lib.paths import project_root, write_atomically
 from defusion_lib.weights import SHIPPED
 from tools.render_card import cell, model_card, read, rows_of
 
@@ -203,4 +203,4 @@ def written() -> dict[Path, str]:
 
 if __name__ == "__main__":
     for path, text in written().items():
-        write_whole(path, text.encode())
+        write_atomically(path, text.encode())

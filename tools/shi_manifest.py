@@ -11,7 +11,7 @@ from pathlib import Path
 
 from defusion_lib.data.files import read_photo
 from defusion_lib.data.shi import find_files, sha256_of
-from defusion_lib.paths import write_whole
+from defusion_lib.paths import write_atomically
 
 
 def write_manifest(root: Path, path: Path) -> None:
@@ -28,7 +28,7 @@ def write_manifest(root: Path, path: Path) -> None:
         rows[stem] = [width, height, round(float(photo.mask.mean()), 4), sha256_of(image), sha256_of(mask)]
     lines = ",\n".join(f"{json.dumps(stem)}: {json.dumps(row)}" for stem, row in rows.items())
     text = f'{{"white": "blurred", "columns": {json.dumps(columns)}, "photographs": {{\n{lines}\n}}}}\n'
-    write_whole(path, text.encode("ascii"))
+    write_atomically(path, text.encode("ascii"))
 
 
 if __name__ == "__main__":

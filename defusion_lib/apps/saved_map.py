@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from defusion_lib.paths import _ELSEWHERE, check_writable, locate, shown, write_whole
+from defusion_lib.paths import _ELSEWHERE, check_writable, display_path, locate, write_atomically
 
 _SOFTWARE = "defusion_lib"  # in the PNG files of maps
 
@@ -28,11 +28,11 @@ def map_file(photograph: str | Path, target: str = "") -> Path:
     except FileNotFoundError:
         taken = False
     except OSError as error:
-        raise OSError(f"Cannot write {shown(path)} ({error.strerror}). {_ELSEWHERE}") from error
+        raise OSError(f"Cannot write {display_path(path)} ({error.strerror}). {_ELSEWHERE}") from error
     if taken:
         raise FileExistsError(
-            f"{shown(path)} exists already and is not a map of {photograph.name} by this notebook: move it, or choose "
-            "another file with the parameter target."
+            f"{display_path(path)} exists already and is not a map of {photograph.name} by this notebook: move it, "
+            "or choose another file with the parameter target."
         )
     check_writable(path.parent)
     return path
@@ -48,7 +48,7 @@ def write_map(path: Path, levels: np.ndarray, photograph: str) -> None:
     facts.add_text("Software", _SOFTWARE)
     facts.add_itxt("Source", _legible(photograph))
     Image.fromarray(levels).save(picture, "png", pnginfo=facts)
-    write_whole(path, picture.getvalue())
+    write_atomically(path, picture.getvalue())
 
 
 def _legible(name: str) -> str:

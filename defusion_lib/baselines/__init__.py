@@ -42,7 +42,7 @@ BASELINES: dict[str, Callable | Deep] = {
             "paper": Budget(((10_000, 320, 1),), 320),
         },
     ),
-    "cvpr19": Deep(DeFusionNet, switches={"cam": "off", "fam": False}),
+    "cvpr19": Deep(DeFusionNet, config={"cam": "off", "fam": False}),
 }
 CLASSICAL = {name: method for name, method in BASELINES.items() if not isinstance(method, Deep)}
 DEEP = {name: method for name, method in BASELINES.items() if isinstance(method, Deep)}

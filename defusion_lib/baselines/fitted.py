@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from defusion_lib.paths import shown, write_whole
+from defusion_lib.paths import display_path, write_atomically
 
 FOLDER = Path(__file__).parent / "classical"
 MAX_BYTES = 1_000_000  # of a file: these files are part of the package
@@ -57,7 +57,7 @@ def save_fitted(name: str, arrays: Mapping[str, np.ndarray], stamp: Mapping) -> 
             f"The fitted arrays of {name} take {content.tell():,} bytes, more than {MAX_BYTES:,}: store fewer numbers "
             "or a smaller type, such as float16."
         )
-    write_whole(fitted_path(name), content.getvalue())
+    write_atomically(fitted_path(name), content.getvalue())
     return fitted_path(name)
 
 
@@ -72,5 +72,5 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             arrays = {key: stored[key] for key in stored.files}
         json.loads(str(arrays[STAMP]))
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{shown(path)} is not a complete file of fitted arrays: {advice}") from error
+        raise ValueError(f"{display_path(path)} is not a complete file of fitted arrays: {advice}") from error
     return arrays

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
-from defusion_lib.inference import as_rgb, to_shape
+from defusion_lib.inference import resize_map, to_rgb
 
 MAX_PIXELS = 1_500_000  # keeps every method under 2 GB
 
@@ -23,7 +23,7 @@ def classical_method(core: Callable[[np.ndarray, bool], np.ndarray]) -> Callable
 
     @functools.wraps(core)
     def detect(image: np.ndarray, progress: bool = False) -> np.ndarray:
-        image = as_rgb(image)
+        image = to_rgb(image)
         height, width = image.shape[:2]
         scale = (MAX_PIXELS / (height * width)) ** 0.5
         seen = image
@@ -34,7 +34,7 @@ def classical_method(core: Callable[[np.ndarray, bool], np.ndarray]) -> Callable
         with threadpool_limits(1, user_api="blas"):
             defocus = core(seen, progress)
         if scale < 1:
-            return to_shape(defocus, (height, width))
+            return resize_map(defocus, (height, width))
         return np.clip(defocus, 0, 1).astype(np.float32)
 
     return detect

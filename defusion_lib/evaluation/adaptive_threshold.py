@@ -39,9 +39,9 @@ def plot_thresholds(counts: np.ndarray, method: str, dataset: str) -> plots.Draw
     figure, axes = plt.subplots(1, 2, figsize=(9, 3), sharey=True, layout="constrained")
     arrays: dict[str, np.ndarray] = {}
     for axis, positive, colour in zip(axes, CLASSES, plots.COLOURS):
-        curve, oriented = metrics.curves(counts, positive), metrics.oriented(counts, positive)
+        curve, oriented = metrics.curves(counts, positive), metrics.for_class(counts, positive)
         adaptive = thresholds(oriented)
-        floor = metrics.floor((oriented[:, 1].sum(-1) / counts.sum((1, 2))).mean())
+        floor = metrics.all_positive_f((oriented[:, 1].sum(-1) / counts.sum((1, 2))).mean())
         axis.plot(curve.threshold, curve.f, color=colour, label="F of the mean curve")
         axis.plot(
             adaptive, np.full_like(adaptive, 0.05), "|", color="black", markersize=14, label="1.5 x mean, each image"

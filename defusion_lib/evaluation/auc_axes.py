@@ -22,7 +22,7 @@ def lowest_auc(f: float, share: float) -> float:
 
 
 def share_of_floor(f: float) -> float:
-    """Compute the positive class's share from the F-measure of marking everything: the inverse of `metrics.floor`."""
+    """Compute the positive class's share from the F of marking everything: the inverse of `metrics.all_positive_f`."""
     return f / (1 + BETA2 - BETA2 * f)
 
 

@@ -13,7 +13,16 @@ import numpy as np
 from defusion_lib import metrics
 from defusion_lib.evaluation import protocols
 from defusion_lib.evaluation.protocols import CLASSES, F_PROTOCOLS, IMAGE_PROTOCOLS, WeightedF, count_at_least, stretch
-from defusion_lib.metrics import HALF, LEVELS, Curves, above, f_measure, oriented, precision_recall, two_class
+from defusion_lib.metrics import (
+    HALF,
+    LEVELS,
+    Curves,
+    count_above,
+    drop_single_class,
+    f_measure,
+    for_class,
+    precision_recall,
+)
 
 WEIGHTED = {f"weighted-f-{positive}": positive for positive in CLASSES}
 # {metric in the result files: function(counts)}
@@ -102,7 +111,7 @@ class MapScores:
 
         The resamples are those of `bootstrap.resampled_means`: the same for all methods with the same photos.
         """
-        counts, shares = two_class(self.counts), {}
+        counts, shares = drop_single_class(self.counts), {}
         found = {}
         for metric in wanted:
             parts, finish = _parts(metric, counts) if metric in OF_COUNTS else (self.of_images[metric], _mean)
@@ -130,17 +139,17 @@ def _parts(metric: str, counts: np.ndarray) -> tuple[np.ndarray, Callable[[np.nd
     if metric == "auc-pooled":
         return counts, lambda sums, _: metrics.area(sums, sums[:, 0])
     if name == "max-f":
-        counts = oriented(counts, positive)
-        return np.stack(precision_recall(counts, above(counts)), 1), _best_of_means
+        counts = for_class(counts, positive)
+        return np.stack(precision_recall(counts, count_above(counts)), 1), _best_of_means
     if name == "max-f-inclusive":
-        counts = stretch(oriented(counts, positive))
+        counts = stretch(for_class(counts, positive))
         return np.stack(precision_recall(counts, count_at_least(counts), empty=0.0), 1), _best_of_means
     if name == "max-f-pooled":
-        return oriented(counts, positive), _best_of_pooled
+        return for_class(counts, positive), _best_of_pooled
     if name == "iou-half-pooled":
-        return oriented(counts, positive), _iou_of_pooled
+        return for_class(counts, positive), _iou_of_pooled
     if name == "f-mean15-pooled":
-        counts = oriented(counts, positive)
+        counts = for_class(counts, positive)
         marked = protocols.marked_by_mean(counts, 1.5)[..., 0]
         return np.stack([marked[:, 1], marked.sum(-1), counts[:, 1].sum(-1)], 1), _f_of_sums
     score = OF_COUNTS[metric]
@@ -156,11 +165,11 @@ def _best_of_means(sums: np.ndarray, count: int) -> np.ndarray:
 
 
 def _best_of_pooled(sums: np.ndarray, count: int) -> np.ndarray:
-    return f_measure(*precision_recall(sums, above(sums))).max(-1)
+    return f_measure(*precision_recall(sums, count_above(sums))).max(-1)
 
 
 def _iou_of_pooled(sums: np.ndarray, count: int) -> np.ndarray:
-    marked = above(sums)[..., HALF]
+    marked = count_above(sums)[..., HALF]
     return marked[:, 1] / (sums[:, 1].sum(-1) + marked[:, 0])
 
 

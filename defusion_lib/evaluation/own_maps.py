@@ -19,9 +19,9 @@ from defusion_lib.data.decoding import decode
 from defusion_lib.data.files import SUFFIXES
 from defusion_lib.evaluation.bootstrap import interval, paired_differences
 from defusion_lib.evaluation.map_scores import METRICS, WEIGHTED, MapScores
-from defusion_lib.inference import to_shape
+from defusion_lib.inference import resize_map
 from defusion_lib.metrics import ROUNDING
-from defusion_lib.paths import shown
+from defusion_lib.paths import display_path
 
 ARRAY = ".npy"
 COLOURLESS = 16  # what the channels of a grey JPEG in colours may differ by
@@ -63,9 +63,9 @@ class MapFolder:
             example = next(iter(self._files.values())).name
             others = f", or allow missing maps (--allow-missing) to score the other {len(found)}" if found else ""
             raise FileNotFoundError(
-                f"{shown(self.folder)} has no map for {len(missing)} of the {len(photos)} photos of {photos.name} "
-                f"({first_few(missing)}), while it holds {example}: expected a map under each photo's name, so add or "
-                f"rename maps{others}."
+                f"{display_path(self.folder)} has no map for {len(missing)} of the {len(photos)} photos of "
+                f"{photos.name} ({first_few(missing)}), while it holds {example}: expected a map under each photo's name, "
+                f"so add or rename maps{others}."
             )
         # The set's name stays: stored maps of other methods belong to it.
         return PhotoSet(photos.name, found, photos.read), missing
@@ -77,8 +77,8 @@ class MapFolder:
     def read(self, photo: Photo) -> np.ndarray:
         """Read the map of a photo at the photo's size, 1 (or 255 of uint8) = blurred.
 
-        A map of another size is resized bilinearly (`inference.to_shape`). Raises ValueError for a file that is broken,
-        coloured or transparent, and for values outside [0, 1].
+        A map of another size is resized bilinearly (`inference.resize_map`). Raises ValueError for a file that is
+        broken, coloured or transparent, and for values outside [0, 1].
         """
         path, shape = self._files[_composed(photo.name)], photo.image.shape[:2]
         found = _read_array(path) if path.suffix.lower() == ARRAY else _read_picture(path)
@@ -86,7 +86,7 @@ class MapFolder:
         self.highest = max(self.highest, float(found.max()) / full)
         if found.shape != shape:
             self.resized.append(photo.name)
-            found = to_shape(found / np.float32(full), shape)
+            found = resize_map(found / np.float32(full), shape)
             full = 1
         return full - found if self.invert else found
 
@@ -97,7 +97,9 @@ def _composed(name: str) -> str:
 
 def _list_maps(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
-        raise FileNotFoundError(f"{shown(folder)} is not a folder: expected a folder of maps, so check the path.")
+        raise FileNotFoundError(
+            f"{display_path(folder)} is not a folder: expected a folder of maps, so check the path."
+        )
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.suffix.lower() not in SUFFIXES | {ARRAY}:
@@ -105,14 +107,14 @@ def _list_maps(folder: Path) -> dict[str, Path]:
         stem = _composed(path.stem)
         if stem in found:
             raise ValueError(
-                f"{shown(folder)} holds both {found[stem].name} and {path.name}: expected one map of each name, so "
-                "remove or rename one of them."
+                f"{display_path(folder)} holds both {found[stem].name} and {path.name}: expected one map of each name, "
+                "so remove or rename one of them."
             )
         found[stem] = path
     if not found:
         raise FileNotFoundError(
-            f"{shown(folder)} holds no map: expected pictures (such as .png and .jpg) or arrays (.npy) directly in it, "
-            "so check the path."
+            f"{display_path(folder)} holds no map: expected pictures (such as .png and .jpg) or arrays (.npy) directly "
+            "in it, so check the path."
         )
     return found
 

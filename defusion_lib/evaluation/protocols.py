@@ -16,14 +16,14 @@ import numpy as np
 from scipy import ndimage
 
 from defusion_lib import metrics
-from defusion_lib.metrics import HALF, LEVELS, above, f_measure, oriented, precision_recall, two_class
+from defusion_lib.metrics import HALF, LEVELS, count_above, drop_single_class, f_measure, for_class, precision_recall
 
 # F-measure -----------------------------------------------------------------------------------------
 
 
 def count_at_least(counts: np.ndarray) -> np.ndarray:
     """Count the pixels of histograms (..., 256) at or above each threshold (`>=`), int64 (..., 256)."""
-    return above(counts) + counts
+    return count_above(counts) + counts
 
 
 def stretch(counts: np.ndarray, from_zero: bool = False) -> np.ndarray:
@@ -47,7 +47,7 @@ def max_f_inclusive(counts: np.ndarray, positive: str) -> float:
     An image without a true positive has precision 0. One threshold marks everything, so no map scores below the floor.
     Source: HiFST's `PRDataComputation.m`; PySODMetrics' precision and recall.
     """
-    counts = stretch(oriented(two_class(counts), positive))
+    counts = stretch(for_class(drop_single_class(counts), positive))
     precision, recall = precision_recall(counts, count_at_least(counts), empty=0.0)
     return float(f_measure(precision.mean(0), recall.mean(0)).max())
 
@@ -59,14 +59,14 @@ def max_f_per_image(counts: np.ndarray, positive: str) -> float:
     without the last, which marks nothing.
     Source: MLDBD's and APL's MATLAB code.
     """
-    counts = stretch(oriented(two_class(counts), positive), from_zero=True)
+    counts = stretch(for_class(drop_single_class(counts), positive), from_zero=True)
     precision, recall = precision_recall(counts, count_at_least(counts)[..., 1:], empty=0.0)
     return float(f_measure(precision, recall).max(-1).mean())
 
 
 def max_f_pooled(counts: np.ndarray, positive: str) -> float:
     """Compute the highest F over 256 thresholds (`>`) of the pooled pixels: large images weigh more."""
-    return metrics.max_f(two_class(counts).sum(0, keepdims=True), positive)
+    return metrics.max_f(drop_single_class(counts).sum(0, keepdims=True), positive)
 
 
 def mean_f(counts: np.ndarray, positive: str) -> float:
@@ -74,7 +74,7 @@ def mean_f(counts: np.ndarray, positive: str) -> float:
 
     Maps of low contrast score lower. Source: PySODMetrics, "mean F-measure".
     """
-    counts = stretch(oriented(two_class(counts), positive))
+    counts = stretch(for_class(drop_single_class(counts), positive))
     return float(f_measure(*precision_recall(counts, count_at_least(counts), empty=0.0)).mean())
 
 
@@ -95,7 +95,7 @@ def f_at_mean(counts: np.ndarray, positive: str, factor: float) -> float:
     It fails with blur positive: the mean is about 0.7, so the threshold is 1. Source: factor 1.5 in SG's
     `eval.py` (in-focus positive), 2 in Achanta et al. 2009 and PySODMetrics ("adaptive").
     """
-    counts = oriented(two_class(counts), positive)
+    counts = for_class(drop_single_class(counts), positive)
     precision, recall = precision_recall(counts, marked_by_mean(counts, factor), empty=0.0)
     return float(f_measure(precision, recall).mean())
 
@@ -105,15 +105,15 @@ def f_at_mean_pooled(counts: np.ndarray, positive: str, factor: float) -> float:
 
     Source: factor 1.5 in DD's `eval.ipynb`, in-focus positive.
     """
-    counts = oriented(two_class(counts), positive)
+    counts = for_class(drop_single_class(counts), positive)
     marked = marked_by_mean(counts, factor).sum(0, keepdims=True)
     return float(f_measure(*precision_recall(counts.sum(0, keepdims=True), marked, empty=0.0)).item())
 
 
 def iou_at_half(counts: np.ndarray, positive: str) -> float:
     """Compute the intersection over union of each image at the threshold 0.5 (`>`), then the mean over images."""
-    counts = oriented(two_class(counts), positive)
-    hit, false = above(counts)[:, 1, HALF], above(counts)[:, 0, HALF]
+    counts = for_class(drop_single_class(counts), positive)
+    hit, false = count_above(counts)[:, 1, HALF], count_above(counts)[:, 0, HALF]
     return float((hit / (counts[:, 1].sum(-1) + false)).mean())
 
 
@@ -122,7 +122,7 @@ def iou_at_half_pooled(counts: np.ndarray, positive: str) -> float:
 
     Source: D-DFFNet's `test_iou.py`.
     """
-    return iou_at_half(two_class(counts).sum(0, keepdims=True), positive)
+    return iou_at_half(drop_single_class(counts).sum(0, keepdims=True), positive)
 
 
 class WeightedF:
@@ -203,7 +203,7 @@ def mae_stretched(defocus_map: np.ndarray, mask: np.ndarray) -> float:
 
 def auc_pooled(counts: np.ndarray) -> float:
     """Compute the area under the ROC curve of the pooled pixels: maps must be comparable across images."""
-    return metrics.auc(two_class(counts).sum(0, keepdims=True))
+    return metrics.auc(drop_single_class(counts).sum(0, keepdims=True))
 
 
 def auc_on_paper_axis(auc: float, share: float) -> float:

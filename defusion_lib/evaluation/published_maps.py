@@ -14,7 +14,7 @@ from defusion_lib.data.files import Polarity, list_images, read_mask
 from defusion_lib.data.shi import open_shi
 from defusion_lib.evaluation.scoring import ScoredSet, Scores, score
 from defusion_lib.evaluation.statistics import correlation
-from defusion_lib.inference import to_shape
+from defusion_lib.inference import resize_map
 
 # Parts of two photographs of which all four methods published maps: small enough for a test.
 CROPS = {
@@ -43,7 +43,7 @@ class Published:
     def read(self, photo: Photo) -> np.ndarray:
         """Read the published map of a photograph, float32 (H, W) in [0, 1] at the photograph's size, 1 = blurred."""
         levels = read_mask(self._files[photo.name], self._white, grey=True)
-        return to_shape(levels, photo.image.shape[:2])
+        return resize_map(levels, photo.image.shape[:2])
 
 
 def open_published(root: str | Path, white_sharp: Iterable[str] = ()) -> dict[str, Published]:

@@ -121,7 +121,7 @@ def _network_with_distinct_weights() -> DeFusionNet:
 def _with_cam(network: DeFusionNet, cam: str) -> DeFusionNet:
     """Return a network with the same parameters and another `cam` switch."""
     with torch.random.fork_rng(devices=()):
-        other = DeFusionNet(**network.switches | {"cam": cam})
+        other = DeFusionNet(**network.config | {"cam": cam})
     other.load_state_dict(network.state_dict(), strict=cam != "off")
     return other.eval()
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from defusion_lib.evaluation.bootstrap import holm
-from defusion_lib.inference import to_shape
+from defusion_lib.inference import resize_map
 
 SHAPE = 45, 60  # of the photo
 P_VALUES = (0.004, 0.011, 0.02, 0.04, 0.3)
@@ -21,7 +21,7 @@ def as_map(answer) -> str:
         return f"The map is an array of {found.dtype}, but a picture of 8 bits holds uint8, 0 to 255."
 
     def expected(values):
-        return 255 * to_shape(values, SHAPE).astype(float)
+        return 255 * resize_map(values, SHAPE).astype(float)
 
     probability = 1 / (1 + np.exp(-logits))
     likely = {

@@ -18,7 +18,7 @@ from defusion_lib.backbone import TAPS
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.evaluation.statistics import contrast
 from defusion_lib.evaluation.tables import table
-from defusion_lib.inference import all_maps, to_shape
+from defusion_lib.inference import predict_maps, resize_map
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import OUTPUTS, DeFusionNet
 from defusion_lib.paper.claims import RESULT_NAMES
@@ -106,8 +106,8 @@ def predict_views(image: np.ndarray, network: DeFusionNet, size: int, views: Ite
 
     `image` is resized to `size` x `size` pixels for the network; `views` are of `view_names`.
     """
-    logits = all_maps(image, network, size).intermediate()
-    return {view: to_shape(torch.sigmoid(logits[view])[0, 0].cpu().numpy(), image.shape[:2]) for view in views}
+    logits = predict_maps(image, network, size).intermediate()
+    return {view: resize_map(torch.sigmoid(logits[view])[0, 0].cpu().numpy(), image.shape[:2]) for view in views}
 
 
 def evaluate(

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from defusion_lib.cam_hooks import GROUP_TAPS, CamKey, fusion_modules
 from defusion_lib.data import Photo
 from defusion_lib.evaluation.tables import table
-from defusion_lib.inference import SIZE, all_maps
+from defusion_lib.inference import SIZE, predict_maps
 from defusion_lib.network import CHANNELS, DeFusionNet
 
 POOLED = {"gap": partial(torch.mean, dim=(2, 3)), "gmp": partial(torch.amax, dim=(2, 3))}  # Eq. 4, Eq. 5
@@ -79,7 +79,7 @@ def record(image: np.ndarray, network: DeFusionNet, size: int | None = SIZE) -> 
 
     hooks = [module.cam.register_forward_hook(partial(keep, key)) for key, module in fusion_modules(network).items()]
     try:
-        all_maps(image, network, size)
+        predict_maps(image, network, size)
     finally:
         for hook in hooks:
             hook.remove()

@@ -20,7 +20,7 @@ from defusion_lib.experiments.attention import (
     saturated_shares,
     summarise_branches,
 )
-from defusion_lib.inference import to_shape
+from defusion_lib.inference import resize_map
 from defusion_lib.network import CHANNELS
 from defusion_lib.plots import COLOURS, Drawing, as_levels
 
@@ -96,7 +96,7 @@ def plot_figure_4(photo: Photo, defocus: np.ndarray, records: Sequence[Attention
         figure,
         f"Left: the photo and its defocus map. Right, for the shallow and the deep group: the first {SHOWN} channels, "
         "their CAM weights as bars, and the channels times their weights. Bright is strong.",
-        {"defocus": as_levels(to_shape(defocus, MAP_SHAPE))}
+        {"defocus": as_levels(resize_map(defocus, MAP_SHAPE))}
         | {f"{group}_maps": as_levels(image_grid(of_group)) for group, of_group in maps.items()}
         | {f"{group}_weights": each.weights[:SHOWN] for group, each in groups.items()},
     )

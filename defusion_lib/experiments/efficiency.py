@@ -103,7 +103,7 @@ class Case(NamedTuple):
     fusion_stride: int | None = None
 
     @property
-    def switches(self) -> dict[str, object]:
+    def config(self) -> dict[str, object]:
         """Keywords of the `DeFusionNet` of this case."""
         given = {"heads": self.heads, "steps": self.steps, "fusion_stride": self.fusion_stride}
         return {name: value for name, value in given.items() if value is not None}
@@ -155,7 +155,7 @@ def head_name(heads: str) -> str:
 
 @cache
 def _case_cost(case: Case) -> Cost:
-    return total_cost(meta_network(**case.switches), case.width, case.height)
+    return total_cost(meta_network(**case.config), case.width, case.height)
 
 
 def part_costs(network: DeFusionNet, width: int, height: int) -> dict[str, Cost]:
@@ -220,9 +220,9 @@ def benchmark_cases(cases: Sequence[Case], repeats: int, device: torch.device, s
     for case in cases:
         precision = case.precision or "fp32"
         # Each precision has its own memory layout: with one network for both, every call would convert the weights.
-        key = precision, *case.switches.items()
+        key = precision, *case.config.items()
         if key not in networks:
-            networks[key] = DeFusionNet(**case.switches).to(device)
+            networks[key] = DeFusionNet(**case.config).to(device)
         image = random_image(case.width, case.height, seed)
         calls[case] = partial(detect, image, networks[key], None, precision)
     return benchmark(calls, repeats, device)
@@ -231,7 +231,7 @@ def benchmark_cases(cases: Sequence[Case], repeats: int, device: torch.device, s
 def benchmark_threads(case: Case, repeats: int, device: torch.device, seed: int = 0) -> dict[int, Timing]:
     """Time the map of a case with one thread and with as many as torch has now, which it keeps afterwards."""
     threads = torch.get_num_threads()
-    network, image = DeFusionNet(**case.switches).to(device), random_image(case.width, case.height, seed)
+    network, image = DeFusionNet(**case.config).to(device), random_image(case.width, case.height, seed)
 
     def detect_with(count):
         torch.set_num_threads(count)

@@ -23,7 +23,7 @@ from defusion_lib.data.augmentation import resize_to_square, to_tensor
 from defusion_lib.data.datasets import open_dataset
 from defusion_lib.experiments.refinement_gain import TRAINING, network_map, run_program, write_results
 from defusion_lib.export import EXPORT_PRECISIONS, export_network, open_onnx
-from defusion_lib.inference import SIZE, to_shape
+from defusion_lib.inference import SIZE, resize_map
 from defusion_lib.network import DeFusionNet
 from defusion_lib.progress import tqdm
 from defusion_lib.weights import load_network, read_card, resolve, weights_hash
@@ -53,14 +53,14 @@ def measure(
         for photo in tqdm(photos, desc=photos.name):
             shape = photo.mask.shape
             start = time.process_time()
-            reference = to_shape(network_map(photo.image, network), shape)
+            reference = resize_map(network_map(photo.image, network), shape)
             _add(found["torch"], {"seconds": time.process_time() - start})
             mae = float(np.abs(reference - photo.mask).mean())
             _add(found["torch"], {"mae": mae})
             seen = to_tensor(resize_to_square(Image.fromarray(photo.image), SIZE))[None].numpy()
             for precision, run in runners.items():
                 start = time.process_time()
-                defocus = to_shape(run(seen)[0, 0], shape)
+                defocus = resize_map(run(seen)[0, 0], shape)
                 seconds = time.process_time() - start
                 apart, error = np.abs(defocus - reference), float(np.abs(defocus - photo.mask).mean())
                 _add(

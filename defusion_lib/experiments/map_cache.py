@@ -22,7 +22,7 @@ from PIL import Image, PngImagePlugin
 from defusion_lib.baselines.fitted import fitted_path, load_fitted
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.metrics import quantise
-from defusion_lib.paths import write_whole
+from defusion_lib.paths import write_atomically
 from defusion_lib.progress import tqdm
 from defusion_lib.sources import PACKAGE, all_imports
 
@@ -80,7 +80,7 @@ def cached_map(photo: Photo, detect: Callable, folder: Path, state: str) -> Map:
         begun = time.perf_counter()
         levels = quantise(detect(photo.image))
         seconds = time.perf_counter() - begun
-        write_whole(path, _picture(levels, key, seconds))
+        write_atomically(path, _picture(levels, key, seconds))
         found = Map(_as_map(levels), seconds)
     return found
 

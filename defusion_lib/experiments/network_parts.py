@@ -122,7 +122,7 @@ def switch_table(networks: Mapping[str, DeFusionNet]) -> pd.DataFrame:
     first = next(iter(networks.values()))
     rows = {}
     for name, network in networks.items():
-        changed = {key: value for key, value in network.switches.items() if value != first.switches[key]}
+        changed = {key: value for key, value in network.config.items() if value != first.config[key]}
         rows[name] = {
             "switches": ", ".join(f"{key}={value!r}" for key, value in changed.items()),
             "parameters": f"{count_parameters(network):,}",

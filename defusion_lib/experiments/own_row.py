@@ -24,10 +24,10 @@ from defusion_lib.evaluation.own_maps import PROTOCOLS, Comparison, MapFolder
 from defusion_lib.experiments.map_cache import cached_map, fingerprint
 from defusion_lib.experiments.table_1 import Method, seen_in_training
 from defusion_lib.network import DeFusionNet
-from defusion_lib.paths import outputs_root, shown, write_whole
+from defusion_lib.paths import display_path, outputs_root, write_atomically
 from defusion_lib.plots import Drawing, make_legible
 from defusion_lib.progress import tqdm
-from defusion_lib.runs.provenance import origin
+from defusion_lib.runs.provenance import environment_info
 from defusion_lib.weights import load_network, result_name, weights_hash
 
 OURS = "defusionnet"  # the network in the package
@@ -155,7 +155,7 @@ def score_maps(
     if others and (seen := seen_in_training(common)):
         notes.append(f"JNB, KSFV, DBDF and DeFusionNet were trained on {seen} of these photos.")
     stamp = {
-        "maps": shown(folder),
+        "maps": display_path(folder),
         "parameters": {
             "method": own,
             "against": list(others),
@@ -168,7 +168,7 @@ def score_maps(
         },
         "data": [common.provenance()],
         "weights_sha256": {result_name(network): weights_hash(network)} if network is not None else {},
-        **origin(device != "cpu"),
+        **environment_info(device != "cpu"),
         "started": started,
         "seconds": round(time.monotonic() - begun, 1),
     }
@@ -265,12 +265,12 @@ def write_row(row: Row, into: str | Path) -> list[Path]:
         "rows.tex": comments + "\n".join(own_maps.latex(each, head) for head, each in tables if each),
     }
     for name, content in contents.items():
-        write_whole(into / name, content.encode())
+        write_atomically(into / name, content.encode())
     for drawing in drawings(row):
         picture = io.BytesIO()
         make_legible(drawing.figure)
         drawing.figure.savefig(picture, format="png", bbox_inches="tight")
         plt.close(drawing.figure)
         contents[f"{drawing.name}.png"] = ""
-        write_whole(into / f"{drawing.name}.png", picture.getvalue())
+        write_atomically(into / f"{drawing.name}.png", picture.getvalue())
     return [into / name for name in contents]

@@ -33,7 +33,7 @@ from defusion_lib.data.camera import Camera, Layer, Scene, render, to_linear
 from defusion_lib.data.datasets import check_unseen, open_dataset
 from defusion_lib.data.synthetic.objects import OBJECTS
 from defusion_lib.data.synthetic.sources import resize
-from defusion_lib.inference import SIZE, all_maps, to_shape
+from defusion_lib.inference import SIZE, predict_maps, resize_map
 from defusion_lib.metrics import near_border
 from defusion_lib.network import DeFusionNet
 from defusion_lib.progress import tqdm
@@ -75,7 +75,7 @@ def errors(defocus: np.ndarray, mask: np.ndarray, band: np.ndarray) -> dict[str,
 
 def steeper(bilinear: np.ndarray, side: int = SIDE, radius: int = RADIUS) -> np.ndarray:
     """Subtract from a map (H, W) what `refinement.refine` would smooth it by, with the map as its own guide."""
-    small = to_shape(bilinear, small_shape(bilinear, side))
+    small = resize_map(bilinear, small_shape(bilinear, side))
     change = Image.fromarray(small - box(box(small, radius), radius))
     return np.clip(bilinear + np.asarray(change.resize(bilinear.shape[::-1], Image.Resampling.BILINEAR)), 0, 1)
 
@@ -87,7 +87,7 @@ def compare(found: Found, dataset: str, seen: np.ndarray, photo: Photo) -> None:
     """
     band = near_border(photo.mask, border_width(photo.mask.shape))
     start = time.process_time()
-    bilinear = to_shape(seen, photo.image.shape[:2])
+    bilinear = resize_map(seen, photo.image.shape[:2])
     _add(found, f"{dataset}/bilinear", photo.name, {"seconds": time.process_time() - start})
     start = time.process_time()
     refined = refine(bilinear, photo.image)
@@ -126,7 +126,7 @@ def scene(kind: str, backdrop: str, size: tuple[int, int] = RENDERED_SIZE, seed:
 
 def network_map(image: np.ndarray, network: DeFusionNet) -> np.ndarray:
     """Compute the map of a photo at the size that the network works at, (SIZE, SIZE)."""
-    return torch.sigmoid(all_maps(image, network).final)[0, 0].cpu().numpy()
+    return torch.sigmoid(predict_maps(image, network).final)[0, 0].cpu().numpy()
 
 
 def measure(network: DeFusionNet, photos: PhotoSet, large: int, size: tuple[int, int] = RENDERED_SIZE) -> Found:
@@ -142,7 +142,7 @@ def measure(network: DeFusionNet, photos: PhotoSet, large: int, size: tuple[int,
     for kind, backdrop in zip(tqdm(OBJECTS_IN_FOCUS, desc="rendered"), BACKDROPS):
         photo = scene(kind, backdrop, size)
         compare(found, "rendered-12mp", network_map(photo.image, network), photo)
-        compare(found, "rendered-12mp-perfect", to_shape(photo.mask, (SIZE, SIZE)), photo)
+        compare(found, "rendered-12mp-perfect", resize_map(photo.mask, (SIZE, SIZE)), photo)
     return found
 
 
@@ -150,7 +150,7 @@ def choose(network: DeFusionNet, photos: PhotoSet, grid: Iterable[tuple[int, int
     """Compare the settings (side, radius, epsilon) of the filter and the bilinear map, at the photos' own size."""
     found: Found = {}
     for photo in tqdm(photos, desc=photos.name):
-        bilinear = to_shape(network_map(photo.image, network), photo.image.shape[:2])
+        bilinear = resize_map(network_map(photo.image, network), photo.image.shape[:2])
         band = near_border(photo.mask, border_width(photo.mask.shape))
         maps = {"bilinear": bilinear}
         for side, radius, epsilon in grid:
@@ -186,8 +186,8 @@ def results(found: Found) -> dict[str, float]:
 
 def write_results(into: Path, values: Mapping[str, float], **stamp) -> None:
     """Write values and where they come from as a result file."""
-    content = json.dumps({"stamp": stamp | provenance.origin(), "values": values}, indent=1)
-    paths.write_whole(into, (content + "\n").encode())
+    content = json.dumps({"stamp": stamp | provenance.environment_info(), "values": values}, indent=1)
+    paths.write_atomically(into, (content + "\n").encode())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -28,7 +28,7 @@ from defusion_lib.data.datasets import DATASETS, check_unseen, open_dataset
 from defusion_lib.data.synthetic import open_synthetic
 from defusion_lib.evaluation.published_maps import Published, open_published
 from defusion_lib.experiments import controlled_images
-from defusion_lib.inference import SIZE, detect, to_shape
+from defusion_lib.inference import SIZE, detect, resize_map
 from defusion_lib.network import DeFusionNet
 from defusion_lib.progress import tqdm
 from defusion_lib.runs import provenance
@@ -89,7 +89,7 @@ def measure(
     for index, photo in enumerate(tqdm(photos, desc=f"{photos.name}, disturbed", leave=False)):
         _add_plain(found, photos.name, photo, detect(photo.image, network, size))
         for kind, image in _disturbed(photo.image, [seed, index]):
-            defocus = to_shape(detect(image, network, size), photo.mask.shape)
+            defocus = resize_map(detect(image, network, size), photo.mask.shape)
             found[f"{photos.name}/mae-{kind}"][photo.name] = _mae(defocus, photo.mask)
         of_square = found[f"{photos.name}/blurred-share-sharp-square"]  # stays empty if no photo has one
         if (square := controlled_images.largest_sharp_square(photo.mask)) is not None:
@@ -204,7 +204,7 @@ def _means(found: Found) -> dict[str, tuple[float, float, int]]:
     for key, of_photo in found.items():
         values = _values(of_photo)
         if key.endswith("/counts"):
-            both = len(metrics.two_class(values))
+            both = len(metrics.drop_single_class(values))
             for metric, positive in CLASSES.items():
                 error = float(_max_f_draws(values, positive).std(ddof=1))
                 rows[key.replace("counts", metric)] = metrics.max_f(values, positive), error, both
@@ -227,8 +227,8 @@ def _standard_error(values: np.ndarray) -> float:
 
 def _max_f_draws(counts: np.ndarray, positive: str) -> np.ndarray:
     """Compute max F of `DRAWS` bootstrap samples of the photos (N, 2, 256), the same samples for the same N."""
-    counts = metrics.oriented(metrics.two_class(counts), positive)
-    precision, recall = metrics.precision_recall(counts, metrics.above(counts))
+    counts = metrics.for_class(metrics.drop_single_class(counts), positive)
+    precision, recall = metrics.precision_recall(counts, metrics.count_above(counts))
     drawn = np.random.default_rng(0).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), DRAWS)
     weights = drawn / len(counts)
     return metrics.f_measure(weights @ precision, weights @ recall).max(-1)
@@ -275,7 +275,7 @@ def save(found: Found, path: Path) -> None:
         arrays[f"{key}/names"] = np.array(list(of_photo), str)
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
-    paths.write_whole(Path(path), content.getvalue())
+    paths.write_atomically(Path(path), content.getvalue())
 
 
 def read(path: str | Path) -> Found:
@@ -333,10 +333,10 @@ def _measure_file(options: argparse.Namespace) -> None:
         "data": photos.provenance(),
         "size": options.size,
         "seed": options.seed,
-        **provenance.origin(),
+        **provenance.environment_info(),
     }
     content = json.dumps({"stamp": stamp, "values": values}, indent=1)
-    paths.write_whole(options.into, (content + "\n").encode())
+    paths.write_atomically(options.into, (content + "\n").encode())
     print(table(found).to_string(float_format="{:.4f}".format))
 
 

@@ -87,7 +87,7 @@ class Method(NamedTuple):
 
 def row_name(name: str, network: nn.Module) -> str:
     """Name a trained network in result files: with its heads, if not the reference's, and "+budget" for ours."""
-    heads = network.switches.get("heads", "radf")
+    heads = network.config.get("heads", "radf")
     return name + ("" if heads == "radf" else f"-{heads}") + ("+budget" if name == "defusionnet" else "")
 
 
@@ -165,7 +165,7 @@ def diverse(evaluation: Evaluation, count: int) -> list[int]:
 
 def auc_of_photos(evaluation: Evaluation) -> np.ndarray:
     """Compute the AUC of each photo whose mask has both classes, float (N,)."""
-    counts = metrics.two_class(evaluation.counts)
+    counts = metrics.drop_single_class(evaluation.counts)
     return metrics.area(counts, counts[:, 0])
 
 

@@ -23,9 +23,9 @@ from defusion_lib.experiments import stress
 from defusion_lib.inference import detect
 from defusion_lib.losses import deep_supervision
 from defusion_lib.network import DeFusionNet
-from defusion_lib.paths import check_writable, replacing, write_whole
+from defusion_lib.paths import check_writable, replacing, write_atomically
 from defusion_lib.precision import autocast, place, resolve_precision
-from defusion_lib.runs.provenance import origin
+from defusion_lib.runs.provenance import environment_info
 from defusion_lib.training import RECIPES, Recipe, batches, check_masks, make_optimiser, make_recipe, train_or_load
 from defusion_lib.weights import SHIPPED, load_network, read_card, resolve, save_network
 
@@ -101,7 +101,7 @@ def train_network(
         return load_network(begin_with) if begin_with else DeFusionNet("compact")
 
     source = None if begin_with else backbone
-    stamp = origin(torch.device(device).type == "cuda")
+    stamp = environment_info(torch.device(device).type == "cuda")
     path, checkpoint = into / "network.safetensors", into / "network.pt"
     if path.exists():
         say(f"{path} is there: it is scored again, not trained.")
@@ -323,5 +323,5 @@ or in Python `defusion_lib.load_network("network.safetensors")`. The file holds 
 ![The loss of each iteration](curve.png)
 """
     path = into / "card.md"
-    write_whole(path, text.encode())
+    write_atomically(path, text.encode())
     return path

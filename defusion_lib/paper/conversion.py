@@ -62,8 +62,8 @@ def floors() -> dict[str, dict[str, object]]:
         name: {
             "blurred": share,
             "of pooled pixels": pooled.get(name, ""),
-            "F floor, blur": float(metrics.floor(share)),
-            "F floor, focus": float(metrics.floor(1 - share)),
+            "F floor, blur": float(metrics.all_positive_f(share)),
+            "F floor, focus": float(metrics.all_positive_f(1 - share)),
             "source": sources[name],
         }
         for name, share in blurred_shares().items()
@@ -137,7 +137,7 @@ def conversion_rows(dataset: str) -> dict[str, dict[str, object]]:
         method: {
             "positive": each.positive,
             "F": tables.TABLE_1[dataset, "f", method],
-            "its floor": float(metrics.floor(each.share)),
+            "its floor": float(metrics.all_positive_f(each.share)),
             "AUC, printed": tables.TABLE_1[dataset, "auc", method],
             "its ceiling": auc_paper_ceiling(each.share),
             "ordinary AUC": each.auc,

@@ -7,23 +7,23 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
-from defusion_lib.paths import project_root, shown
+from defusion_lib.paths import display_path, project_root
 
 PACKAGES = ("torch", "torchvision", "numpy", "defusion-lib")  # whose versions are in every stamp
 
 
-def portable(value):
+def to_json(value):
     """`value` for a stamp: absolute paths shortened, paths as text, tuples as lists."""
     if isinstance(value, Mapping):
-        return {name: portable(item) for name, item in value.items()}
+        return {name: to_json(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [portable(item) for item in value]
+        return [to_json(item) for item in value]
     if isinstance(value, Path) or isinstance(value, str) and Path(value).is_absolute():
-        return shown(value) if Path(value).is_absolute() else Path(value).as_posix()
+        return display_path(value) if Path(value).is_absolute() else Path(value).as_posix()
     return value
 
 
-def origin(cuda: bool = False, packages: tuple[str, ...] = PACKAGES) -> dict:
+def environment_info(cuda: bool = False, packages: tuple[str, ...] = PACKAGES) -> dict:
     """Return the part of a stamp that needs no notebook: commit, versions, processor (or GPU), torch's threads."""
     import torch
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defusion_lib.freeze import freeze
-from defusion_lib.paths import check_writable, outputs_root, shown, write_whole
+from defusion_lib.paths import check_writable, display_path, outputs_root, write_atomically
 from defusion_lib.runs.parameters import _SLUG, _given_parameters, check_parameters
-from defusion_lib.runs.provenance import origin, portable
+from defusion_lib.runs.provenance import environment_info, to_json
 
 if TYPE_CHECKING:
     from defusion_lib.plots import Drawing
@@ -65,7 +65,7 @@ class Run:
         self.stem = stem
         self.parameters = make_dataclass("Parameters", effective, frozen=True)(**effective)
         self.folder = outputs_root() / effective["profile"]
-        self.device = _settle(effective["seed"])
+        self.device = _seed_everything(effective["seed"])
         self._defaults = defaults
         self._notes: dict[str, Any] = {}
         self._written: list[tuple[str, Path]] = []
@@ -73,12 +73,12 @@ class Run:
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
 
     def __str__(self):
-        effective = portable(asdict(self.parameters))
+        effective = to_json(asdict(self.parameters))
         listed = ", ".join(f"{name} {value!r}".replace(" ", "\0") for name, value in effective.items())
         lines = textwrap.wrap(f"{self.stem}: {listed}", 100, subsequent_indent="  ", break_long_words=False)
         lines += [
             f"  changed: {name} from {default!r} to {effective[name]!r}"
-            for name, default in portable(self._defaults).items()
+            for name, default in to_json(self._defaults).items()
             if default != effective[name]
         ]
         return "\n".join(lines).replace("\0", " ")
@@ -86,8 +86,8 @@ class Run:
     @property
     def stamp(self) -> dict:
         """Where results come from, up to now: parameters, data, code, versions, machine, start, seconds."""
-        effective = portable(asdict(self.parameters))
-        defaults = portable(self._defaults)
+        effective = to_json(asdict(self.parameters))
+        defaults = to_json(self._defaults)
         return {
             "notebook": self.stem,
             "profile": self.parameters.profile,
@@ -96,14 +96,14 @@ class Run:
             "defaults": defaults,
             "overridden": [name for name in effective if effective[name] != defaults[name]],
             **self._notes,
-            **origin(self.device.type == "cuda"),
+            **environment_info(self.device.type == "cuda"),
             "started": self._started,
             "seconds": round(time.monotonic() - self._begun, 1),
         }
 
     def note(self, **facts) -> None:
         """Add facts to the stamp of what is written from now on, such as `backbone="imagenet"`."""
-        self._notes |= portable(facts)
+        self._notes |= to_json(facts)
 
     def path(self, relative: str) -> Path:
         """Return the path of a file of this run under `outputs/<profile>/`, and make its folder."""
@@ -135,8 +135,8 @@ class Run:
             checked[key] = number
         path = self.folder / "results" / f"{self.stem}.json"
         content = json.dumps({"stamp": self.stamp, "values": checked}, indent=1, ensure_ascii=False)
-        write_whole(path, (content + "\n").encode())
-        self._count(f"{len(checked)} values in {shown(path)}", path)
+        write_atomically(path, (content + "\n").encode())
+        self._count(f"{len(checked)} values in {display_path(path)}", path)
 
     def figure(self, figure, name: str, caption: str, **arrays) -> None:
         """Show a figure, and write it as `figures/<name>.png` with the arrays behind it as `figures/<name>.npz`.
@@ -170,13 +170,13 @@ class Run:
         make_legible(figure)
         figure.savefig(picture, format="png", bbox_inches="tight")
         np.savez_compressed(data, stamp=json.dumps(self.stamp), **arrays)
-        write_whole(folder / f"{name}.npz", data.getvalue())
-        write_whole(folder / f"{name}.png", picture.getvalue())
+        write_atomically(folder / f"{name}.npz", data.getvalue())
+        write_atomically(folder / f"{name}.png", picture.getvalue())
         plt.close(figure)
         # The words also stand below: JupyterLab and most exported pages leave out a picture's alternative text.
         shown_picture, kind = for_screen(picture.getvalue())
         display(Image(shown_picture, format=kind, alt=caption), Markdown(f"*Picture:* {caption}"))
-        self._count(shown(folder / f"{name}.png"), folder / f"{name}.png")
+        self._count(display_path(folder / f"{name}.png"), folder / f"{name}.png")
 
     def show(self, drawing: "Drawing") -> None:
         """Show and write what a function of the library drew; see `figure`."""
@@ -226,7 +226,7 @@ def _threads() -> int:
     return int(given)
 
 
-def _settle(seed: int):
+def _seed_everything(seed: int):
     """Seed everything, fix the threads, and choose the device."""
     # Imported here, so that reading results (tools/execute.py) does not wait seconds for torch.
     import torch

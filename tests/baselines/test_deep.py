@@ -49,9 +49,9 @@ def test_cvpr19_has_neither_attention_nor_adaptation():
 @pytest.mark.parametrize("name", ["dbm", "btbnet"])
 def test_its_switches_build_it_again(name):
     network = DEEP[name].build(divide=8)
-    again = DEEP[name].network(**network.switches)
+    again = DEEP[name].network(**network.config)
     again.load_state_dict(network.state_dict())
-    assert network.switches == {"divide": 8}
+    assert network.config == {"divide": 8}
 
 
 LEARNING = replace(
@@ -152,4 +152,4 @@ def test_every_budget_has_a_recipe_for_every_network(name, budget):
 
 def test_a_switch_that_a_network_does_not_have_is_left_out():
     with torch.device("meta"):
-        assert DEEP["dbm"].build(divide=16, heads="compact").switches == {"divide": 16}
+        assert DEEP["dbm"].build(divide=16, heads="compact").config == {"divide": 16}

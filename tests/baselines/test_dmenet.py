@@ -257,7 +257,7 @@ def test_a_trained_network_is_kept(tmp_path):
     path = tmp_path / "dmenet.safetensors"
     save_network(network, path, {})
     again = load_network(path, kind=DMENet)
-    assert again.switches == {"encoder": "vgg16", "divide": 8}
+    assert again.config == {"encoder": "vgg16", "divide": 8}
     image = MADE_UP[0].image
     np.testing.assert_allclose(detect(image, again, 64), detect(image, network, 64), atol=2e-2)
 

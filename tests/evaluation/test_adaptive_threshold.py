@@ -54,8 +54,8 @@ def test_the_plot_shows_both_classes():
         curve = metrics.curves(COUNTS, positive)
         np.testing.assert_array_equal(drawing.arrays[f"{positive}_f"], curve.f)
         np.testing.assert_array_equal(drawing.arrays[f"{positive}_threshold"], curve.threshold)
-        adaptive = thresholds(metrics.oriented(COUNTS, positive))
+        adaptive = thresholds(metrics.for_class(COUNTS, positive))
         np.testing.assert_array_equal(drawing.arrays[f"{positive}_adaptive"], adaptive)
     floors = [axis.lines[2].get_ydata()[0] for axis in drawing.figure.axes]
     share = np.mean([mask.mean() for mask in MASKS])
-    assert floors == pytest.approx([metrics.floor(share), metrics.floor(1 - share)])
+    assert floors == pytest.approx([metrics.all_positive_f(share), metrics.all_positive_f(1 - share)])

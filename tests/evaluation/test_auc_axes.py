@@ -27,7 +27,7 @@ def test_rates_are_scikit_learns():
 def test_the_identity_holds_and_can_fail(monkeypatch):
     for counts in COUNTS:
         for positive in ("blur", "focus"):
-            assert auc_axes.identity_error(metrics.oriented(counts, positive)) < 1e-12
+            assert auc_axes.identity_error(metrics.for_class(counts, positive)) < 1e-12
     monkeypatch.setattr(auc_axes, "rates", lambda counts: (np.linspace(1, 0, 257),) * 3)
     assert auc_axes.identity_error(COUNTS[0]) > 0.05
 
@@ -36,7 +36,7 @@ def test_the_bound_is_below_every_curve_with_this_f():
     for counts, share in zip(COUNTS, SHARES):
         one = counts[None]
         for f in metrics.curves(one, "blur").f:
-            if metrics.floor(share) < f < 1:
+            if metrics.all_positive_f(share) < f < 1:
                 assert auc_axes.lowest_auc(f, share) <= metrics.auc(one)
 
 
@@ -55,7 +55,7 @@ def test_the_bound_is_the_rectangle_of_a_loop(f, share):
 
 def test_the_share_comes_back_from_the_floor():
     for share in (0.1, 0.543, 0.9):
-        assert auc_axes.share_of_floor(metrics.floor(share)) == pytest.approx(share)
+        assert auc_axes.share_of_floor(metrics.all_positive_f(share)) == pytest.approx(share)
 
 
 def test_the_conversion_is_off_by_the_covariance():

@@ -126,7 +126,7 @@ def test_pooled_auc_is_scikit_learns_of_all_pixels(counts):
 def test_the_papers_auc_goes_back_and_forth(counts):
     for one in counts[:, None]:
         for positive in CLASSES:
-            share = metrics.oriented(one, positive)[0, 1].sum() / one.sum()
+            share = metrics.for_class(one, positive)[0, 1].sum() / one.sum()
             on_axis = metrics.auc_paper(one, positive)
             assert protocols.auc_from_paper_axis(on_axis, share) == pytest.approx(metrics.auc(one), abs=EXACT)
             assert protocols.auc_on_paper_axis(metrics.auc(one), share) == pytest.approx(on_axis, abs=EXACT)

@@ -28,7 +28,7 @@ def made(**switches):
     for step in network.steps:
         for score in step.score:
             torch.nn.init.normal_(score.weight, std=0.5)
-    for fusion in cam_hooks.fusion_modules(network).values() if network.switches["cam"] != "off" else ():
+    for fusion in cam_hooks.fusion_modules(network).values() if network.config["cam"] != "off" else ():
         torch.nn.init.normal_(fusion.cam.down.weight, std=0.3)
         torch.nn.init.normal_(fusion.cam.up.weight, std=0.3)
     return network
@@ -64,7 +64,7 @@ def literal_weights(cam, term):
 def inputs(network, image):
     """Compute the input (C, H, W) of each CAM by the network's steps, one at a time."""
     with torch.inference_mode():
-        features = network.layers(torch.from_numpy(image.transpose(2, 0, 1) / np.float32(255))[None])
+        features = network.project_features(torch.from_numpy(image.transpose(2, 0, 1) / np.float32(255))[None])
         for j, step in enumerate(network.steps, start=1):
             yield (j, "shallow"), torch.cat(features[:3], 1)[0].numpy()
             yield (j, "deep"), torch.cat(features[3:], 1)[0].numpy()

@@ -148,7 +148,7 @@ def test_a_case_is_named_by_what_it_changes():
     assert Case("compact", 64, 64, steps=3).name == "defusionnet-compact+step3"
     case = Case("compact", 64, 64, precision="auto", fusion_stride=1)
     assert case.name == "defusionnet-compact+auto+stride1"
-    assert case.switches == {"heads": "compact", "fusion_stride": 1}
+    assert case.config == {"heads": "compact", "fusion_stride": 1}
     assert Case("compact", 64, 96, steps=2).cost == total_cost(meta_network(heads="compact", steps=2), 64, 96)
 
 
@@ -167,7 +167,7 @@ def test_cases_map_their_photo_with_their_network(monkeypatch):
     assert [image.shape for image in images] == [(32, 40, 3), *[(32, 32, 3)] * 3]
     assert np.array_equal(images[1], efficiency.random_image(32, 32, 3))
     assert sizes == (None,) * 4 and precisions == ("fp32", "fp32", "fp32", "auto")
-    assert [network.switches["steps"] for network in networks] == [3, 3, 1, 3]
+    assert [network.config["steps"] for network in networks] == [3, 3, 1, 3]
     # One network per set of switches and precision.
     assert networks[0] is networks[1] and networks[3] is not networks[0]
 

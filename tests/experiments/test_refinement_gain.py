@@ -10,7 +10,7 @@ import torch
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.experiments import refinement_gain
 from defusion_lib.experiments.refinement_gain import border_width, choose, compare, enlarged, errors, results, steeper
-from defusion_lib.inference import to_shape
+from defusion_lib.inference import resize_map
 from defusion_lib.network import Maps
 from defusion_lib.refinement import refine
 
@@ -54,8 +54,8 @@ def test_errors_by_hand():
 def test_steeper_is_refined_with_the_map_as_its_guide():
     """The guided filter gives the map itself back where its guide is the map: windows without change are 0."""
     photo = halves("one", 60)
-    seen = to_shape(photo.mask, (30, 30))
-    bilinear = to_shape(seen, photo.mask.shape)
+    seen = resize_map(photo.mask, (30, 30))
+    bilinear = resize_map(seen, photo.mask.shape)
     own = np.repeat(np.rint(255 * bilinear)[..., None], 3, axis=2).astype(np.uint8)
     apart = np.abs(refine(bilinear, own, epsilon=1e-9) - steeper(bilinear))
     assert np.abs(steeper(bilinear) - bilinear).max() > 0.1 and apart.max() < 0.02
@@ -70,7 +70,7 @@ def test_an_enlarged_photo_has_its_mask(photos):
 def test_differences_are_paired(photos):
     found = {}
     for photo in photos:
-        compare(found, "made", to_shape(photo.mask, (30, 30)), photo)
+        compare(found, "made", resize_map(photo.mask, (30, 30)), photo)
     values = results(found)
     of = {method: list(found[f"made/{method}/border-mae"].values()) for method in ("bilinear", "refined", "steeper")}
     for reference in ("bilinear", "steeper"):

@@ -200,6 +200,6 @@ def test_first_weights_that_saw_held_out_photos_are_refused(tmp_path):
     with pytest.raises(ValueError, match="first weights .network.safetensors. come from"):
         train_network(HELD_OUT, PHOTOS, SHORT, tmp_path / "c", begin_with=mine, say=lambda words: None)
     going_on = train_network(PHOTOS, HELD_OUT, SHORT, tmp_path / "d", begin_with=SHIPPED, say=lambda words: None)
-    assert load_network(going_on.network).switches == load_network().switches
+    assert load_network(going_on.network).config == load_network().config
     assert "First weights: the shipped network." in going_on.words.read_text()
     assert not (tmp_path / "a").exists() and not (tmp_path / "c").exists()

@@ -27,13 +27,13 @@ def test_shares_and_floors():
         "DUT": 0.689,
         "CTCUG": 0.543,
     }
-    assert metrics.floor(1 - shares["DUT"]) == pytest.approx(0.37)
+    assert metrics.all_positive_f(1 - shares["DUT"]) == pytest.approx(0.37)
     rows = conversion.floors()
     assert list(rows) == list(shares)
     for name, row in rows.items():
-        assert row["F floor, blur"] == metrics.floor(shares[name]) and row["F floor, focus"] == metrics.floor(
-            1 - shares[name]
-        )
+        assert row["F floor, blur"] == metrics.all_positive_f(shares[name]) and row[
+            "F floor, focus"
+        ] == metrics.all_positive_f(1 - shares[name])
         assert len(row["source"]) < 50  # pandas cuts longer text
     assert rows["CTCUG"]["F floor, blur"] == pytest.approx(tables.TABLE_1["ctcug", "f", "ksfv"])
 

@@ -70,7 +70,7 @@ def test_every_row_has_four_filled_cells_and_names_code():
 def test_every_switch_of_the_network_is_on_the_page():
     named = {word for entry in NAMES for word in re.findall(r"(\w+)=", entry) if entry.startswith("network.")}
     # The stride of the fusion is our addition for laptops: the paper fuses at the photo's size.
-    assert named == set(DeFusionNet(heads="compact").switches) - {"fusion_stride"}
+    assert named == set(DeFusionNet(heads="compact").config) - {"fusion_stride"}
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from defusion_lib.data.datasets import open_dataset
 from defusion_lib.data.files import read_image, read_mask
 from defusion_lib.inference import detect
 from defusion_lib.metrics import Evaluation
-from defusion_lib.runs.provenance import origin
+from defusion_lib.runs.provenance import environment_info
 from defusion_lib.weights import load_network, read_card
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -155,7 +155,7 @@ def test_results_have_the_keys_and_stamps_of_the_notebooks(finished, stem):
     assert metrics(mine["values"]) == metrics(notebook["values"])
     assert set(notebook["stamp"]) <= set(mine["stamp"])
     assert mine["stamp"]["notebook"] == stem and mine["stamp"]["profile"] == "tiny"
-    assert mine["stamp"]["commit"] == origin()["commit"]
+    assert mine["stamp"]["commit"] == environment_info()["commit"]
     assert mine["stamp"]["data"][0]["name"] == "folder-made-up" and mine["stamp"]["data"][0]["photographs"] == 4
     assert "JPEG of quality 95" in mine["stamp"]["bundle"]["training_photographs"]
     assert "trial" not in mine["stamp"]

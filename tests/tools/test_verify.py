@@ -15,11 +15,11 @@ from tools.run_cells import run_cells
 from tools.verify import MEASURED, ROOT, STORED, difference, differences, problems, read, tolerances
 
 
-def at_or_above(counts, above=metrics.above):
+def at_or_above(counts, above=metrics.count_above):
     return above(counts) + counts
 
 
-def other_class(counts, positive, oriented=metrics.oriented):
+def other_class(counts, positive, oriented=metrics.for_class):
     return oriented(counts, "focus" if positive == "blur" else "blur")
 
 
@@ -54,8 +54,8 @@ def less_in_front(lens, distance, width, blur_radius=camera.Camera.blur_radius):
 ANOTHER = tables.TABLE_1 | {("shi", "auc", "defusionnet"): 0.843}
 # Name: what is replaced, and by what.
 DEFECTS = {
-    "a threshold off by one": [(metrics, "above", at_or_above)],
-    "the other class": [(metrics, "oriented", other_class)],
+    "a threshold off by one": [(metrics, "count_above", at_or_above)],
+    "the other class": [(metrics, "for_class", other_class)],
     "CAM without its sigmoid": [(network.CAM, "weights", without_sigmoid)],
     "masks inverted": [(PhotoSet, "__getitem__", inverted)],
     "one step fewer": [

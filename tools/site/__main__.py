@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from defusion_lib.paths import project_root, shown
+from defusion_lib.paths import display_path, project_root
 from tools.site import check, ledger, pages, paper_index
 
 
@@ -40,7 +40,7 @@ def main() -> None:
     found = build(project_root(), folder)
     if found:
         sys.exit("\n".join(found))
-    print(f"Open {shown(folder / 'index.html')} in a browser.")
+    print(f"Open {display_path(folder / 'index.html')} in a browser.")
 
 
 if __name__ == "__main__":

@@ -71,5 +71,5 @@ def score(maps, data, root, split, part, white, count, method, protocol, against
     text.append(table(rows if protocol != "all" else turned(score_rows(comparison, PROTOCOLS[protocol]))).to_string())
     if len(rows) > 1:
         text += ["", table(difference_rows(comparison, columns)).to_string()]
-    text += ["", f"wrote {', '.join(path.name for path in written)} into {paths.shown(written[0].parent)}"]
+    text += ["", f"wrote {', '.join(path.name for path in written)} into {paths.display_path(written[0].parent)}"]
     report(document(row), "\n".join(text), as_json)

@@ -22,7 +22,7 @@ from defusion_lib.data.camera import Camera, Rendering, Scene, render
 from defusion_lib.data.files import read_reduced
 from defusion_lib.data.synthetic import CHALLENGES, open_synthetic
 from defusion_lib.experiments import attention
-from defusion_lib.inference import detect, to_shape
+from defusion_lib.inference import detect, resize_map
 from defusion_lib.network import DeFusionNet, Maps
 from defusion_lib.paths import locate
 from defusion_lib.plots import as_levels, overlay
@@ -144,7 +144,7 @@ def analyse(photo: Photo, network: DeFusionNet, size: int | None) -> PhotoAnalys
 
 
 def _to_levels(logits: torch.Tensor, shape: tuple[int, int]) -> np.ndarray:
-    return as_levels(to_shape(torch.sigmoid(logits)[0, 0].cpu().numpy(), shape))
+    return as_levels(resize_map(torch.sigmoid(logits)[0, 0].cpu().numpy(), shape))
 
 
 def _shrink_channels(record: attention.Attention) -> CamChannels:

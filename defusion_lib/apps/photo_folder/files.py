@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from defusion_lib.data.files import SUFFIXES, list_paths
-from defusion_lib.paths import shown
+from defusion_lib.paths import display_path
 
 MAP = "_defocus.png"  # appended to the name with its ending, so that a.jpg and a.png have different maps
 PREVIEWS = "previews"
@@ -35,7 +35,7 @@ def list_photos(folder: str | Path, recursive: bool = False) -> list[Path]:
     """
     paths = [path for path in _pictures(folder, recursive) if not _is_map(path)]
     if not paths:
-        raise FileNotFoundError(f"{shown(folder)} contains only maps, expected photos: check the path.")
+        raise FileNotFoundError(f"{display_path(folder)} contains only maps, expected photos: check the path.")
     doubles = _doubles(paths)
     return [path for path in paths if path not in doubles]
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from defusion_lib.apps.photo_folder.files import preview_path, printable
 from defusion_lib.apps.photo_folder.table import Row
-from defusion_lib.paths import write_whole
+from defusion_lib.paths import write_atomically
 
 GALLERY = "gallery.html"
 PLACE = '"the photos"'  # in the page without photos
@@ -30,7 +30,7 @@ def write_gallery(rows: Sequence[Row], folder: str | Path, into: str | Path) -> 
     data = json.dumps(photos, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     if page.count(PLACE) != 1:
         raise RuntimeError(f"{GALLERY} of the package has no one place for the photos.")
-    write_whole(into / GALLERY, page.replace(PLACE, data).encode())
+    write_atomically(into / GALLERY, page.replace(PLACE, data).encode())
     return into / GALLERY
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from defusion_lib.paths import shown
+from defusion_lib.paths import display_path
 
 try:
     import fcntl
@@ -45,7 +45,8 @@ def _acquire(path: Path, shared: bool) -> IO[str] | None:
             owner = file.read().strip() or "another run"
             file.close()
             raise BlockingIOError(
-                f"{shown(path.parent)} is in use by {owner}: wait until it ends, or choose another folder for the maps."
+                f"{display_path(path.parent)} is in use by {owner}: wait until it ends, or choose another "
+                "folder for the maps."
             ) from error
         except OSError:  # a file system without locks
             file.close()

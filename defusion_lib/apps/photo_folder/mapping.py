@@ -24,9 +24,9 @@ from defusion_lib.apps.photo_folder.table import Row
 from defusion_lib.apps.verdict import score
 from defusion_lib.data.augmentation import resize_to_square, to_tensor
 from defusion_lib.data.files import read_image, read_reduced
-from defusion_lib.inference import to_shape
+from defusion_lib.inference import resize_map
 from defusion_lib.network import DeFusionNet
-from defusion_lib.paths import shown, write_whole
+from defusion_lib.paths import display_path, write_atomically
 from defusion_lib.plots import as_levels, overlay
 from defusion_lib.tiling import detect_tiles
 
@@ -131,7 +131,7 @@ def write_map(photo: ReadPhoto, defocus: np.ndarray, job: Job, seconds: float) -
         _write(_encoded(levels, "png"), job.into / row.map, job.into)
         if job.floats:
             content = io.BytesIO()
-            np.save(content, to_shape(defocus, photo.shape).astype(np.float16))
+            np.save(content, resize_map(defocus, photo.shape).astype(np.float16))
             _write(content.getvalue(), floats_path(job.into, row.map), job.into)
         return row._replace(
             width=photo.shape[1],
@@ -175,12 +175,12 @@ def _encoded(picture: np.ndarray, kind: str) -> bytes:
 def _write(content: bytes, path: Path, into: Path) -> None:
     """Write a file; raises OneProblem if only this path cannot be written, else OSError."""
     try:
-        write_whole(path, content)
+        write_atomically(path, content)
     except OSError as error:
         if (error.__cause__ or error).errno in DISK_ERRORS:
             raise
         for folder in (into, into / PREVIEWS):
-            write_whole(folder / ".trial", b"")
+            write_atomically(folder / ".trial", b"")
             (folder / ".trial").unlink(missing_ok=True)
         raise OneProblem(str(error)) from error
 
@@ -198,4 +198,6 @@ def _check_place(into: Path, name: str) -> None:
         path = floats_path(into, name)  # a run writes it after the map, so it is of somebody else
     else:
         return
-    raise OneProblem(f"{shown(path)} exists already and is not a map of this program: move it, and run this again.")
+    raise OneProblem(
+        f"{display_path(path)} exists already and is not a map of this program: move it, and run this again."
+    )

@@ -31,7 +31,7 @@ from defusion_lib.apps.photo_folder.table import Journal, Row, read_table, write
 from defusion_lib.apps.verdict import MIN_SCORE, verdict
 from defusion_lib.inference import SIZE
 from defusion_lib.network import DeFusionNet
-from defusion_lib.paths import check_writable, shown
+from defusion_lib.paths import check_writable, display_path
 from defusion_lib.progress import tqdm
 from defusion_lib.weights import weights_hash
 
@@ -87,7 +87,7 @@ def map_folder(
     folder, paths = _find_photos(photos, recursive)
     into = Path(into).expanduser() if into else default_folder(folder)
     if into.resolve() == folder.resolve():
-        raise ValueError(f"{shown(into)} contains the photos: choose another folder for the maps.")
+        raise ValueError(f"{display_path(into)} contains the photos: choose another folder for the maps.")
     files = {file: path for file, path in paths.items() if shard is None or shard.holds(file)}
     names, stem = map_names(list(paths)), shard.stem if shard else STEM
     maker = f"{weights_hash(network)[:12]} at {size or 'full size'}"
@@ -123,7 +123,7 @@ def map_folder(
 
         def finish(row: Row) -> None:
             if row.problem and not folder.is_dir():
-                raise FileNotFoundError(f"{shown(folder)} was removed: restore it, and run this again.")
+                raise FileNotFoundError(f"{display_path(folder)} was removed: restore it, and run this again.")
             done[row.file] = row
             journal.append(row)
             bar.update()
@@ -148,7 +148,7 @@ def merge(into: str | Path, min_score: float = MIN_SCORE) -> FolderReport:
     """
     into = Path(into).expanduser()
     if not into.is_dir():
-        raise FileNotFoundError(f"{shown(into)} is not a folder: expected a folder of maps, so check the path.")
+        raise FileNotFoundError(f"{display_path(into)} is not a folder: expected a folder of maps, so check the path.")
     with _in_use(into, None):
         folder, rows = read_shards(into)
         rows = [_with_verdict(row, min_score) for row in rows]
@@ -237,7 +237,7 @@ def _find_photos(photos: str | Path | Sequence[str | Path], recursive: bool) -> 
         raise ValueError("Found no photos: give at least one.")
     for path in paths:
         if path.is_dir():
-            raise ValueError(f"{shown(path)} is a folder among several inputs: give one folder, or photos only.")
+            raise ValueError(f"{display_path(path)} is a folder among several inputs: give one folder, or photos only.")
     folder = Path(os.path.commonpath([path.parent for path in paths]))
     return folder, {path.relative_to(folder).as_posix(): path for path in paths}
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from defusion_lib.apps.photo_folder.files import STEM, has_files
 from defusion_lib.apps.photo_folder.table import Row, read_table
 from defusion_lib.data import first_few
-from defusion_lib.paths import shown, write_whole
+from defusion_lib.paths import display_path, write_atomically
 
 
 class Shard(NamedTuple):
@@ -54,7 +54,7 @@ def write_list(into: Path, shard: Shard, folder: Path, files: Sequence[str]) -> 
         "listed": sha256("\n".join(map(ascii, files)).encode()).hexdigest()[:16],
         "photos": {file: place for place, file in enumerate(files) if shard.holds(file)},
     }
-    write_whole(into / f"{shard.stem}.json", json.dumps(state).encode())
+    write_atomically(into / f"{shard.stem}.json", json.dumps(state).encode())
 
 
 def read_shards(into: Path) -> tuple[Path, list[Row]]:
@@ -67,7 +67,7 @@ def read_shards(into: Path) -> tuple[Path, list[Row]]:
     if len(counts) != 1:
         found = f"shards of {' and of '.join(map(str, counts))}" if counts else "no shards"
         raise ValueError(
-            f"{shown(into)} has {found}, expected those of one run: "
+            f"{display_path(into)} has {found}, expected those of one run: "
             + ("remove the others' files." if counts else "map with --shard first, and give --into the same folder.")
         )
     shards = [Shard(number, counts[0]) for number in range(1, counts[0] + 1)]
@@ -90,8 +90,8 @@ def read_shards(into: Path) -> tuple[Path, list[Row]]:
         rows |= done
     if wanting:
         raise ValueError(
-            f"{shown(into)} is not complete: run again shard {first_few(wanting, 20)}. A shard that is run again maps "
-            "only what is missing."
+            f"{display_path(into)} is not complete: run again shard {first_few(wanting, 20)}. A shard that is run "
+            "again maps only what is missing."
         )
     return into / newest["folder"], [rows[place] for place in sorted(rows)]
 
@@ -108,4 +108,4 @@ def _read_list(path: Path) -> Mapping:
             return state
     except (ValueError, AttributeError):
         pass
-    raise ValueError(f"{shown(path)} is not the list of a shard's photos: run that shard again.")
+    raise ValueError(f"{display_path(path)} is not the list of a shard's photos: run that shard again.")

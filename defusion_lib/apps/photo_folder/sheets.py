@@ -13,7 +13,7 @@ from PIL import Image
 
 from defusion_lib.apps.photo_folder.files import preview_path, printable
 from defusion_lib.apps.photo_folder.table import Row
-from defusion_lib.paths import write_whole
+from defusion_lib.paths import write_atomically
 from defusion_lib.plots import Drawing, text_size
 from defusion_lib.progress import tqdm
 
@@ -83,7 +83,7 @@ def write_sheets(rows: Sequence[Row], into: str | Path, progress: bool = True) -
             picture = io.BytesIO()
             figure = contact_sheet(rows, into, number).figure
             figure.savefig(picture, format="png", metadata={KEY: key})
-            write_whole(path, picture.getvalue())
+            write_atomically(path, picture.getvalue())
         paths.append(path)
     return paths
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from defusion_lib.apps.photo_folder.files import STEM, source_stamp
-from defusion_lib.paths import shown, write_whole
+from defusion_lib.paths import display_path, write_atomically
 
 TABLE = f"{STEM}.csv"
 # Some spreadsheets read a cell with such a beginning as a formula ("'" is listed because it is written before the
@@ -82,7 +82,7 @@ def write_table(into: Path, rows: Iterable[Row], stem: str = STEM) -> None:
     table.writerow(Row._fields)
     table.writerows(map(_escape_formula, rows))
     # With a byte order mark, because spreadsheets misread UTF-8 without it.
-    write_whole(into / f"{stem}.csv", text.getvalue().encode("utf-8-sig", errors="surrogateescape"))
+    write_atomically(into / f"{stem}.csv", text.getvalue().encode("utf-8-sig", errors="surrogateescape"))
     _journal_path(into, stem).unlink(missing_ok=True)
 
 
@@ -100,10 +100,10 @@ class Journal:
                 written = file.write(line)
         except OSError as error:
             raise OSError(
-                f"Cannot write {shown(self._path)} ({error.strerror}): make room, or choose another folder."
+                f"Cannot write {display_path(self._path)} ({error.strerror}): make room, or choose another folder."
             ) from error
         if written != len(line):
-            raise OSError(f"Cannot write {shown(self._path)} (the disk is full): make room, and run this again.")
+            raise OSError(f"Cannot write {display_path(self._path)} (the disk is full): make room, and run this again.")
 
 
 def _journal_path(into: Path, stem: str) -> Path:
@@ -131,8 +131,8 @@ def _read_csv(path: Path) -> list[Row]:
     except (ValueError, TypeError, csv.Error) as error:
         columns = ", ".join(Row._fields)
         raise ValueError(
-            f"{shown(path)} is not a table of maps ({error}), expected the columns {columns}: move it, or choose "
-            "another folder for the maps."
+            f"{display_path(path)} is not a table of maps ({error}), expected the columns {columns}: move it, or "
+            "choose another folder for the maps."
         ) from error
 
 

@@ -28,7 +28,7 @@ from defusion_lib.baselines.fitted import load_fitted
 from defusion_lib.baselines.images import luma
 from defusion_lib.baselines.wrapper import classical_method
 from defusion_lib.data import PhotoSet
-from defusion_lib.inference import to_shape
+from defusion_lib.inference import resize_map
 from defusion_lib.progress import tqdm
 
 SCALES = (11, 21, 31)  # pixels: sides of the windows
@@ -56,7 +56,7 @@ def detect(image, progress):
     belief = propagate(evidence.astype(np.float32)).mean(0)
     height, width = image.shape[:2]
     rows, columns = belief.shape
-    return to_shape(belief, (rows * STEP, columns * STEP))[:height, :width]
+    return resize_map(belief, (rows * STEP, columns * STEP))[:height, :width]
 
 
 def grey_levels(image: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from defusion_lib.baselines.fitted import load_fitted
 from defusion_lib.baselines.images import luma
 from defusion_lib.baselines.wrapper import classical_method
 from defusion_lib.data import PhotoSet
-from defusion_lib.inference import to_shape
+from defusion_lib.inference import resize_map
 from defusion_lib.progress import tqdm
 
 WINDOW = 21  # pixels: side of a window
@@ -45,7 +45,7 @@ def detect(image, progress):
     smooth = expit(gaussian_filter(decision, SMOOTHING, mode="nearest"))
     height, width = image.shape[:2]
     rows, columns = smooth.shape
-    return to_shape(smooth, (rows * STEP, columns * STEP))[:height, :width]
+    return resize_map(smooth, (rows * STEP, columns * STEP))[:height, :width]
 
 
 def window_decisions(found: np.ndarray, machine: dict[str, np.ndarray]) -> np.ndarray:

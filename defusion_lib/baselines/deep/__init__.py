@@ -39,21 +39,21 @@ class Deep(NamedTuple):
 
     network:  its class; the defaults are the form of its paper
     task:     what it learns
-    switches: arguments of its class that make the method of it
+    config:   arguments of its class that make the method of it
     detect:   its call (image, network, size) -> defocus map, float32 (H, W) in [0, 1]; `size` may be missing
     budgets:  budgets of its own, which go before `BUDGETS`
     """
 
     network: Callable[..., nn.Module]
     task: Task = MASKS
-    switches: Mapping[str, Any] = {}
+    config: Mapping[str, Any] = {}
     detect: Callable[..., np.ndarray] = inference.detect
     budgets: Mapping[str, Budget] = {}
 
     def build(self, **switches) -> nn.Module:
         """Build the network with fresh weights; of `switches`, those that its class does not have are left out."""
         known = inspect.signature(self.network).parameters
-        return self.network(**self.switches, **{name: value for name, value in switches.items() if name in known})
+        return self.network(**self.config, **{name: value for name, value in switches.items() if name in known})
 
     def budget(self, name: str) -> Budget:
         """Return the budget of this name in `BUDGETS`, or the network's own."""

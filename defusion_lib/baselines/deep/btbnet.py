@@ -41,7 +41,7 @@ class BTBNet(nn.Module):
 
     def __init__(self, divide: int = 1):
         super().__init__()
-        self.switches = dict(divide=divide)
+        self.config = dict(divide=divide)
         widths, channels = [[width // divide for width in block] for block in BLOCKS], CHANNELS // divide
         self.backbone = VGG16(widths)
         self.forth = nn.ModuleList(_conv(block[-1], channels) for block in widths)

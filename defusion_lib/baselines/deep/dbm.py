@@ -28,7 +28,7 @@ class DBM(nn.Module):
 
     def __init__(self, divide: int = 1):
         super().__init__()
-        self.switches = dict(divide=divide)
+        self.config = dict(divide=divide)
         self.backbone = VGG16([[width // divide for width in block] for block in BLOCKS])
         self.score = nn.Conv2d(BLOCKS[-1][-1] // divide, 1, 1)
         initialise(self, nn.Conv2d, small=self.score_layers())

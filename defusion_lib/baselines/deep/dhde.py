@@ -63,7 +63,7 @@ class DHDE(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.switches = {}
+        self.config = {}
         self.deep = nn.Sequential(
             nn.Conv2d(3, 25, 3), nn.ReLU(inplace=True), nn.MaxPool2d(3, ceil_mode=True),  # (25, 9, 9)
             nn.Conv2d(25, 50, 3), nn.ReLU(inplace=True), nn.MaxPool2d(3, ceil_mode=True),  # (50, 3, 3)

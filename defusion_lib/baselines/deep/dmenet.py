@@ -35,7 +35,7 @@ from defusion_lib.data import PhotoSet
 from defusion_lib.data.augmentation import to_tensor
 from defusion_lib.data.camera import render
 from defusion_lib.data.synthetic import CHALLENGES, make_scene
-from defusion_lib.inference import all_maps
+from defusion_lib.inference import predict_maps
 from defusion_lib.network import Maps
 from defusion_lib.progress import tqdm
 from defusion_lib.training import Recipe, Task, augmented
@@ -120,7 +120,7 @@ class DMENet(nn.Module):
         super().__init__()
         if encoder not in ENCODERS:
             raise ValueError(f"encoder={encoder!r} does not exist: choose one of {', '.join(ENCODERS)}.")
-        self.switches = dict(encoder=encoder, divide=divide)
+        self.config = dict(encoder=encoder, divide=divide)
         blocks = [[width // divide for width in block] for block in ENCODERS[encoder]]
         *skips, deepest = [block[-1] for block in blocks]
         decoder = [width // divide for width in DECODER]
@@ -250,6 +250,6 @@ def amount_error(network: DMENet, size: int, count: int = 40, seed: int = 0) -> 
     of confusion's diameter, which is clipped at `FULL_DIAMETER`.
     """
     images, amounts = render_scenes(count, size, 2 * seed + 1)
-    found = [torch.sigmoid(all_maps(image, network, None).final)[0, 0].cpu().numpy() for image in images]
+    found = [torch.sigmoid(predict_maps(image, network, None).final)[0, 0].cpu().numpy() for image in images]
     errors = found - amounts, np.median(amounts) - amounts
     return tuple(float(FULL_DIAMETER * np.abs(error).mean(dtype=np.float64)) for error in errors)

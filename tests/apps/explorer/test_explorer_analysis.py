@@ -16,7 +16,7 @@ from defusion_lib.apps.explorer import analysis, markup
 from defusion_lib.data.camera import Camera, render
 from defusion_lib.data.synthetic import make_scene
 from defusion_lib.experiments.attention import record
-from defusion_lib.inference import all_maps, detect
+from defusion_lib.inference import detect, predict_maps
 from defusion_lib.network import DeFusionNet
 from defusion_lib.plots import COLOURS
 
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def test_one_forward_pass_gives_all_maps(network, photo, runs_of):
     analysed = analysis.analyse(photo, network, None)
     assert len(runs_of) == 1
-    maps = all_maps(photo.image, network, None)
+    maps = predict_maps(photo.image, network, None)
     sides = [side[0, 0].numpy() for side in maps.sides]
     assert list(analysed.stages) == ["fused", "after1", "after2", "after3"]
     assert far_apart(analysed.stages["fused"], levels(torch.sigmoid(maps.final)[0, 0].numpy())) <= 1

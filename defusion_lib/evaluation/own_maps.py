@@ -64,8 +64,8 @@ class MapFolder:
             others = f", or allow missing maps (--allow-missing) to score the other {len(found)}" if found else ""
             raise FileNotFoundError(
                 f"{display_path(self.folder)} has no map for {len(missing)} of the {len(photos)} photos of "
-                f"{photos.name} ({first_few(missing)}), while it holds {example}: expected a map under each photo's name, "
-                f"so add or rename maps{others}."
+                f"{photos.name} ({first_few(missing)}), while it holds {example}: expected a map under each "
+                f"photo's name, so add or rename maps{others}."
             )
         # The set's name stays: stored maps of other methods belong to it.
         return PhotoSet(photos.name, found, photos.read), missing

@@ -4,7 +4,6 @@
 `load_network`, `curve.png`, and `card.md`, which says in words how the network was made and how well it does.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
@@ -21,12 +20,10 @@ from defusion_lib.data import Photo, PhotoSet, first_few
 from defusion_lib.data.datasets import check_unseen
 from defusion_lib.experiments import stress
 from defusion_lib.inference import detect
-from defusion_lib.losses import deep_supervision
 from defusion_lib.network import DeFusionNet
 from defusion_lib.paths import check_writable, replacing, write_atomically
-from defusion_lib.precision import autocast, place, resolve_precision
 from defusion_lib.runs.provenance import environment_info
-from defusion_lib.training import RECIPES, Recipe, batches, check_masks, make_optimiser, make_recipe, train_or_load
+from defusion_lib.training import RECIPES, History, Recipe, check_masks, make_recipe, train, train_or_load
 from defusion_lib.weights import SHIPPED, load_network, read_card, resolve, save_network
 
 # (iterations, photo size, batch): small photos first, the size of the test last. About an hour on two cores.
@@ -182,26 +179,20 @@ def estimate_seconds(
 
     The network stays as it is: a copy of it is trained, and thrown away.
     """
-    precision = resolve_precision(recipe.precision, device)
-    copy = place(deepcopy(network), precision, device).train()
-    optimiser = make_optimiser(copy, recipe)
     seconds, end = 0.0, 0
     for iterations, size, batch in recipe.stages:
         end += iterations
         left = min(iterations, end - begun)
         if left <= 0:
             continue
-        trial, times = replace(recipe, stages=((TRIALS, size, batch),)), [time.perf_counter()]
-        for images, masks in batches(photos, trial):
-            with autocast(precision, device):
-                loss = deep_supervision(copy(images.to(device)), masks.to(device))
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            loss.item()  # waits for a GPU
-            times.append(time.perf_counter())
-        # The first one also waits for photos and for memory.
-        seconds += left * float(np.mean(np.diff(times)[1:]))
+        trial, times = replace(recipe, stages=((TRIALS, size, batch),)), []
+
+        def record(history: History, times: list[float] = times) -> None:
+            times.append(history.seconds)
+
+        train(deepcopy(network), photos, trial, device, every=1, show=record)
+        # The first iteration also waits for photos and for memory: the times are those after it.
+        seconds += left * float(np.mean(np.diff(times)))
     return seconds
 
 

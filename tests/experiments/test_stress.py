@@ -13,6 +13,7 @@ from defusion_lib.experiments import controlled_images, stress
 from defusion_lib.metrics import Evaluation, max_f
 from defusion_lib.network import Maps
 from defusion_lib.runs import run
+from defusion_lib.weights import load_network, result_name
 
 SIZE = 48
 
@@ -249,7 +250,7 @@ def test_terminal_writes_means_and_photos(folder, tmp_path, capsys):
     assert values["folder-set-all-maps2/perfect/mae"] == 0 and values["folder-set-all-maps2/perfect/auc"] == 1
     found = stress.read(into.with_suffix(".npz"))
     mean = np.mean(list(found["folder-set-all/mae"].values()))
-    assert values["folder-set-all/defusionnet-compact/mae"] == pytest.approx(mean)
+    assert values[f"folder-set-all/{result_name(load_network())}/mae"] == pytest.approx(mean)
     assert list(stress.read(tmp_path / "new/found-perfect.npz")["folder-set-all-maps2/mae"]) == ["a", "b"]
     assert "max-f-focus" in capsys.readouterr().out
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from PIL import Image
 
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.data.datasets import check_unseen
-from defusion_lib.experiments import training_run
 from defusion_lib.experiments.training_run import (
     at_most,
     describe,
@@ -95,7 +95,7 @@ def test_durations_in_words(seconds, words):
 @pytest.mark.slow
 def test_the_estimate_counts_what_is_left_of_each_stage(monkeypatch):
     clock = iter(range(1000))
-    monkeypatch.setattr(training_run.time, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(clock)))
     torch.manual_seed(0)
     network = DeFusionNet("compact", steps=1)
     before = weights_hash(network)
@@ -114,6 +114,7 @@ def test_a_checkpoint_that_cannot_be_read_counts_nothing(tmp_path):
 
 RUN = """
 import sys
+import time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import torch

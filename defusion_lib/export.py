@@ -30,7 +30,7 @@ OPSET = 17  # of ONNX: what runtimes since 2022 read
 TRACED = (2, 3, 64, 96)  # of the photo that is followed through the network
 
 # Largest allowed difference of a map from torch's: rounding in single precision, and in half precision, in which
-# 30 photos had a largest difference of .02.
+# 30 photos had a largest difference of .002.
 TOLERANCE = {"fp32": 1e-4, "int8": 1e-4, "fp16": 0.05}
 
 

@@ -190,6 +190,21 @@ def test_a_second_run_maps_what_is_new_changed_or_unfinished(folder, into, netwo
     assert "5.png" not in table and not table["broken.jpg"]["problem"]
 
 
+def test_a_refined_map_follows_the_edges_of_the_photo(folder, into, network):
+    """The photo has an edge at column 20, across which the enlarged map is smooth."""
+    fill(folder, ["a.png"])
+    (smooth,) = photo_folder.map_folder(folder, network, SIZE).rows
+    before = levels(into, "a.png")
+    found = photo_folder.map_folder(folder, network, SIZE, refined=True)
+    after = levels(into, "a.png")
+    assert found.reused == 0 and after.shape == before.shape
+    truth = np.where(np.arange(80) < 20, 255, 0)
+    errors = [np.abs(each.astype(int) - truth)[:, 15:25].mean() for each in (before, after)]
+    assert errors[1] < 0.5 * errors[0]
+    assert found.rows[0].score == smooth.score  # the verdict does not depend on it
+    assert photo_folder.map_folder(folder, network, SIZE, refined=True).reused == 1
+
+
 def test_another_size_or_network_maps_all_again(folder, network):
     fill(folder, ["a.png", "b.png"])
     photo_folder.map_folder(folder, network, SIZE)

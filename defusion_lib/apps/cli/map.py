@@ -21,6 +21,7 @@ from defusion_lib.apps.cli.terminal import finish, json_option, report
     show_default=True,
     help="Pixels per side of the network's input; 0 for full resolution, in tiles, which takes minutes per photo.",
 )
+@click.option("--refine", is_flag=True, help="Let the borders of maps follow the photo's edges; reads photos whole.")
 @click.option(
     "--network", "file", default="shipped", metavar="FILE", help="A network of yours; default: the one in the package."
 )
@@ -48,6 +49,7 @@ def map_photos(
     recursive: bool,
     into: str,
     size: int,
+    refine: bool,
     file: str,
     batch: int | None,
     jobs: int | None,
@@ -104,6 +106,7 @@ def map_photos(
             jobs=jobs or 0,
             shard=part,
             floats=formats == "png,npy",
+            refined=refine,
         )
     failed = {}
     for row in found.rows:

@@ -28,6 +28,7 @@ from defusion_lib.inference import resize_map
 from defusion_lib.network import DeFusionNet
 from defusion_lib.paths import display_path, write_atomically
 from defusion_lib.plots import as_levels, overlay
+from defusion_lib.refinement import refine
 from defusion_lib.tiling import detect_tiles
 
 PREVIEW = 240  # pixels, the longer side
@@ -42,23 +43,29 @@ class OneProblem(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """How a run maps its photos; `floats` writes maps as NumPy files too."""
+    """How a run maps its photos; `floats` writes maps as NumPy files too, `refined` follows the photos' edges."""
 
     network: DeFusionNet
     size: int
     into: Path
     batch: int = 1
     floats: bool = False
+    refined: bool = False
     progress: bool = True
 
 
 class ReadPhoto(NamedTuple):
-    """A photo that waits for the network: its row, what the network sees, a small picture, its (height, width)."""
+    """A photo that waits for the network.
+
+    Its row, what the network sees, a small picture, its (height, width), the photo itself where its map is refined, and
+    the seconds that reading took.
+    """
 
     row: Row
     seen: np.ndarray
     preview: Image.Image
     shape: tuple[int, int]
+    guide: np.ndarray | None
     seconds: float
 
 
@@ -76,7 +83,7 @@ def read_photo(row: Row, path: Path, job: Job, ours: bool) -> ReadPhoto:
                 f"{row.file} is a raw file of a camera, which is not decoded here: export it as JPEG, PNG or TIFF."
             )
         try:
-            if job.size:
+            if job.size and not job.refined:
                 # Four times the network's input size: the resized image differs by about one level at most.
                 photo, shape = read_reduced(path, 4 * job.size)
             else:
@@ -84,10 +91,10 @@ def read_photo(row: Row, path: Path, job: Job, ours: bool) -> ReadPhoto:
                 shape = photo.shape[:2]
         except (OSError, ValueError) as error:
             raise OneProblem(str(error).replace(str(path), row.file)) from error
-        preview = Image.fromarray(photo)
+        preview, guide = Image.fromarray(photo), photo if job.refined else None
         seen = resize_to_square(preview, job.size) if job.size else photo
         preview.thumbnail((PREVIEW, PREVIEW))
-        return ReadPhoto(row, seen, preview, shape, time.perf_counter() - begun)
+        return ReadPhoto(row, seen, preview, shape, guide, time.perf_counter() - begun)
 
 
 def predict(photos: Sequence[ReadPhoto], job: Job) -> list[np.ndarray | OneProblem]:
@@ -126,6 +133,10 @@ def write_map(photo: ReadPhoto, defocus: np.ndarray, job: Job, seconds: float) -
     with _naming_memory(row.file):
         # Levels need a quarter of the memory: a map has as many pixels as its photo.
         levels = _resized(as_levels(defocus), photo.shape) if job.size else as_levels(defocus)
+        found = score(levels)  # of the map before it is refined: the verdict's threshold was calibrated with such maps
+        if photo.guide is not None:
+            defocus = refine(defocus, photo.guide)
+            levels = as_levels(defocus)
         tint = _resized(levels, photo.preview.size[::-1]) / np.float32(255)
         _write(_encoded(overlay(np.asarray(photo.preview), tint), "jpeg"), preview_path(job.into, row.map), job.into)
         _write(_encoded(levels, "png"), job.into / row.map, job.into)
@@ -136,7 +147,7 @@ def write_map(photo: ReadPhoto, defocus: np.ndarray, job: Job, seconds: float) -
         return row._replace(
             width=photo.shape[1],
             height=photo.shape[0],
-            score=round(score(levels), 4),
+            score=round(found, 4),
             sharp_share=round(np.count_nonzero(levels < 128) / levels.size, 4),
             mean_blur=round(float(levels.mean()) / 255, 4),
             seconds=round(photo.seconds + seconds + time.perf_counter() - begun, 2),

@@ -61,6 +61,7 @@ def map_folder(
     jobs: int = 0,
     shard: Shard | None = None,
     floats: bool = False,
+    refined: bool = False,
 ) -> FolderReport:
     """Map the photos that are new, changed, unfinished or had a problem.
 
@@ -73,12 +74,13 @@ def map_folder(
     jobs:      threads that read and write beside the network; 0 for one per core, at most `MOST_JOBS`
     shard:     map only this part of the photos, see `shards`
     floats:    whether to write each map as FILE_defocus.npy too, float16 (H, W) in [0, 1]
+    refined:   whether the borders of maps follow the photo's edges (`refinement.refine`), instead of being smooth
 
     For a photo FILE, writes the map FILE_defocus.png (as large as the photo, white where blurred; `map_names` lists
     exceptions), a small picture of both in `previews`, and a row in album.csv. Files named like a map are skipped. A
-    row is reused if the file's size and modification time, the network and `size` are unchanged and its pictures
-    exist. An error that concerns one photo is the `problem` in its row. Given several files, the rows of other photos
-    stay in the table.
+    row is reused if the file's size and modification time, the network, `size` and `refined` are unchanged and its
+    pictures exist. An error that concerns one photo is the `problem` in its row. Given several files, the rows of other
+    photos stay in the table.
 
     Memory holds one row per photo, and for each of the `jobs` one photo. Raises FileNotFoundError if the folder is
     missing, empty or removed during the run, ValueError if `into` is `folder` or has another table, BlockingIOError if
@@ -90,9 +92,9 @@ def map_folder(
         raise ValueError(f"{display_path(into)} contains the photos: choose another folder for the maps.")
     files = {file: path for file, path in paths.items() if shard is None or shard.holds(file)}
     names, stem = map_names(list(paths)), shard.stem if shard else STEM
-    maker = f"{weights_hash(network)[:12]} at {size or 'full size'}"
+    maker = f"{weights_hash(network)[:12]} at {size or 'full size'}{', refined' if refined else ''}"
     on_gpu = next(network.parameters()).is_cuda
-    job = Job(network, size, into, (batch or (GPU_BATCH if on_gpu else 1)) if size else 1, floats, progress)
+    job = Job(network, size, into, (batch or (GPU_BATCH if on_gpu else 1)) if size else 1, floats, refined, progress)
     with _in_use(into, shard):
         # The table of the folder counts for a shard too: it may be from before, or from another number of shards.
         before = read_table(into) | read_table(into, stem)

@@ -50,6 +50,9 @@ class LineTqdm(plain_tqdm):
         """Return the function that writes a line, without moving the cursor."""
         return lambda text: print(text, file=file, flush=True)
 
+    def moveto(self, n):
+        """Stay where the line is: a bar inside another one has no line above it."""
+
     def close(self):
         """End without the empty line by which tqdm leaves its bar."""
         self.disable = True

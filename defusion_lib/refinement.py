@@ -29,8 +29,8 @@ def refine(
     """Compute a map whose borders follow a photo's edges, float32 (H, W) in [0, 1], from one that is smooth there.
 
     `defocus` is a map of the photo, (h, w) in [0, 1] of any size, such as that of `inference.detect`; `image` is
-    uint8, RGB (H, W, 3) or grey (H, W). `side`, `radius` and `epsilon` as the constants of this module. Beside photo
-    and map the memory is that of `ROWS` rows of the photo. Raises ValueError for any other array.
+    uint8, RGB (H, W, 3) or grey (H, W). `side`, `radius` and `epsilon` as the constants of this module. Beside copies
+    of photo and map the memory is that of `ROWS` rows of the photo. Raises ValueError for any other array.
     """
     image, defocus = to_rgb(image), np.asarray(defocus, np.float32)
     if defocus.ndim != 2 or not defocus.size or not np.isfinite(defocus).all():

@@ -75,7 +75,7 @@ def summary(results: Path, floor: Path) -> str:
         "over the photos."
     )
     counts = claims.summary_table(claims.load()).strip()
-    return "\n\n".join([line, rows_of(["on", *SUMMARY.values()], rows), limits, counts]) + "\n"
+    return "\n\n".join([f"{line} {limits}", rows_of(["on", *SUMMARY.values()], rows), counts]) + "\n"
 
 
 def results_tables(evaluations: Sequence[Path], table_1: Path, ablations: Path, determinism: Path) -> str:

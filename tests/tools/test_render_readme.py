@@ -13,6 +13,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from defusion_lib.apps.cli import main
+from defusion_lib.data.datasets import open_dataset
+from defusion_lib.data.synthetic import open_synthetic
 from tools import render_readme
 from tools.render_readme import BEGIN, END, rendered
 
@@ -33,6 +35,12 @@ COMMANDS = [
 ]
 
 
+MAP, SCORE, TRAIN = (
+    f".venv/bin/defusion {rest}"
+    for rest in ("map my_photographs", "score my_maps --data synthetic", "train --root my_data")
+)
+
+
 @pytest.fixture
 def photograph(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
@@ -49,7 +57,7 @@ def test_make_commands_are_targets(command):
 
 def test_every_shell_command_is_tested():
     others = [command for command in COMMANDS if not command.startswith("make ")]
-    assert others == [f".venv/bin/defusion {rest}" for rest in ("map my_photographs", "score my_maps --data synthetic")]
+    assert others == [MAP, SCORE, TRAIN]
 
 
 def in_process(command, folder, monkeypatch, *more):
@@ -80,12 +88,39 @@ def test_a_folder_is_mapped(photograph, monkeypatch):
     folder.mkdir()
     shutil.copy(photograph, folder)
     (folder / "broken.png").write_bytes(b"no picture")
-    result = in_process(".venv/bin/defusion map my_photographs", folder.parent, monkeypatch, "--size", "32")
+    result = in_process(MAP, folder.parent, monkeypatch, "--size", "32")
     assert result.exit_code == 1 and "broken.png" in result.stderr
     made = photograph.parent / "my_photographs_defocus"
     assert Image.open(made / "my.jpg_defocus.png").size == (64, 48)
     assert (made / "contact_sheet_001.png").is_file()
     assert sorted(path.name for path in folder.iterdir()) == ["broken.png", "my.jpg"]
+
+
+@pytest.mark.slow
+def test_a_method_gets_its_row(tmp_path, monkeypatch):
+    (tmp_path / "my_maps").mkdir()
+    for photo in open_dataset("synthetic", "test", count=2):
+        Image.fromarray((200 * photo.mask).astype(np.uint8)).save(tmp_path / f"my_maps/{photo.name}.png")
+    result = in_process(SCORE, tmp_path, monkeypatch, "--count", "2", "--against", "jnb")
+    assert result.exit_code == 0, result.output
+    assert "my_maps" in (tmp_path / "my_maps_scores/rows.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
+def test_a_network_is_trained_and_used(tmp_path, monkeypatch):
+    """With stages of a few iterations instead of an hour."""
+    monkeypatch.setattr("defusion_lib.experiments.training_run.STAGES", {"cpu": ((4, 32, 2), (2, 48, 1))})
+    for photo in open_synthetic(5, (48, 64)):
+        for folder, picture in (("my_data", photo.image), ("my_data/masks", (255 * photo.mask).astype(np.uint8))):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.fromarray(picture).save(tmp_path / f"{folder}/{photo.name}.png")
+    result = in_process(TRAIN, tmp_path, monkeypatch)
+    assert result.exit_code == 0, result.output
+    (network,) = (tmp_path / "trained").rglob("network.safetensors")
+    result = in_process(f"{MAP.rpartition(' ')[0]} my_data --network {network} --size 32", tmp_path, monkeypatch)
+    assert result.exit_code == 0, result.output
+    assert len(list((tmp_path / "my_data_defocus").glob("*_defocus.png"))) == 5
 
 
 @pytest.mark.slow

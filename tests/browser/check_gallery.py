@@ -66,6 +66,7 @@ def test_sort_filter_and_search(page):
     page.get_by_label("Show").select_option("")
     page.get_by_label("Name contains").fill("SCRIPT")
     assert names(page) == [NAMES[1]]
+    assert page.locator("#more").is_hidden()
 
 
 def test_a_photo_opens_with_its_map_and_overlay(page):

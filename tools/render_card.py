@@ -31,16 +31,16 @@ OTHER_CAMERA = {"mae": "MAE ↓", "max-f-blur": "max F, blur ↑", "max-f-focus"
 CARD = """# The network in the package
 
 `defusionnet_compact.safetensors`: a DeFusionNet with compact heads that fuses its features at half of the photo's
-resolution ({parameters:.1f} million parameters, 8-bit weights, {megabytes:.1f} MB). It finds the out-of-focus parts of
-a photo. `defusion_lib.load_network()` reads it, and `defusion_lib.detect` applies it to a photo.
+resolution ({parameters:.1f} million parameters, 8-bit weights, {megabytes:.1f} MB). It finds the out-of-focus parts
+of a photo. `defusion_lib.load_network()` reads it, and `defusion_lib.detect` applies it to a photo.
 `python -m tools.render_readme` writes this card from the file and from result files.
 
 ## Numbers
 
 ± is the standard error over the photos. A photo is resized to {size} x {size} pixels for the network; maps are scored
-at the photo's size. Every choice was made on {validation} photos held out of the training photos, the aims were set
-before the training, and the test sets were evaluated {looks}. "Before" is the network that profile cpu trains, which
-was in the package before.
+at the photo's size. Every choice was made on {validation} photos held out of the training photos. The aims were set
+before the training. The test sets were evaluated {looks}.
+"Before" is the network that profile cpu trains, which was in the package before.
 
 {aims}
 
@@ -191,10 +191,8 @@ def _other_camera_table(szu: dict, before: dict) -> str:
         rows.append([words, *(cell(content, dataset, metric, method) for metric in OTHER_CAMERA)])
     for method in METHODS:
         (dataset,) = {key.split("/")[0] for key in szu["values"] if f"/{method}/" in key}
-        photos = szu["values"][f"{dataset}/{method}/photos"]
-        rows.append(
-            [f"{method}, {photos:.0f} photos", *(cell(szu, dataset, metric, method) for metric in OTHER_CAMERA)]
-        )
+        words = f"{METHODS[method]}, {dataset.removeprefix('szu-maps')} photos"
+        rows.append([words, *(cell(szu, dataset, metric, method) for metric in OTHER_CAMERA)])
     return rows_of(["SZU-BD", *OTHER_CAMERA.values()], rows)
 
 

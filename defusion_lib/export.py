@@ -95,7 +95,7 @@ def describe(network: nn.Module, card: Mapping, precision: str, size: int) -> di
         "use": f"resize a photo to {size} x {size} pixels, and its map back to the photo's size",
         "precision": precision,
         "network": type(network).__name__,
-        "switches": json.dumps(getattr(network, "switches", {})),
+        "switches": json.dumps(getattr(network, "config", {})),
         "weights_sha256": weights_hash(network),
         "licence": licence(card),
         "library": f"defusion-lib {metadata.version('defusion-lib')}",

@@ -40,7 +40,7 @@ SPREAD = {"rtol": 0, "atol": 1e-5}
 class Tiny(nn.Module):
     """A network that trains in milliseconds."""
 
-    switches: dict = {}
+    config: dict = {}
 
     def __init__(self):
         super().__init__()

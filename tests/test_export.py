@@ -70,7 +70,7 @@ def written(network, tmp_path_factory):
 def test_the_maps_are_those_of_the_network(network, written):
     assert np.std(expected(network, photos(1, 64, 64))) > 0.01
     assert max(differences(network, open_onnx(written["fp32"][0]))) < 1e-4
-    assert max(differences(network, open_torchscript(written["ts"][0]))) < 1e-6
+    assert max(differences(network, open_torchscript(written["ts"][0]))) < 1e-5
     assert 1e-4 < max(differences(network, open_onnx(written["fp16"][0]))) < 0.03
 
 
@@ -128,7 +128,7 @@ def test_torchscript_needs_no_part_of_the_library(network, written, tmp_path):
         "with torch.no_grad(): np.save('map.npy', script(torch.from_numpy(np.load('photo.npy'))).numpy())\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
-    np.testing.assert_allclose(np.load(tmp_path / "map.npy"), expected(network, photo), atol=1e-6)
+    np.testing.assert_allclose(np.load(tmp_path / "map.npy"), expected(network, photo), atol=1e-5)
 
 
 @pytest.mark.slow

@@ -308,7 +308,7 @@ def test_a_setting_that_cannot_act_is_refused(wrong):
 class Bare(torch.nn.Module):
     """A network without VGG-16 and without layers that are known to lie under a loss."""
 
-    switches: dict = {}
+    config: dict = {}
 
     def __init__(self):
         super().__init__()

@@ -24,7 +24,7 @@ IN_FOCUS = {
     "a large photograph": flower(1200, 1600, 400, 700, 0.1),
     "a small photograph": flower(10, 12, 4, 4),
     "wide": flower(20, 900, 4, 300),
-    "less than certain": flower(inside=0.3),
+    "less than certain": flower(inside=0.15),
     "hardly any contrast": flower(inside=0.1, outside=0.3),
 }
 OUT_OF_FOCUS = {

@@ -25,6 +25,7 @@ CHAPTERS = {
         "defusion_lib/API.md",
         "defusion_lib/shipped/README.md",
         "params/README.md",
+        "tools/slurm/README.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
     ],

@@ -38,11 +38,12 @@ def test_one_forward_pass_gives_all_maps(network, photo, runs_of):
 
 
 def test_channels_are_those_of_the_cam(network, photo):
-    analysed = analysis.analyse(photo, network, 64)
-    for each in record(photo.image, network, 64):
+    # The features are 64 pixels a side, so that nothing is averaged.
+    size = 64 * network.config["fusion_stride"]
+    analysed = analysis.analyse(photo, network, size)
+    for each in record(photo.image, network, size):
         found = analysed.channels[each.key]
         np.testing.assert_array_equal(found.weights, each.weights)
-        # At 64 pixels a side nothing is averaged.
         np.testing.assert_array_equal(found.peaks, each.features.max((1, 2)))
         alive = found.peaks > 0
         features = each.features[alive]

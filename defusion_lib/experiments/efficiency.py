@@ -147,7 +147,6 @@ def meta_network(**switches) -> DeFusionNet:
         return DeFusionNet(**switches)
 
 
-@cache
 def head_name(heads: str) -> str:
     """Return the name that a complete network with these heads has in result keys."""
     return result_name(meta_network(heads=heads))

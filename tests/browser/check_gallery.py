@@ -45,7 +45,7 @@ def page(browser, gallery, request):  # noqa: F811
 
 
 def names(page):
-    return page.locator("li .name").all_inner_texts()
+    return page.locator("li .name").all_text_contents()
 
 
 def test_sort_filter_and_search(page):
@@ -53,7 +53,7 @@ def test_sort_filter_and_search(page):
     scores = {}
     for order in ("low", "high"):
         page.get_by_label("Sort by").select_option(order)
-        words = page.locator("li .verdict").all_inner_texts()
+        words = page.locator("li .verdict").all_text_contents()
         assert words[-1] == "problem"
         scores[order] = [float(each.rpartition(" ")[2]) for each in words[:-1]]
     assert scores["low"] == sorted(scores["low"]) == scores["high"][::-1]
@@ -62,7 +62,7 @@ def test_sort_filter_and_search(page):
     assert "cannot be read" in page.locator("li").inner_text()
     page.get_by_label("Show").select_option("out of focus")
     assert sorted(names(page)) == sorted([NAMES[1], NAMES[3]])
-    assert all(words.startswith("out of focus, score") for words in page.locator("li .verdict").all_inner_texts())
+    assert all(words.startswith("out of focus, score") for words in page.locator("li .verdict").all_text_contents())
     page.get_by_label("Show").select_option("")
     page.get_by_label("Name contains").fill("SCRIPT")
     assert names(page) == [NAMES[1]]

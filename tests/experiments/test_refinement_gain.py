@@ -5,25 +5,13 @@ import math
 
 import numpy as np
 import pytest
-import torch
+from brightness import Brightness
 
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.experiments import refinement_gain
 from defusion_lib.experiments.refinement_gain import border_width, choose, compare, enlarged, errors, results, steeper
 from defusion_lib.inference import resize_map
-from defusion_lib.network import Maps
 from defusion_lib.refinement import refine
-
-
-class Brightness(torch.nn.Module):
-    """Mark bright pixels as blurred: the map is the mean of R, G and B."""
-
-    def __init__(self):
-        super().__init__()
-        self.anchor = torch.nn.Parameter(torch.zeros(1))
-
-    def forward(self, seen):
-        return Maps(torch.logit(seen.mean(1, keepdim=True), eps=1e-6), [])
 
 
 def halves(name, at, height=90, width=120):

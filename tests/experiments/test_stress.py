@@ -4,29 +4,17 @@ import json
 
 import numpy as np
 import pytest
-import torch
+from brightness import Brightness
 from PIL import Image
 
 from defusion_lib.data import Photo, PhotoSet, bundled, effects
 from defusion_lib.data.synthetic import CHALLENGES, open_synthetic
 from defusion_lib.experiments import controlled_images, stress
 from defusion_lib.metrics import Evaluation, max_f
-from defusion_lib.network import Maps
 from defusion_lib.runs import run
 from defusion_lib.weights import load_network, result_name
 
 SIZE = 48
-
-
-class Brightness(torch.nn.Module):
-    """Mark bright pixels as blurred: the map is the mean of R, G and B."""
-
-    def __init__(self):
-        super().__init__()
-        self.anchor = torch.nn.Parameter(torch.zeros(1))
-
-    def forward(self, seen):
-        return Maps(torch.logit(seen.mean(1, keepdim=True), eps=1e-6), [])
 
 
 def grey(image):

@@ -16,7 +16,7 @@ from defusion_lib.apps.cli import main
 from defusion_lib.data.datasets import open_dataset
 from defusion_lib.data.synthetic import open_synthetic
 from tools import render_readme
-from tools.render_readme import BEGIN, END, rendered
+from tools.render_results import BEGIN, END, rendered
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {

@@ -1,0 +1,61 @@
+"""Read result files, and format their numbers for the pages that tools render."""
+
+import json
+from pathlib import Path
+
+BEGIN, END = "<!-- results:begin -->\n", "<!-- results:end -->"
+ERRORS = ("-se", "-standard-error")  # what a result's name has more where it is the standard error of another
+
+
+def read(path: Path) -> dict:
+    """Read a result file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def cell(content: dict, dataset: str, metric: str, method: str = "defusionnet-compact") -> str:
+    """Format one result as "value ± standard error"; empty where it was not measured."""
+    for key, value in content["values"].items():
+        found, of, name = key.split("/")
+        if (found, name) == (dataset, metric) and method in (of, of.removesuffix("+stride2")):
+            errors = [content["values"][f"{key}{each}"] for each in ERRORS if f"{key}{each}" in content["values"]]
+            return " ± ".join(f"{each:.3f}" for each in (value, *errors))
+    return ""
+
+
+def stated(content: dict, dataset: str, metric: str, method: str = "defusionnet-compact") -> str:
+    """Format one result like `cell`; raise KeyError where it was not measured."""
+    found = cell(content, dataset, metric, method)
+    if not found:
+        raise KeyError(f"The result file has no {dataset}/{method}/{metric}.")
+    return found
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """Format a difference with its sign; zero has a plus."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
+
+
+def runs(content: dict) -> list[dict]:
+    """Return the stamps of the runs that a result file is from: one, or those that it was merged from."""
+    return content["stamp"].get("merged_from", [content["stamp"]])
+
+
+def photos(content: dict, dataset: str) -> int:
+    """Return how many photos of a data set were measured; photos for training are listed before those for testing."""
+    listed = [data for run in runs(content) for data in (run["data"] if isinstance(run["data"], list) else [run["data"]])]
+    return [data["photographs"] for data in listed if data["name"] == dataset][-1]
+
+
+def rows_of(head: list[str], rows: list[list[str]]) -> str:
+    """Format a table as Markdown: words in the first column, numbers in the others."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def rendered(page: str, tables: str) -> str:
+    """Return a page's text with tables between its marks; raise ValueError where the marks are missing."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"The page has no place for results: expected the lines {BEGIN.strip()} and {END}.")
+    return before + BEGIN + tables + END + after

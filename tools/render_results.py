@@ -12,14 +12,20 @@ def read(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def find(content: dict, dataset: str, metric: str, method: str) -> str | None:
+    """Return the key of a result; a network that fuses its features at half resolution has a longer name."""
+    exact, shortened = f"{dataset}/{method}/{metric}", {}
+    for key in content["values"]:
+        shortened.setdefault(key.replace("+stride2", ""), key)
+    return exact if exact in content["values"] else shortened.get(exact)
+
+
 def cell(content: dict, dataset: str, metric: str, method: str = "defusionnet-compact") -> str:
     """Format one result as "value ± standard error"; empty where it was not measured."""
-    for key, value in content["values"].items():
-        found, of, name = key.split("/")
-        if (found, name) == (dataset, metric) and method in (of, of.removesuffix("+stride2")):
-            errors = [content["values"][f"{key}{each}"] for each in ERRORS if f"{key}{each}" in content["values"]]
-            return " ± ".join(f"{each:.3f}" for each in (value, *errors))
-    return ""
+    values, key = content["values"], find(content, dataset, metric, method)
+    if key is None:
+        return ""
+    return " ± ".join(f"{values[name]:.3f}" for name in (key, *(f"{key}{each}" for each in ERRORS)) if name in values)
 
 
 def stated(content: dict, dataset: str, metric: str, method: str = "defusionnet-compact") -> str:
@@ -42,7 +48,9 @@ def runs(content: dict) -> list[dict]:
 
 def photos(content: dict, dataset: str) -> int:
     """Return how many photos of a data set were measured; photos for training are listed before those for testing."""
-    listed = [data for run in runs(content) for data in (run["data"] if isinstance(run["data"], list) else [run["data"]])]
+    listed = [
+        data for run in runs(content) for data in (run["data"] if isinstance(run["data"], list) else [run["data"]])
+    ]
     return [data["photographs"] for data in listed if data["name"] == dataset][-1]
 
 

@@ -19,7 +19,7 @@ from defusion_lib.evaluation.statistics import contrast
 from defusion_lib.experiments import stress
 from defusion_lib.paper import claims, conversion
 from defusion_lib.paper.tables import IN_FOCUS, SETTINGS, TABLE_1, TABLE_2, TABLE_3
-from tools.render_results import find, photos, read, rows_of, runs, signed, stated
+from tools.render_results import find, photos, result, rows_of, runs, signed, stated
 
 SHI, OURS = "shi-dutlab100", "defusionnet-compact"
 LEVEL = 0.05  # of a p-value, corrected for the number of comparisons of its table
@@ -48,13 +48,13 @@ CHANGES = {
 }
 CAMS = [f"the {group} module of step {step}" for step in (1, 2, 3) for group in ("shallow", "deep")]
 SOURCES = {
-    "05a": ("cpu", "05a_protocols"),
-    "05b": ("cpu", "05b_what_auc_means"),
-    "05c": ("cpu", "05c_table_1_converted"),
-    "01": ("cpu", "01_data"),
-    "07": ("cpu", "07_table_1"),
-    "08": ("cpu", "08_ablations"),
-    "09": ("cpu", "09_channel_attention"),
+    "05a": "cpu/05a_protocols",
+    "05b": "cpu/05b_what_auc_means",
+    "05c": "cpu/05c_table_1_converted",
+    "01": "cpu/01_data",
+    "07": "cpu/07_table_1",
+    "08": "cpu/08_ablations",
+    "09": "cpu/09_channel_attention",
 }
 
 PAGE = """# What the collection found
@@ -145,14 +145,14 @@ def all_shown(rows: Mapping[str, Difference]) -> np.ndarray:
 
 def is_shipped(content: dict, outputs: Path) -> bool:
     """Return whether the network in the package made a result file."""
-    shipped = read(outputs / "box/results/stress_shi.json")["stamp"]["weights_sha256"]
+    shipped = result(outputs, "box/stress_shi")["stamp"]["weights_sha256"]
     noted = [run.get("weights_sha256") for run in runs(content)]
     return shipped in [hash for each in noted for hash in (each.values() if isinstance(each, dict) else [each])]
 
 
 def network_words(content: dict, outputs: Path) -> str:
     """Return which network made a result file, in words."""
-    return "the network in the package" if is_shipped(content, outputs) else "an earlier network, of profile cpu"
+    return "the network in the package" if is_shipped(content, outputs) else "the earlier network of profile cpu"
 
 
 def copies(content: dict, outputs: Path) -> list[Path]:
@@ -169,7 +169,7 @@ def auc_axis(outputs: Path) -> Finding:
     f, printed = TABLE_1["dut", "f", "defusionnet"], TABLE_1["dut", "auc", "defusionnet"]
     at_least, ceiling = lowest_auc(f, share), auc_paper_ceiling(share)
     read_as = conversion.convert()["dut", "defusionnet"]
-    protocols, axis = (read(outputs / f"cpu/results/{name}.json") for name in ("05a_protocols", "05b_what_auc_means"))
+    protocols, axis = (result(outputs, f"cpu/{name}") for name in ("05a_protocols", "05b_what_auc_means"))
     ordinary, on_axis = (
         stated(protocols, "shi-maps61", "auc", "hifst"),
         stated(axis, "shi-maps61", "auc-paper-blur", "hifst"),
@@ -195,7 +195,7 @@ def classes(outputs: Path) -> Finding:
     last = [TABLE_1["shi", "auc", method] for method in IN_FOCUS]
     printed = TABLE_1["shi", "auc", "hifst"]
     other = auc_from_paper_axis(printed, 1 - shares["CUHK last100"])
-    measured = stated(read(outputs / "cpu/results/05a_protocols.json"), "shi-maps61", "auc", "hifst")
+    measured = stated(result(outputs, "cpu/05a_protocols"), "shi-maps61", "auc", "hifst")
     return Finding(
         "On Shi's photos, Table 1 counts blurred pixels as positive for nine methods and in-focus ones for the last "
         "three",
@@ -213,8 +213,8 @@ def splits(outputs: Path) -> Finding:
     shares = conversion.blurred_shares()
     paper, field = (auc_paper_ceiling(1 - shares[f"CUHK {split}"]) for split in conversion.SPLITS)
     best = max(value for (dataset, metric, _), value in TABLE_3.items() if (dataset, metric) == ("shi", "auc"))
-    common = read(outputs / "cpu/results/01_data.json")["values"][f"{SHI}/last100/shared-test-photographs"]
-    ours = stated(read(outputs / "cpu/results/07_table_1.json"), SHI, "max-f-blur", "lbp")
+    common = result(outputs, "cpu/01_data")["values"][f"{SHI}/last100/shared-test-photographs"]
+    ours = stated(result(outputs, "cpu/07_table_1"), SHI, "max-f-blur", "lbp")
     return Finding(
         "The rows of Table 1 on Shi's photos probably come from two different lists of 100 test photos",
         paper < best <= field,
@@ -247,7 +247,7 @@ def tested(outputs: Path) -> Finding:
 
 
 def same_budget(outputs: Path) -> Finding:
-    content = read(outputs / "cpu/results/07_table_1.json")
+    content = result(outputs, "cpu/07_table_1")
     methods = ("cvpr19-compact", f"{OURS}+budget")
     values = {
         metric: [content["values"][f"{SHI}/{method}/{metric}"] for method in methods]
@@ -279,7 +279,7 @@ def auc_of(table_1: dict, method: str) -> str:
 
 
 def ablations(outputs: Path) -> Finding:
-    content = read(outputs / "cpu/results/08_ablations.json")
+    content = result(outputs, "cpu/08_ablations")
     given = content["stamp"]["parameters"]
     rows, papers = {}, {}
     for row, in_paper, words in ROWS:
@@ -301,10 +301,10 @@ def ablations(outputs: Path) -> Finding:
     return Finding(
         "Small networks that were trained for minutes show no difference between the network and those without a part",
         not all_shown(rows).any(),
-        f"Budget: {_samples(content)} samples at {given['size']} pixels (minutes on one core), VGG-16 fixed, "
+        f"Budget: {samples(content)} samples at {given['size']} pixels (minutes on one core), VGG-16 fixed, "
         f"{len(given['seeds'])} seeds per row. The full network has an MAE of "
         f"{np.mean(seeds(content, '', 'mae')):.3f} at that budget, the network in the package "
-        f"{stated(read(outputs / 'box/results/stress_shi.json'), SHI, 'mae')}: these scores say nothing about a fully "
+        f"{stated(result(outputs, 'box/stress_shi'), SHI, 'mae')}: these scores say nothing about a fully "
         f"trained network. {alone}The differences that the paper prints are outside of the interval for {outside} of "
         f"the {len(rows)} differences: there, an effect as large as the paper's is absent at this budget.\n\n{table}",
         ("08",),
@@ -313,7 +313,7 @@ def ablations(outputs: Path) -> Finding:
 
 
 def undecided(outputs: Path) -> Finding:
-    content = read(outputs / "cpu/results/08_ablations.json")
+    content = result(outputs, "cpu/08_ablations")
     size, printed = content["stamp"]["parameters"]["size"], TABLE_2
     spread = float(np.sqrt(np.mean([np.var(seeds(content, row, "mae"), ddof=1) for row in ("", "nocam+nofam")])))
     smallest = abs(printed["shi", "mae", "defusionnet+nofam"] - printed["shi", "mae", "defusionnet"])
@@ -321,9 +321,9 @@ def undecided(outputs: Path) -> Finding:
     paper = SETTINGS["iterations"].value * SETTINGS["batch"].value
     return Finding(
         "Whether CAM and FAM help in a full training cannot be decided from these results",
-        _samples(content) < paper / 10,
+        samples(content) < paper / 10,
         f"The paper trains on {paper:,.0f} samples at {SETTINGS['test-size'].value} pixels, the rows above on "
-        f"{_samples(content):,} at {size}. Its smallest difference, FAM's {smallest:.3f} in MAE, needs {needed} seeds "
+        f"{samples(content):,} at {size}. Its smallest difference, FAM's {smallest:.3f} in MAE, needs {needed} seeds "
         f"per row if two trainings of one network differ as here (standard deviation {spread:.4f}); the paper trains "
         "each row once.",
         ("08",),
@@ -331,7 +331,8 @@ def undecided(outputs: Path) -> Finding:
     )
 
 
-def _samples(content: dict) -> int:
+def samples(content: dict) -> int:
+    """Return how many samples a row of notebook 08 was trained on."""
     return sum(iterations * batch for iterations, _, batch in content["stamp"]["parameters"]["stages"])
 
 
@@ -339,12 +340,12 @@ def _samples(content: dict) -> int:
 
 
 def dead_cams(outputs: Path) -> Finding:
-    content, dead = read(outputs / "cpu/results/09_channel_attention.json"), inactive_cams(outputs / "cpu/figures")
+    content, dead = result(outputs, "cpu/09_channel_attention"), inactive_cams(outputs / "cpu/figures")
     count, size = photos(content, SHI), content["stamp"]["parameters"]["size"]
     other = "" if is_shipped(content, outputs) else " The network in the package was not measured on these photos."
     return Finding(
-        f"{len(dead)} of the {len(CAMS)} attention modules of a trained network give every channel the weight 0.5 for "
-        "every photo",
+        f"In a trained network, {len(dead)} of {len(CAMS)} attention modules {'is' if len(dead) == 1 else 'are'} dead: "
+        "they give every channel the weight 0.5 for every photo",
         True,
         (
             f"No unit of the bottleneck is above zero for any of {count} test photos in: {', '.join(dead)}. "
@@ -360,7 +361,7 @@ def dead_cams(outputs: Path) -> Finding:
 
 
 def constant_weights(outputs: Path) -> Finding:
-    content, figures = read(outputs / "cpu/results/09_channel_attention.json"), outputs / "cpu/figures"
+    content, figures = result(outputs, "cpu/09_channel_attention"), outputs / "cpu/figures"
     rows = {change: attention_change(figures, change, reference) for change, reference in CHANGES.items()}
     shown = dict(zip(rows, all_shown(rows)))
     average, same = (rows[change] for change, reference in CHANGES.items() if reference == "as trained")
@@ -396,7 +397,7 @@ def constant_weights(outputs: Path) -> Finding:
 
 
 def sharp_photos(outputs: Path) -> Finding:
-    shi = read(outputs / "box/results/stress_shi.json")
+    shi = result(outputs, "box/stress_shi")
     each = stress.read(outputs / "box/results/stress_shi.npz")["sharp/blurred-share"]
     mean, error = np.mean(list(each.values())), stats.sem(list(each.values()))
     low, high = stats.t.interval(0.95, len(each) - 1, mean, error)
@@ -414,8 +415,8 @@ def sharp_photos(outputs: Path) -> Finding:
 
 
 def slight_blur(outputs: Path) -> Finding:
-    shi, verdict = (read(outputs / f"box/results/{name}.json") for name in ("stress_shi", "verdict"))
-    masks = stated(read(outputs / "cpu/results/01_data.json"), SHI, "blurred-share", "all-blurred")
+    shi, verdict = (result(outputs, f"box/{name}") for name in ("stress_shi", "verdict"))
+    masks = stated(result(outputs, "cpu/01_data"), SHI, "blurred-share", "all-blurred")
     shares = {radius: stated(shi, SHI, f"blurred-share-disc-{radius}") for radius in stress.DISCS}
     embedded = sum(focus == bundled.ALL_SHARP for _, focus in bundled.EMBEDDED.values())
     of_radius = {radius: stated(verdict, "embedded-blurred", f"out-of-focus-radius-{radius}") for radius in (2, 3)}
@@ -440,7 +441,7 @@ def slight_blur(outputs: Path) -> Finding:
 
 
 def disturbances(outputs: Path) -> Finding:
-    shi, found = read(outputs / "box/results/stress_shi.json"), stress.read(outputs / "box/results/stress_shi.npz")
+    shi, found = result(outputs, "box/stress_shi"), stress.read(outputs / "box/results/stress_shi.npz")
     plain = np.array(list(found[f"{SHI}/mae"].values()))
     rows = {}
     for kind, words in DISTURBANCES.items():
@@ -463,7 +464,7 @@ def stress_mae(content: dict) -> float:
 
 
 def known_blur(outputs: Path) -> Finding:
-    shi, found = read(outputs / "box/results/stress_shi.json"), stress.read(outputs / "box/results/stress_shi.npz")
+    shi, found = result(outputs, "box/stress_shi"), stress.read(outputs / "box/results/stress_shi.npz")
     keys = {
         "half of the photo blurred": ("half-and-half", "mae"),
         "the same with noise of 20 levels": ("half-and-half", "mae-noise-20"),
@@ -495,7 +496,7 @@ def known_blur(outputs: Path) -> Finding:
 
 def other_cameras(outputs: Path) -> Finding:
     folder = outputs / "box/results"
-    szu = read(folder / "stress_szu.json")
+    szu = result(outputs, "box/stress_szu")
     frame = stress.differences(stress.read(folder / "stress_szu.npz"), stress.read(folder / "stress_szu-efpn.npz"))
     names = {"mae": "MAE", "max-f-blur": "max F, blur", "max-f-focus": "max F, in focus", "auc": "AUC"}
     rows = {
@@ -545,15 +546,15 @@ def page(outputs: Path) -> str:
 def _text(number: int, finding: Finding, outputs: Path) -> str:
     if not finding.holds:
         raise ValueError(f"The results no longer show finding {number}, rewrite it: {finding.sentence}.")
-    sources = ", ".join(_links(outputs, *SOURCES[each]) if each in SOURCES else each for each in finding.sources)
+    sources = ", ".join(_links(outputs, SOURCES[each]) if each in SOURCES else each for each in finding.sources)
     return (
         f"### {number}. {finding.sentence}\n\n{finding.numbers}\n\n"
         f"*From:* {sources}. *What would change it:* {finding.change}"
     )
 
 
-def _links(outputs: Path, profile: str, stem: str) -> str:
+def _links(outputs: Path, name: str) -> str:
     """Return links to a result file and to the executed notebooks that it is from."""
-    result = f"{profile}/results/{stem}.json"
-    executed = (path.relative_to(outputs).as_posix() for path in copies(read(outputs / result), outputs))
-    return ", ".join(f"[{Path(each).name}]({each})" for each in (result, *executed))
+    profile, _, stem = name.partition("/")
+    files = [outputs / profile / f"results/{stem}.json", *copies(result(outputs, name), outputs)]
+    return ", ".join(f"[{path.name}]({path.relative_to(outputs).as_posix()})" for path in files)

@@ -12,6 +12,12 @@ def read(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def result(outputs: Path, name: str) -> dict:
+    """Read a result file below `outputs`; "box/04_evaluation" names its profile and itself."""
+    profile, _, stem = name.partition("/")
+    return read(outputs / profile / "results" / f"{stem}.json")
+
+
 def find(content: dict, dataset: str, metric: str, method: str) -> str | None:
     """Return the key of a result; a network that fuses its features at half resolution has a longer name."""
     exact, shortened = f"{dataset}/{method}/{metric}", {}

@@ -160,7 +160,8 @@ def efficiency(outputs: Path) -> str:
 
 def failures(outputs: Path) -> str:
     shi = result(outputs, "box/stress_shi")
-    plain, noisy, half = (stated(shi, *key) for key in ((SHI, "mae"), (SHI, "mae-noise-20"), ("half-and-half", "mae")))
+    plain, noisy = (stated(shi, SHI, metric) for metric in ("mae", "mae-noise-20"))
+    half = stated(shi, "half-and-half", "mae")
     copied = is_shipped(result(outputs, "cpu/11_where_it_fails"), outputs)
     of_copy = "" if copied else " (The copy is of the earlier network of profile cpu.)"
     return (
@@ -174,8 +175,8 @@ def own_photographs(outputs: Path) -> str:
     found = result(outputs, "box/verdict")
     sharp, blurred = (stated(found, dataset, "out-of-focus") for dataset in (SHI, f"{SHI}-blurred"))
     return (
-        f'the verdict "out of focus" is given to {sharp} of {photos(found, SHI)} test photos, each with a sharp subject, and '
-        f"to {blurred} of the same photos blurred everywhere by a radius of {found['stamp']['radius']} pixels."
+        f'the verdict "out of focus" is given to {sharp} of {photos(found, SHI)} test photos with a sharp subject, '
+        f"and to {blurred} of the same photos blurred everywhere by a radius of {found['stamp']['radius']} pixels."
     )
 
 

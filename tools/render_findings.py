@@ -539,11 +539,12 @@ def page(outputs: Path) -> str:
         chapters.append(f"## {title}")
         for make in makers:
             number += 1
-            chapters.append(_text(number, make(outputs), outputs))
+            chapters.append(text(number, make(outputs), outputs))
     return PAGE.format(chapters="\n\n".join(chapters))
 
 
-def _text(number: int, finding: Finding, outputs: Path) -> str:
+def text(number: int, finding: Finding, outputs: Path) -> str:
+    """Return a finding as Markdown; raise ValueError where the results do not show it."""
     if not finding.holds:
         raise ValueError(f"The results no longer show finding {number}, rewrite it: {finding.sentence}.")
     sources = ", ".join(_links(outputs, SOURCES[each]) if each in SOURCES else each for each in finding.sources)

@@ -7,7 +7,7 @@ compares all of them.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from defusion_lib.paper import claims
@@ -177,24 +177,25 @@ def determinism_line(determinism: Path) -> str:
     )
 
 
-def written() -> dict[Path, str]:
-    """Return the files that this module writes: {path: content}."""
+def makers() -> dict[Path, Callable[[], str]]:
+    """Return the files that this module writes: {path: function that renders its content}."""
     outputs = project_root() / "outputs"
     box, results = outputs / "box/results", outputs / "cpu/results"
     evaluations = [outputs / f"{profile}/results/04_evaluation.json" for profile in PROFILES]
-    tables = results_tables(
-        evaluations, *(results / f"{name}.json" for name in ("07_table_1", "08_ablations", "determinism"))
-    )
-    pages = {
-        project_root() / "README.md": summary(box, results / "04_evaluation.json"),
-        outputs / "README.md": tables,
-    }
-    return {page: rendered(page.read_text(encoding="utf-8"), text) for page, text in pages.items()} | {
-        SHIPPED.with_name("README.md"): model_card(SHIPPED, box, results, LOOKS),
-        outputs / "FINDINGS.md": render_findings.page(outputs),
+    tables = [results / f"{name}.json" for name in ("07_table_1", "08_ablations", "determinism")]
+
+    def between_marks(page: Path, render: Callable[[], str]) -> Callable[[], str]:
+        return lambda: rendered(page.read_text(encoding="utf-8"), render())
+
+    readme, table_page = project_root() / "README.md", outputs / "README.md"
+    return {
+        readme: between_marks(readme, lambda: summary(box, results / "04_evaluation.json")),
+        table_page: between_marks(table_page, lambda: results_tables(evaluations, *tables)),
+        SHIPPED.with_name("README.md"): lambda: model_card(SHIPPED, box, results, LOOKS),
+        outputs / "FINDINGS.md": lambda: render_findings.page(outputs),
     }
 
 
 if __name__ == "__main__":
-    for path, text in written().items():
-        write_atomically(path, text.encode())
+    for path, make in makers().items():
+        write_atomically(path, make().encode())

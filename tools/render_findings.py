@@ -63,8 +63,9 @@ Each finding is one sentence, its numbers, where they come from, and what would 
 tools.render_readme` writes this page from result files, and fails where they no longer show a sentence.
 
 ± is the standard error over the photos, brackets hold a 95 % interval. Where several differences are compared, p is
-corrected for their number (Holm): a difference is *shown* where p is below 0.05, and *not shown* does not mean that
-there is none. Shi's test photos are the 100 of the list dutlab100. F is the highest F-measure over all thresholds.
+corrected for their number (Holm), and a difference is larger than chance where p is below 0.05; *not shown* does not
+mean that there is none. Shi's test photos are the 100 of the list dutlab100. F is the highest F-measure over all
+thresholds.
 
 {chapters}
 """
@@ -131,11 +132,11 @@ def compared(rows: Mapping[str, Difference], what: str, digits: int = 3) -> str:
             signed(row.value, digits),
             f"[{signed(row.low, digits)}, {signed(row.high, digits)}]",
             "< 0.001" if p < 0.001 else f"{p:.3f}",
-            "shown" if p < LEVEL else "not shown",
+            "yes" if p < LEVEL else "not shown",
         ]
         for (name, row), p in zip(rows.items(), corrected)
     ]
-    return rows_of([what, "difference", "95 % interval", f"p, corrected for {len(rows)}", "a difference is"], lines)
+    return rows_of([what, "difference", "95 % interval", f"p, corrected for {len(rows)}", "larger than chance"], lines)
 
 
 def all_shown(rows: Mapping[str, Difference]) -> np.ndarray:

@@ -163,11 +163,11 @@ def failures(outputs: Path) -> str:
     plain, noisy = (stated(shi, SHI, metric) for metric in ("mae", "mae-noise-20"))
     half = stated(shi, "half-and-half", "mae")
     copied = is_shipped(result(outputs, "cpu/11_where_it_fails"), outputs)
-    of_copy = "" if copied else " (The copy is of the earlier network of profile cpu.)"
+    of_copy = "" if copied else " (The executed copy is of the earlier network of profile cpu.)"
     return (
         f"of photos that are sharp everywhere the network in the package calls {stated(shi, 'sharp', 'blurred-share')} "
-        f"blurred; its mean absolute error is {half} where one half of a photo is blurred, {noisy} with noise of 20 "
-        f"levels on Shi's {photos(shi, SHI)} test photos, and {plain} without.{of_copy}"
+        f"of the pixels blurred; its mean absolute error is {half} where one half of a photo is blurred, {noisy} with "
+        f"noise of 20 levels on Shi's {photos(shi, SHI)} test photos, and {plain} without.{of_copy}"
     )
 
 

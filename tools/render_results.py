@@ -43,8 +43,9 @@ def stated(content: dict, dataset: str, metric: str, method: str = "defusionnet-
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """Format a difference with its sign; zero has a plus."""
-    return f"{round(value, digits) + 0.0:+.{digits}f}"
+    """Format a difference with its sign; what rounds to zero has none."""
+    text = f"{value:+.{digits}f}"
+    return text if float(text) else text[1:]
 
 
 def runs(content: dict) -> list[dict]:

@@ -222,16 +222,13 @@ def head(root: Path, notebook: str, page: str) -> str:
 
 
 def written(root: Path) -> dict[Path, str]:
-    """Return the notebooks with their heads, {path: content}: the stored ones, and executed copies that have the marks.
-
-    Raises ValueError for a notebook whose first cell has no marks.
-    """
+    """Return the stored notebooks and executed copies whose first cell has the marks, {path: content with its head}."""
     found = {}
     for path in [*(root / "notebooks").glob("*.ipynb"), *(root / "outputs").glob("*/*.ipynb")]:
         notebook = json.loads(path.read_text(encoding="utf-8"))
-        first, stored = notebook["cells"][0], path.parent.name == "notebooks"
+        first = notebook["cells"][0]
         source = "".join(first["source"])
-        if stored or (path.stem in HEADS and BEGIN in source):
+        if path.stem in HEADS and BEGIN in source:
             text = rendered(source, head(root, path.stem, path.relative_to(root).as_posix()))
             first["source"] = text.splitlines(keepends=True)
             found[path] = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"

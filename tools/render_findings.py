@@ -59,8 +59,8 @@ SOURCES = {
 
 PAGE = """# What the collection found
 
-Each finding is one sentence, its numbers, where they come from, and what would change it. `python -m
-tools.render_readme` writes this page from result files, and fails where they no longer show a sentence.
+Each finding is one sentence, its numbers, where they come from, and what would change it.
+`python -m tools.render_readme` writes this page from result files, and fails where they no longer show a sentence.
 
 ± is the standard error over the photos, brackets hold a 95 % interval. Where several differences are compared, p is
 corrected for their number (Holm), and a difference is larger than chance where p is below 0.05; *not shown* does not

@@ -4,7 +4,7 @@ A row is a set of switches of DeFusionNet. Rows are compared over seeds: a seed 
 of the samples, and with one seed all rows are trained on the same samples in the same order.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,8 +22,8 @@ from defusion_lib.inference import predict_maps, resize_map
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import OUTPUTS, DeFusionNet
 from defusion_lib.paper.claims import RESULT_NAMES
-from defusion_lib.paper.tables import TABLE_2, TABLE_3
-from defusion_lib.plots import COLOURS, Drawing, as_levels, comparison
+from defusion_lib.paper.tables import METHODS, TABLE_2, TABLE_3, VARIANTS
+from defusion_lib.plots import COLOURS, Drawing, as_levels, lettered, lettered_sheet
 from defusion_lib.progress import tqdm
 from defusion_lib.training import Recipe, train_or_load
 from defusion_lib.weights import read_card
@@ -46,7 +46,12 @@ PAPER_ROWS: dict[str, dict[str, Any]] = {
 # Rows that the paper does not have: features fused on a coarser grid.
 STRIDE_ROWS: dict[str, dict[str, Any]] = {"stride2": {"fusion_stride": 2}, "stride4": {"fusion_stride": 4}}
 ROWS = PAPER_ROWS | STRIDE_ROWS
-PARTS = {"cam", "fam", "ffrm"}  # switches of the parts that Figures 13 and 14 leave out
+# The rows that Figures 13 and 14 put beside the full network, and what these lack.
+PART_FIGURES = {13: ("nocam+nofam",), 14: ("nogap", "nogmp")}
+MEANINGS = {
+    13: "CVPR19 has neither CAM nor FAM",
+    14: "The CAM of noGAP has only the maximum of a channel, that of noGMP only its mean",
+}
 BORDER = "mae-border"
 
 Scores = Mapping[str, Sequence[float]]  # {metric: one value per seed}
@@ -225,20 +230,31 @@ def plot_seed_scores(scores: Mapping[str, Scores], seeds: Sequence[int], referen
     )
 
 
-def plot_parts(networks: Mapping[str, DeFusionNet], photos: Sequence[Photo], size: int, reference: str) -> Drawing:
-    """Draw the maps of the networks that lack a part, in the order of `ROWS`, and of the reference (Figures 13, 14).
+def plot_parts(
+    networks: Mapping[str, DeFusionNet], photos: Sequence[Photo], size: int, reference: str
+) -> Iterator[Drawing]:
+    """Draw the maps of networks that lack a part, beside those of the reference (Figures 13 and 14).
 
-    `networks` is {row: network}; rows that lack no part are left out.
+    `networks` is {row: network}. A row of the paper's figures that is not in it is named as missing. Rows that lack a
+    part and are in neither figure are added to Figure 13; rows that lack no part are left out.
     """
-    names = [row for row, switches in ROWS.items() if row in networks and switches.keys() & PARTS and row != reference]
-    maps = {
-        name: [predict_views(photo.image, networks[name], size, ["fused"])["fused"] for photo in photos]
-        for name in [*names, reference]
-    }
-    caption = (
-        "Photos, their masks, and the maps of networks without one part each and of the full network; white is blurred."
-    )
-    return _drawing("figures_13_14", photos, maps, caption)
+    shown = {row for rows in PART_FIGURES.values() for row in rows}
+    others = [row for row in ROWS if row in networks and row in VARIANTS and row not in {*shown, reference}]
+    for number, rows in PART_FIGURES.items():
+        added = others if number == 13 else []
+        names = {row: VARIANTS[row] for row in rows} | {reference: METHODS["defusionnet"]}
+        names |= {row: VARIANTS[row] for row in added}
+        maps = {
+            row: [predict_views(photo.image, networks[row], size, ["fused"])["fused"] for photo in photos]
+            for row in names
+            if row in networks
+        }
+        differs = f"all networks were trained here, in minutes, and see photos at {size} pixels a side"
+        if added:
+            differs += f"; {' and '.join(names[row] for row in added)} the paper does not show"
+        if missing := [names[row] for row in names if row not in networks]:
+            differs += f"; {' and '.join(missing)} this run did not train"
+        yield _drawing(number, photos, names, maps, MEANINGS[number], differs)
 
 
 def plot_steps(network: DeFusionNet, photos: Sequence[Photo], size: int) -> Drawing:
@@ -247,17 +263,37 @@ def plot_steps(network: DeFusionNet, photos: Sequence[Photo], size: int) -> Draw
     columns["fused"] = "fused"
     views = [predict_views(photo.image, network, size, columns) for photo in photos]
     maps = {title: [of_photo[view] for of_photo in views] for view, title in columns.items()}
-    caption = "Photos, their masks, and the map of the shipped network after each recurrent step; white is blurred."
-    return _drawing("figure_15", photos, maps, caption)
+    names = {title: title.removeprefix("after ") for title in columns.values()}
+    meaning = "A step's map is that of its six side outputs, and the last one is the final map (Eq. 8)"
+    differs = f"one network, that in the package, has all these maps; it sees photos at {size} pixels a side"
+    return _drawing(15, photos, names, maps, meaning, differs)
 
 
-def _drawing(name: str, photos: Sequence[Photo], maps: Mapping[str, Sequence[np.ndarray]], caption: str) -> Drawing:
+def _drawing(
+    number: int,
+    photos: Sequence[Photo],
+    names: Mapping[str, str],
+    maps: Mapping[str, Sequence[np.ndarray]],
+    meaning: str,
+    differs: str,
+) -> Drawing:
+    """Draw photos, masks and maps like a figure of the paper; `names` are those of the columns, {key of `maps`: name}."""
+    missing = ["not trained in this run"] * len(photos)
+    columns: dict[str, Sequence] = {
+        "Input": [photo.image for photo in photos],
+        "GT": [photo.mask for photo in photos],
+        **{words: maps.get(name, missing) for name, words in names.items()},
+    }
     arrays = {
         f"map_{column}_{i}": as_levels(defocus)
         for column, of_photos in enumerate(maps.values())
         for i, defocus in enumerate(of_photos)
     }
-    return Drawing(name, comparison(photos, maps), caption, {"columns": list(maps)} | arrays)
+    caption = (
+        f"Laid out like Figure {number} of the paper: {', '.join(lettered(columns))}. GT is the mask, and white is "
+        f"blurred. {meaning}. What differs: the photos are {', '.join(photo.name for photo in photos)}; {differs}."
+    )
+    return Drawing(f"figure_{number}", lettered_sheet(columns), caption, {"columns": list(maps)} | arrays)
 
 
 # ----------------------------------------------------------------------------------------------------- results

@@ -120,14 +120,17 @@ def _panels(
         squeeze=False,
         layout="constrained",
     )
-    for line, pictures in zip(axes, rows):
+    for line, pictures, proportion in zip(axes, rows, proportions):
         for axis, picture in zip(line, [*pictures, *[None] * (columns - len(pictures))]):
-            show_picture(axis, picture, PANEL)
+            show_picture(axis, picture, PANEL, proportion)
     return figure, axes
 
 
-def show_picture(axis: Axes, picture: Place, width: float) -> None:
-    """Show an image, or a text in its place, in a panel of this width in inches; with None the panel stays empty."""
+def show_picture(axis: Axes, picture: Place, width: float, proportion: float) -> None:
+    """Show an image in a panel, or a text in its place; with None the panel stays empty.
+
+    `width` is that of the panel in inches, and `proportion` the height of the text's place divided by its width.
+    """
     axis.set(xticks=[], yticks=[])
     axis.grid(False)
     # White maps on white paper need an edge.
@@ -135,6 +138,7 @@ def show_picture(axis: Axes, picture: Place, width: float) -> None:
     if isinstance(picture, str):
         size = text_size(axis.figure.get_figwidth())
         words = _in_lines(picture, width, size)
+        axis.set_box_aspect(proportion)
         axis.text(0.5, 0.5, words, ha="center", va="center", fontsize=size, color="0.3", transform=axis.transAxes)
     elif picture is not None:
         axis.imshow(picture, cmap="gray", vmin=0, vmax=255 if picture.dtype == np.uint8 else 1)

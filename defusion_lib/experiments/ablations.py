@@ -249,11 +249,11 @@ def plot_parts(
             for row in names
             if row in networks
         }
-        differs = f"all networks were trained here, in minutes, and see photos at {size} pixels a side"
+        differs = f"all networks were trained in this run and see photos at {size} pixels a side"
         if added:
-            differs += f"; {' and '.join(names[row] for row in added)} the paper does not show"
+            differs += f"; the paper does not show {' and '.join(names[row] for row in added)}"
         if missing := [names[row] for row in names if row not in networks]:
-            differs += f"; {' and '.join(missing)} this run did not train"
+            differs += f"; this run did not train {' and '.join(missing)}"
         yield _drawing(number, photos, names, maps, MEANINGS[number], differs)
 
 
@@ -264,8 +264,8 @@ def plot_steps(network: DeFusionNet, photos: Sequence[Photo], size: int) -> Draw
     views = [predict_views(photo.image, network, size, columns) for photo in photos]
     maps = {title: [of_photo[view] for of_photo in views] for view, title in columns.items()}
     names = {title: title.removeprefix("after ") for title in columns.values()}
-    meaning = "A step's map is that of its six side outputs, and the last one is the final map (Eq. 8)"
-    differs = f"one network, that in the package, has all these maps; it sees photos at {size} pixels a side"
+    meaning = "A step's map is the mean of its six side outputs, and the last one is the final map (Eq. 8)"
+    differs = f"all maps are those of the network in the package, which sees photos at {size} pixels a side"
     return _drawing(15, photos, names, maps, meaning, differs)
 
 

@@ -103,9 +103,7 @@ def _proportion(pictures: Iterable[Place]) -> float:
     return float(np.clip(np.median([height / width for height, width, *_ in shapes]), 0.5, 1.5))
 
 
-def _panels(
-    rows: Sequence[Sequence[Place]], proportions: Sequence[float], words: float
-) -> tuple[Figure, np.ndarray]:
+def _panels(rows: Sequence[Sequence[Place]], proportions: Sequence[float], words: float) -> tuple[Figure, np.ndarray]:
     """Draw images in rows; return the figure and its axes (rows, columns).
 
     `proportions` are the heights of the rows' panels, divided by their width; `words` is the height in inches of what

@@ -277,7 +277,10 @@ def _drawing(
     meaning: str,
     differs: str,
 ) -> Drawing:
-    """Draw photos, masks and maps like a figure of the paper; `names` are those of the columns, {key of `maps`: name}."""
+    """Draw photos, masks and maps like a figure of the paper.
+
+    `names` are those of the columns, {key of `maps`: name}; a column without maps is named as missing.
+    """
     missing = ["not trained in this run"] * len(photos)
     columns: dict[str, Sequence] = {
         "Input": [photo.image for photo in photos],

@@ -99,10 +99,10 @@ def plot_figure_4(photo: Photo, defocus: np.ndarray, records: Sequence[Attention
     return Drawing(
         "figure_4",
         figure,
-        f"Laid out like Figure 4 of the paper: (a) Input, (b) GT, (c) the first {SHOWN} channels of the shallow features "
-        "in the first step, (d) their CAM weights, (e) the same channels of the deep features, (f) their weights, "
-        f"(g) and (h) the weighted maps of (c) and (e). Bright is strong. {mask}. What differs: the photo is "
-        f"{photo.name}, the network is ours, and (i) its defocus map is added; white is blurred.",
+        f"Laid out like Figure 4 of the paper: (a) Input, (b) GT, (c) the first {SHOWN} channels of the shallow "
+        "features in the first step, (d) their CAM weights, (e) the first channels of the deep features, (f) their CAM "
+        f"weights, (g) and (h) the weighted maps of (c) and (e). Bright is strong. {mask}. What differs: the photo is "
+        f"{photo.name}, the network is ours, and (i) our map, the defocus map, is added; white is blurred.",
         {"defocus": as_levels(resize_map(defocus, MAP_SHAPE))}
         | {f"{group}_maps": as_levels(image_grid(of_group)) for group, of_group in maps.items()}
         | {f"{group}_weights": each.weights[:SHOWN] for group, each in groups.items()},

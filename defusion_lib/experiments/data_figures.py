@@ -24,9 +24,9 @@ def contact_sheets(photos: Sequence[Photo], dataset: str) -> Iterator[Drawing]:
     for number, begin in enumerate(range(0, len(photos), SHEET), start=1):
         group = photos[begin : begin + SHEET]
         caption = (
-            f"Photos of {dataset}, each above its mask: white is blurred, black is in focus. The sheet is laid out like "
-            "Figure 7 of the paper. What differs: the paper shows ten photos of CTCUG, from left to right three whose "
-            "background is in focus, two of one scene, three with objects of one kind, and two with low contrast."
+            f"Photos of {dataset}, each above its mask: white is blurred, black is in focus. Laid out like Figure 7 of "
+            "the paper. What differs: the paper shows ten photos of CTCUG, from left to right three whose background "
+            "is in focus, two of one scene, three with objects of one kind, and two with low contrast."
         )
         arrays = {"names": [photo.name for photo in group], "blurred_share": [photo.mask.mean() for photo in group]}
         yield Drawing(f"contact_sheet_{number}", plots.examples(group), caption, arrays)

@@ -505,8 +505,8 @@ def _trained_here(rows: Mapping[str, Method]) -> str:
     names = paper_names(rows)
     trained = [names[name] for name in names if rows[name].trained and names[name] != RETRAINED]
     return (
-        f"DeFusionNet is the network in the package. {', '.join(trained)} were trained here with one budget, and so was "
-        f'DeFusionNet once more, as "{RETRAINED}".'
+        f"DeFusionNet is the network in the package. {', '.join(trained)} were trained here with one budget, and so "
+        f'was DeFusionNet once more, as "{RETRAINED}".'
     )
 
 
@@ -516,8 +516,9 @@ def figure_1(
     """Draw the maps of the methods in Figure 1 of the chosen photos, one row per photo."""
     shown = [photos[i] for i in chosen]
     named = {words: maps[name] for name, words in paper_names(rows).items()}
-    columns = {"Input": [photo.image for photo in shown]}
-    columns |= {METHODS[method]: named[METHODS[method]] for method in FIGURE_1} | {"GT": [photo.mask for photo in shown]}
+    columns: dict[str, Sequence] = {"Input": [photo.image for photo in shown]}
+    columns |= {METHODS[method]: named[METHODS[method]] for method in FIGURE_1}
+    columns["GT"] = [photo.mask for photo in shown]
     caption = (
         f"Laid out like Figure 1 of the paper: {', '.join(plots.lettered(columns))}. GT is the mask, and white is "
         f"blurred. What differs: the photos are of {photos.name}, from the least to the most blurred, and have no "
@@ -533,7 +534,7 @@ def map_sheet(
 ) -> Drawing:
     """Draw the maps of all methods of the chosen photos, one row per photo (Figure 11)."""
     shown = [photos[i] for i in chosen]
-    columns = {"Input": [photo.image for photo in shown], "GT": [photo.mask for photo in shown]}
+    columns: dict[str, Sequence] = {"Input": [photo.image for photo in shown], "GT": [photo.mask for photo in shown]}
     columns |= {words: maps[name] for name, words in paper_names(rows).items()}
     caption = (
         f"Laid out like Figure 11 of the paper: {', '.join(plots.lettered(columns))}. GT is the mask, and white is "

@@ -47,7 +47,8 @@ def loss(history: History, recipe: Recipe, maps: int) -> Drawing:
     caption = (
         "The loss of each iteration (pale), its running mean where the training is long enough, and as a dotted line "
         "the loss of maps that are 0.5 everywhere. Laid out like Figure 12 of the paper. What differs: the paper's "
-        f"training has 10,000 iterations, and this one {len(history.loss):,}; the loss is divided by its {maps} maps (Eq. 10)."
+        f"training has 10,000 iterations, and this one {len(history.loss):,}; the loss is divided by its {maps} maps "
+        "(Eq. 10)."
     )
     arrays = {"loss": history.loss, "maps": maps, "size_changes": np.array(changes, int)}
     return Drawing("training_loss", plots.training_loss(history.loss, maps, changes), caption, arrays)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from defusion_lib.paper import claims
 from defusion_lib.paper.tables import FIGURES
+from defusion_lib.runs.pictures import COLOURS
 from tools.site.pages import COPIES, EMBEDDED, GENERATED, relative
 
 PLACES = Path(__file__).with_name("places.yaml")
@@ -156,9 +157,10 @@ def _pictures(page: str, cells: list[dict]) -> Iterator[Picture]:
 def small(content: bytes) -> bytes:
     """Shrink a picture to what the page shows of it."""
     with Image.open(io.BytesIO(content)) as opened:
-        shrunk = opened.convert("RGB") if opened.mode == "P" else opened.copy()
-        kind = opened.format
+        kind, shrunk = opened.format, opened.convert("RGB")
     shrunk.thumbnail(SMALL)
+    if kind == "PNG":  # a plot has few colours
+        shrunk = shrunk.quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     shown = io.BytesIO()
     shrunk.save(shown, kind, optimize=True)
     return shown.getvalue()

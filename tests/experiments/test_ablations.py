@@ -218,7 +218,11 @@ def test_parts_are_drawn_as_in_figures_13_and_14(finished):
     assert "the paper does not show wFAMwoCAM and woFFRM; this run did not train CVPR19." in drawing.caption
     assert labels(other) == ["(a) Input", "(b) GT", "(c) noGAP", "(d) noGMP", "(e) DeFusionNet"]
     for each, missing in ((drawing, [2, 8]), (other, [2, 3, 7, 8])):
-        words = {place: axis.texts[0].get_text() for place, axis in enumerate(each.figure.axes) if axis.texts}
+        words = {
+            place: axis.texts[0].get_text().replace("\n", " ")
+            for place, axis in enumerate(each.figure.axes)
+            if axis.texts
+        }
         assert words == dict.fromkeys(missing, "not trained in this run")
 
 

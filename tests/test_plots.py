@@ -94,6 +94,7 @@ def test_names_below_the_paper_s_widest_sheet_can_be_read():
     assert smallest_text(figure) == plots.text_size(figure.get_figwidth())
     labels = [axis.xaxis.label for axis in figure.axes]
     assert [label.get_text().replace("\n", " ") for label in labels] == plots.lettered(names)
+    assert {label.get_text()[3] for label in labels} == {"\n"}  # every letter is in a line above its name
     boxes = [label.get_window_extent() for label in labels]
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 

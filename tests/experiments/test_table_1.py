@@ -306,7 +306,7 @@ def test_figures_1_and_11_have_the_paper_s_columns(rows):
     assert labels(sheet.figure)[-2:] == ["(n) DeFusionNet", "(o) same budget"]
     for drawing, number in ((first, 1), (sheet, 11)):
         assert f"Figure {number} of the paper: {', '.join(labels(drawing.figure))}. " in drawing.caption
-        assert "DHDE, DBM, DMENet, BTBNet, CVPR19 were trained here" in drawing.caption
+    assert "DHDE, DBM, DMENet, BTBNet and CVPR19 were trained here" in sheet.caption
     shown = [axis.images[0].get_array() for axis in first.figure.axes]
     assert len(shown) == 2 * 6 and np.array_equal(shown[6], photo("4").image)
     assert np.array_equal(shown[11], photo("4").mask)

@@ -229,7 +229,8 @@ def _save(root: Path, folder: Path, item: str, where: str) -> list[str]:
     name = f"{item}.{found.kind}"
     content = found.content if found.kind == "svg" else small(found.content)
     (folder / PAGE).with_name(name).write_bytes(content)
-    origin = f"notebook {Path(page).stem.partition('_')[0]}, {COPIES.get(Path(page).parent.name, EMBEDDED)}"
+    data = "" if found.kind == "svg" else f", {COPIES.get(Path(page).parent.name, EMBEDDED)}"
+    origin = f"notebook {Path(page).stem.partition('_')[0]}{data}"
     title = heading(cells_of(root, page), where.split("/")[1], item)
     target = f"{relative(PAGE, page)}#{anchor(title)}"
     return [f"[![Our {item.replace('-', ' ')}]({name})]({target})\n\n*Ours: {origin}.* {found.caption}\n"]

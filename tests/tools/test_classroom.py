@@ -126,6 +126,23 @@ def test_a_copy_that_somebody_worked_in_is_not_overwritten(notebook, tmp_path):
     assert written[0].read_text() == worked and not written[1].exists()
 
 
+def test_the_plan_names_exercises_that_exist():
+    page = (ROOT / "notebooks/CLASS.md").read_text(encoding="utf-8")
+    there = {
+        (path.stem.partition("_")[0], exercise.number)
+        for path in NOTEBOOKS
+        for exercise in classroom.find_exercises(nbformat.read(path, as_version=4), path.stem)
+    }
+    planned = [
+        (number, exercise)
+        for row in re.findall(r"^\| \d \|.*?\|(.*?) \(30 min\)", page, re.MULTILINE)
+        for number, given in re.findall(r"(\d\d): ([\d-]+(?: and \d)?)", row)
+        for exercise in (range(1, 4) if given == "1-3" else map(int, given.split(" and ")))
+    ]
+    assert set(planned) <= there
+    assert f"has {len(there)} exercises, and the plan uses {len(planned)} of them" in page
+
+
 def test_the_command_says_in_a_sentence_what_is_wrong(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(classroom, "write_copies", lambda notebooks, folder: [folder / "a", folder / "b"])
     assert classroom.main([str(tmp_path)]) == 0

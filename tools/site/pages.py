@@ -18,7 +18,7 @@ EMBEDDED = "embedded data"
 GENERATED = ("paper/index.md", "paper/claims.md")
 NOTEBOOKS, RESULTS = "Notebooks", "outputs/README.md"
 CHAPTERS = {
-    "Start": ["notebooks/README.md", RESULTS, "defusion_lib/paper/glossary.md"],
+    "Start": ["notebooks/README.md", "notebooks/CLASS.md", RESULTS, "defusion_lib/paper/glossary.md"],
     "The paper": [*GENERATED, "defusion_lib/paper/open_choices.md"],
     NOTEBOOKS: [],
     "The library": [

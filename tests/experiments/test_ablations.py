@@ -157,7 +157,7 @@ def test_seed_table_shows_mean_spread_and_interval():
     assert found["seeds"].tolist() == [2, 2, 1]
     # The standard deviation divides by n - 1: 0.002 / sqrt(2), not 0.001.
     assert found["MAE ↓"].tolist() == ["0.101 ± 0.001", "0.201 ± 0.001", "0.090"]
-    assert found.loc["noffrm", "max-f-focus"] == "0.815 ± 0.035"
+    assert found.loc["noffrm", "max F, in focus ↑"] == "0.815 ± 0.035"
     assert found["MAE ↓: difference"].tolist() == ["", f"+0.100 [{low:+.3f}, {high:+.3f}]", "-0.011"]
     assert list(ablations.seed_table(SCORES, "full", ["mae"])) == ["seeds", "MAE ↓", "MAE ↓: difference"]
 

@@ -28,11 +28,12 @@ DASHES = ("-", "--", "-.", (0, (6, 1, 1, 1, 1, 1)))
 DISTINCT = (COLOURS[0], COLOURS[3], "black", COLOURS[7])
 STYLES = [dict(color=colour, linestyle=dash) for dash in DASHES for colour in DISTINCT]
 CURVES = (
-    ("PR", "recall", "precision"),
+    ("precision-recall", "recall", "precision"),
     ("F", "threshold", "F-measure"),
     ("ROC", "false positive rate", "true positive rate"),
 )
 Place = np.ndarray | str | None  # what a panel shows: an image, a text in its place, or nothing
+CLASSES = {"blur": "blurred", "focus": "in focus"}
 
 
 class Drawing(NamedTuple):
@@ -63,7 +64,7 @@ def make_legible(figure: Figure) -> None:
 
 def sheet(rows: Mapping[str, Sequence[Place]], titles: Sequence[str] = ()) -> Figure:
     """Draw images in named rows and titled columns; None leaves a place empty, and a text is written in it."""
-    # All panels get the typical proportions, so that one upright photograph does not stretch the sheet.
+    # All panels get the typical proportions, so that one upright photo does not stretch the sheet.
     proportion = _proportion([picture for pictures in rows.values() for picture in pictures])
     figure, axes = _panels(list(rows.values()), [proportion] * len(rows), 0.3)
     size = text_size(figure.get_figwidth())
@@ -169,7 +170,7 @@ def comparison(photos: Sequence[Photo], maps: Mapping[str, Sequence[np.ndarray]]
         ]
         for i, photo in enumerate(photos)
     }
-    return sheet(rows, ["photograph", "mask", *maps])
+    return sheet(rows, ["photo", "mask", *maps])
 
 
 def as_levels(defocus: np.ndarray) -> np.ndarray:
@@ -187,7 +188,7 @@ def overlay(image: np.ndarray, defocus: np.ndarray, strength: float = 0.75) -> n
 def training_loss(loss: Sequence[float], maps: int, changes: Sequence[int] = ()) -> Figure:
     """Draw the loss per map (the sum of Eq. 10 over its number of terms) of each iteration, and its mean (Figure 12).
 
-    `changes` are the iterations at which the photographs' size changes.
+    `changes` are the iterations at which the photos' size changes.
     """
     per_map = np.asarray(loss, float) / maps
     figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
@@ -197,7 +198,7 @@ def training_loss(loss: Sequence[float], maps: int, changes: Sequence[int] = ())
         axis.plot(np.arange(WINDOW - 1, len(per_map)), mean, color=COLOURS[0], label=f"mean of the last {WINDOW}")
     axis.axhline(np.log(2), color="0.5", linestyle=":", label="constant maps of 0.5 (ln 2)")
     for i, change in enumerate(changes):
-        axis.axvline(change, color=COLOURS[1], linestyle="--", label=None if i else "larger photographs from here")
+        axis.axvline(change, color=COLOURS[1], linestyle="--", label=None if i else "larger photos from here")
     top = max(1.0, float(np.quantile(per_map, 0.98)) * 1.1) if len(per_map) else 1.0
     axis.set(xlabel="iteration", ylabel="cross-entropy per map", ylim=(0, top), title="Training loss (Figure 12)")
     axis.legend()
@@ -217,9 +218,10 @@ def curves(methods: Mapping[str, Mapping[str, Curves]]) -> Figure:
             line[0].plot(found.recall, found.precision, label=name, **style)
             line[1].plot(found.threshold, found.f, label=name, **style)
             line[2].plot([1, *found.fpr], [1, *found.tpr], label=name, **style)
-        line[2].plot([0, 1], [0, 1], color="0.5", linestyle=":", label="chance")
+        line[2].plot([0, 1], [0, 1], color="0.5", linestyle=":", label="chance", zorder=3)
         for axis, (title, x, y) in zip(line, CURVES):
-            axis.set(title=f"{title}, positive: {positive}", xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1.02))
+            axis.set_title(f"{title}, positive: {CLASSES[positive]}")
+            axis.set(xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1.02))
     figure.legend(*axes[0, 2].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 
@@ -230,6 +232,6 @@ def blurred_shares(shares: Mapping[str, Sequence[float]]) -> Figure:
     for axis, colour, (name, values) in zip(axes[0], COLOURS, shares.items()):
         axis.hist(values, bins=np.linspace(0, 1, 21), color=colour)
         axis.axvline(np.mean(values), color="black", linestyle="--", label=f"mean {np.mean(values):.3f}")
-        axis.set(xlabel="blurred share of a photograph", ylabel="photographs", title=name)
+        axis.set(xlabel="blurred share of a photo", ylabel="number of photos", title=name)
         axis.legend()
     return figure

@@ -112,7 +112,7 @@ def test_training_loss_is_a_map_and_has_its_running_mean():
     figure = plots.training_loss(np.full(200, 19.0), maps=19, changes=[100])
     lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
     assert np.allclose(lines["each iteration"], 1) and len(lines["mean of the last 50"]) == 151
-    assert "larger photographs from here" in lines
+    assert "larger photos from here" in lines
 
 
 def test_curves_end_where_they_should():
@@ -122,7 +122,9 @@ def test_curves_end_where_they_should():
         evaluation.add(np.clip(photo.mask * 0.5 + rng.random((20, 30)) * 0.5, 0, 1), photo.mask)
     figure = plots.curves({"one": {"blur": evaluation.curves("blur"), "focus": evaluation.curves("focus")}})
     assert [axis.get_title() for axis in figure.axes] == [
-        f"{name}, positive: {positive}" for positive in ("blur", "focus") for name in ("PR", "F", "ROC")
+        f"{name}, positive: {positive}"
+        for positive in ("blurred", "in focus")
+        for name in ("precision-recall", "F", "ROC")
     ]
     x, y = figure.axes[2].lines[0].get_data()
     assert (x[0], y[0]) == (1, 1) and (x[-1], y[-1]) == (0, 0)

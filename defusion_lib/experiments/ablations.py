@@ -17,7 +17,7 @@ import torch
 from defusion_lib.backbone import TAPS
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.evaluation.statistics import contrast
-from defusion_lib.evaluation.tables import table
+from defusion_lib.evaluation.tables import MEASURES, table
 from defusion_lib.inference import predict_maps, resize_map
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import OUTPUTS, DeFusionNet
@@ -157,12 +157,12 @@ def seed_table(scores: Mapping[str, Scores], reference: str, metrics: Iterable[s
     for name, row in scores.items():
         rows[name] = {"seeds": len(next(iter(row.values())))}
         for metric in metrics:
-            values = row[metric]
+            values, title = row[metric], MEASURES.get(metric, metric)
             spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-            rows[name][metric] = f"{np.mean(values):.3f}{spread}"
+            rows[name][title] = f"{np.mean(values):.3f}{spread}"
             difference, low, high = contrast(values, scores[reference][metric])
             interval = f" [{low:+.3f}, {high:+.3f}]" if np.isfinite(low) else ""
-            rows[name][f"{metric}: difference"] = "" if name == reference else f"{difference:+.3f}{interval}"
+            rows[name][f"{title}: difference"] = "" if name == reference else f"{difference:+.3f}{interval}"
     return table(rows)
 
 
@@ -178,10 +178,10 @@ def direction_table(scores: Mapping[str, Scores], reference: str) -> pd.DataFram
             continue
         rows[name] = {}
         for metric in METRICS:
-            rows[name][f"{metric}: paper"] = _direction_in_the_paper(name, metric)
+            rows[name][f"{MEASURES[metric]}: paper"] = _direction_in_the_paper(name, metric)
             difference, low, high = contrast(scores[name][metric], scores[reference][metric])
             decided = _direction(difference, metric) if low * high > 0 else "undecided"
-            rows[name][f"{metric}: here"] = "one seed" if np.isnan(low) else decided
+            rows[name][f"{MEASURES[metric]}: here"] = "one seed" if np.isnan(low) else decided
     return table(rows)
 
 

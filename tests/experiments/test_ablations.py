@@ -156,22 +156,22 @@ def test_seed_table_shows_mean_spread_and_interval():
     _, low, high = contrast(SCORES["noffrm"]["mae"], SCORES["full"]["mae"])
     assert found["seeds"].tolist() == [2, 2, 1]
     # The standard deviation divides by n - 1: 0.002 / sqrt(2), not 0.001.
-    assert found["mae"].tolist() == ["0.101 ± 0.001", "0.201 ± 0.001", "0.090"]
-    assert found.loc["noffrm", "max-f-focus"] == "0.815 ± 0.035"
-    assert found["mae: difference"].tolist() == ["", f"+0.100 [{low:+.3f}, {high:+.3f}]", "-0.011"]
-    assert list(ablations.seed_table(SCORES, "full", ["mae"])) == ["seeds", "mae", "mae: difference"]
+    assert found["MAE ↓"].tolist() == ["0.101 ± 0.001", "0.201 ± 0.001", "0.090"]
+    assert found.loc["noffrm", "max F, in focus ↑"] == "0.815 ± 0.035"
+    assert found["MAE ↓: difference"].tolist() == ["", f"+0.100 [{low:+.3f}, {high:+.3f}]", "-0.011"]
+    assert list(ablations.seed_table(SCORES, "full", ["mae"])) == ["seeds", "MAE ↓", "MAE ↓: difference"]
 
 
 def test_direction_table_has_a_direction_where_the_interval_excludes_zero():
     found = ablations.direction_table(SCORES, "full")
     assert list(found.index) == ["noffrm", "stride2"]
     assert found.loc["noffrm"].to_dict() == {
-        "mae: paper": "worse",
-        "mae: here": "worse",
-        "max-f-focus: paper": "worse",
-        "max-f-focus: here": "undecided",
-        "auc-paper-focus: paper": "worse",
-        "auc-paper-focus: here": "better",
+        "MAE ↓: paper": "worse",
+        "MAE ↓: here": "worse",
+        "max F, in focus ↑: paper": "worse",
+        "max F, in focus ↑: here": "undecided",
+        "AUC on the paper's axis, in focus ↑: paper": "worse",
+        "AUC on the paper's axis, in focus ↑: here": "better",
     }
     assert set(found.loc["stride2"]) == {"not in the tables", "one seed"}
 
@@ -180,11 +180,11 @@ def test_direction_in_the_paper_uses_the_names_of_its_tables():
     """The network of CVPR 2019 is `nocam+nofam`, and a lower MAE is better."""
     swapped = {"full": SCORES["noffrm"], "nocam+nofam": SCORES["full"], "step5": SCORES["full"]}
     found = ablations.direction_table(swapped, "full")
-    assert found.loc["nocam+nofam", "mae: paper"] == "worse"
+    assert found.loc["nocam+nofam", "MAE ↓: paper"] == "worse"
     assert TABLE_2["shi", "mae", "cvpr19"] > TABLE_2["shi", "mae", "defusionnet"]
-    assert found.loc["nocam+nofam", "mae: here"] == "better"
+    assert found.loc["nocam+nofam", "MAE ↓: here"] == "better"
     change = TABLE_3["shi", "mae", "defusionnet+step5"] - TABLE_2["shi", "mae", "defusionnet"]
-    assert found.loc["step5", "mae: paper"] == ("worse" if change > 0 else "better" if change < 0 else "the same")
+    assert found.loc["step5", "MAE ↓: paper"] == ("worse" if change > 0 else "better" if change < 0 else "the same")
 
 
 def test_the_plot_of_scores_shows_every_seed_and_the_band_of_the_reference():

@@ -18,7 +18,7 @@ EMBEDDED = "embedded data"
 GENERATED = ("paper/index.md", "paper/claims.md")
 NOTEBOOKS, RESULTS, FINDINGS = "Notebooks", "outputs/README.md", "outputs/FINDINGS.md"
 CHAPTERS = {
-    "Start": ["notebooks/README.md", FINDINGS, RESULTS, "defusion_lib/paper/glossary.md"],
+    "Start": ["notebooks/README.md", "notebooks/CLASS.md", FINDINGS, RESULTS, "defusion_lib/paper/glossary.md"],
     "The paper": [*GENERATED, "defusion_lib/paper/open_choices.md"],
     NOTEBOOKS: [],
     "The library": [

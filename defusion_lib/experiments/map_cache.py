@@ -14,7 +14,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -133,7 +133,7 @@ def _code(source: str) -> str:
     return ast.dump(tree)
 
 
-def _imports_stopping(node: ast.AST) -> bool:
+def _imports_stopping(node: ast.AST) -> TypeGuard[ast.ImportFrom]:
     return isinstance(node, ast.ImportFrom) and node.module == STOPPING
 
 

@@ -11,7 +11,7 @@ from defusion_lib.sources import PACKAGE, direct_imports
 ROOT = Path(__file__).resolve().parents[1]
 # From the lowest room to the highest; modules of one line may import one another.
 ROOMS = (
-    ("paths", "progress", "freeze", "sources"),
+    ("paths", "progress", "freeze", "sources", "stopping"),
     ("data", "backbone", "precision", "distributed"),
     ("network", "losses", "metrics"),
     ("weights", "cam_hooks", "plots", "network_drawing"),

@@ -11,6 +11,8 @@ implements it.
 
 import numpy as np
 
+from defusion_lib.stopping import tick
+
 ITERATIONS = 100
 
 
@@ -35,6 +37,7 @@ def propagate(evidence: np.ndarray, alpha: float = 0.5) -> np.ndarray:
     links = [_Link(own, axis) for axis in range(3) if own.shape[axis] > 1]
     odds = own.copy()
     for _ in range(ITERATIONS):
+        tick()
         change = max((link.send(odds, c) for link in links), default=0)
         np.copyto(odds, own)
         for link in links:

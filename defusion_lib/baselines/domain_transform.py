@@ -8,6 +8,8 @@ filtered together, so a pass is one short loop over the positions along a line.
 
 import numpy as np
 
+from defusion_lib.stopping import tick
+
 
 def domain_transform(
     values: np.ndarray, guide: np.ndarray, sigma_s: float, sigma_r: float, iterations: int = 3
@@ -61,6 +63,7 @@ def _feedback(guide: np.ndarray, reach: float, steepness: float) -> np.ndarray:
 
 def _filter_both_ways(lines: np.ndarray, feedback: np.ndarray) -> None:
     """Filter lines (n, C, m) in place along their first axis."""
+    tick()
     step = np.empty_like(lines[0])
     last = len(lines) - 1
     for source, target, weight in [

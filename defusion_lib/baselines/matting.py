@@ -10,6 +10,8 @@ import numpy as np
 from scipy import ndimage, sparse
 from scipy.sparse.linalg import splu
 
+from defusion_lib.stopping import tick
+
 EPSILON = 1e-7
 KNOWN_WEIGHT = 100.0  # of a known pixel's value
 PRIOR_WEIGHT = 1e-7  # of 0.5 at every pixel: decides only where no known value reaches
@@ -38,6 +40,7 @@ def laplacian(image: np.ndarray, epsilon: float = EPSILON, windows: np.ndarray |
     bands = np.zeros((5, 5, height, width))
     spread = np.zeros(chosen.shape)
     for one, other in np.ndindex(9, 9):
+        tick()
         (y, x), (v, u) = divmod(one, 3), divmod(other, 3)
         spread[chosen] = (one == other) - affinity[:, one, other]
         bands[v - y + 2, u - x + 2, y : y + height - 2, x : x + width - 2] += spread
@@ -75,6 +78,7 @@ def solve(image: np.ndarray, known: np.ndarray, values: np.ndarray, epsilon: flo
 
 def solve_positive(matrix: sparse.csc_array, right: np.ndarray) -> np.ndarray:
     """Solve `matrix` x = `right` for a sparse, symmetric, positive definite matrix (n, n) and a vector (n,)."""
+    tick()
     # Positive definite: no pivoting is needed, and rows and columns may have the same order.
     symmetric = {"SymmetricMode": True}
     factors = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=symmetric)

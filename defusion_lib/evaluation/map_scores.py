@@ -57,7 +57,7 @@ class Mask:
         blurred = metrics.check_binary(self._mask)
         self._rows = blurred.astype(np.uint16) * np.uint16(LEVELS)
         both = blurred.any() and not blurred.all()
-        self._weighted = {name: WeightedF(mask, each) for name, each in WEIGHTED.items() if both and weighted}
+        self._weighted = {name: WeightedF(blurred, each) for name, each in WEIGHTED.items() if both and weighted}
 
     def measure(self, defocus: np.ndarray) -> Measured:
         """Score a map of the mask's size: uint8, 255 = blurred, or floats in [0, 1], 1 = blurred.

@@ -14,7 +14,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -27,9 +27,10 @@ from defusion_lib.progress import tqdm
 from defusion_lib.sources import PACKAGE, all_imports
 
 TEXT = "defusion"  # the name of the picture's text
-# Modules that do not change a map: the public names, the list of methods, and the reader of fitted arrays, whose
-# values are hashed.
-LEFT_OUT = (PACKAGE, f"{PACKAGE}.baselines", f"{PACKAGE}.baselines.fitted")
+STOPPING = f"{PACKAGE}.stopping"
+# Modules that do not change a map: the public names, the list of methods, the reader of fitted arrays, whose values
+# are hashed, and what stops a method.
+LEFT_OUT = (PACKAGE, f"{PACKAGE}.baselines", f"{PACKAGE}.baselines.fitted", STOPPING)
 
 
 class Map(NamedTuple):
@@ -43,8 +44,9 @@ def fingerprint(detect: Callable, *settings) -> str:
     """Compute a hash of a method: equal as long as its code, its fitted arrays and `settings` are.
 
     The code is that of the method's file and of all files of this library that it imports, without comments,
-    docstrings and layout. For a function that is not in this library, it is the function alone. `settings` are
-    numbers and texts that its maps also depend on: for a network, its input size and the hash of its weights.
+    docstrings, layout and calls of `stopping`. For a function that is not in this library, it is the function alone.
+    `settings` are numbers and texts that its maps also depend on: for a network, its input size and the hash of its
+    weights.
     """
     function = inspect.unwrap(detect)
     if function.__module__.partition(".")[0] == PACKAGE:
@@ -115,14 +117,27 @@ def _read(path: Path, key: str, shape: tuple[int, int]) -> Map | None:
 
 
 def _code(source: str) -> str:
-    """Return a source without comments, docstrings and layout."""
+    """Return a source without comments, docstrings, layout and calls of `stopping`."""
     try:
         tree = ast.parse(textwrap.dedent(source))
     except SyntaxError:
         return source  # the lines of a lambda are no complete statement
+    stopping = {alias.name for node in ast.walk(tree) if _imports_stopping(node) for alias in node.names}
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
-                del body[0]
+        if isinstance(body, list):
+            if body and isinstance(body[0], ast.Expr):
+                if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
+                    del body[0]
+            body[:] = [each for each in body if not (_imports_stopping(each) or _calls(each, stopping))]
     return ast.dump(tree)
+
+
+def _imports_stopping(node: ast.AST) -> TypeGuard[ast.ImportFrom]:
+    return isinstance(node, ast.ImportFrom) and node.module == STOPPING
+
+
+def _calls(statement: ast.stmt, functions: set[str]) -> bool:
+    """Return whether a statement is a call of one of the functions, its result assigned or not."""
+    call = statement.value if isinstance(statement, ast.Expr | ast.Assign) else None
+    return isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in functions

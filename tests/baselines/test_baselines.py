@@ -6,6 +6,7 @@ from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_sample_image
 
 from defusion_lib.baselines import CLASSICAL
+from defusion_lib.stopping import Stopped, stoppable
 
 temple = load_sample_image("china.jpg")
 SHAPES = [(1, 1), (16, 16), (1, 40), (40, 1), (1, 400), (400, 1), (3, 5), (13, 70), (33, 70), (7, 300), (90, 61)]
@@ -15,6 +16,8 @@ RISES = {"jnb": 0.6, "dbdf": 0.7, "ss": 0.5, "ksfv": 0.4, "hifst": 0.2}
 # How much higher it is there than where the photograph is sharp, and for a method that somebody adds.
 HIGHER = {"jnb": 0.65, "dbdf": 0.75, "ss": 0.7, "lbp": 0.8, "ksfv": 0.4, "hifst": 0.3}
 ADDED = 0.1
+# Places in a run for a photo of 140 x 96 at which it can be stopped, at least.
+STEPS = {"jnb": 5, "dbdf": 100, "ss": 4, "lbp": 200, "ksfv": 20, "hifst": 100}
 HALVES = pytest.mark.parametrize("half", [np.s_[:, :100], np.s_[:, 100:]], ids=["left", "right"])
 
 
@@ -33,6 +36,29 @@ def test_any_photograph_has_a_map(name, shape):
 @pytest.mark.parametrize("name", CLASSICAL)
 def test_what_shows_nothing_is_blurred(name, shape):
     assert CLASSICAL[name](np.full((*shape, 3), 128, np.uint8)).min() >= BLANK.get(name, 0.7)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_stop_ends_it_at_its_next_step(name):
+    asked = []
+
+    def run(stop_at):
+        def is_stopped():
+            asked.append(1)
+            return len(asked) >= stop_at
+
+        asked.clear()
+        with stoppable(is_stopped):
+            CLASSICAL[name](temple[:96, :140])
+
+    run(np.inf)
+    whole = len(asked)
+    assert whole >= STEPS[name]
+    for stop_at in (1, whole // 2, whole - 1):
+        with pytest.raises(Stopped):
+            run(stop_at)
+        # The other two strips of HiFST, which run in threads or wait for one, ask once each.
+        assert len(asked) <= stop_at + 2 * (name == "hifst")
 
 
 @pytest.mark.slow

@@ -1,10 +1,12 @@
 """BTBNet: what it costs, what it computes, how far it sees, and that it learns."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy.ndimage import correlate
+from reference import layers
 
 from defusion_lib.backbone import MEAN
 from defusion_lib.baselines.deep.btbnet import BTBNet
@@ -58,15 +60,7 @@ def sigmoid(x):
 def plain_maps(network, photo):
     """The maps (H, W) of the streams, of FNet and of each round for a photograph (3, H, W), in NumPy."""
     weights = {name: value.double().numpy() for name, value in network.state_dict().items()}
-
-    def convolved(x, name):
-        kernels, biases = weights[name + ".weight"], weights[name + ".bias"]
-        return np.stack(
-            [
-                sum(correlate(plane, part, mode="constant") for plane, part in zip(x, kernel)) + bias
-                for kernel, bias in zip(kernels, biases)
-            ]
-        )
+    convolved = partial(layers.convolved, weights)
 
     def relu(x):
         return np.maximum(x, 0)

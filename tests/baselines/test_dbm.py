@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy.ndimage import correlate
+from reference import layers
 
 from defusion_lib.backbone import MEAN
 from defusion_lib.baselines.deep.dbm import DBM
@@ -31,12 +31,7 @@ def plain_map(network, photo):
     for layer in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28):
         if layer in (5, 10, 17, 24):
             x = x.reshape(len(x), x.shape[1] // 2, 2, x.shape[2] // 2, 2).max((2, 4))
-        kernels, biases = (weights[f"backbone.features.{layer}.{part}"] for part in ("weight", "bias"))
-        made = [
-            sum(correlate(plane, part, mode="constant") for plane, part in zip(x, kernel)) + bias
-            for kernel, bias in zip(kernels, biases)
-        ]
-        x = np.maximum(made, 0)
+        x = np.maximum(layers.convolved(weights, x, f"backbone.features.{layer}"), 0)
     score = np.tensordot(weights["score.weight"][0, :, 0, 0], x, 1) + weights["score.bias"][0]
     small = Image.fromarray(score.astype(np.float32))
     return np.asarray(small.resize(padded.shape[:0:-1], Image.Resampling.BILINEAR))[:height, :width]

@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from sklearn.metrics import f1_score, jaccard_score, precision_recall_curve, roc_auc_score
 
 from defusion_lib import metrics
@@ -214,6 +215,47 @@ def test_weighted_f_is_the_definition_in_loops():
     # Where two hits are equally near either one may stand in: less than 1e-3 here, checked exactly below.
     assert not unique.all()
     assert protocols.weighted_f(map_, mask, "blur") == pytest.approx(expected, abs=1e-3)
+
+
+def weighted_f_of_arrays(map_, mask):
+    """The weighted F of Margolin et al., every step for all pixels."""
+    distance, nearest = ndimage.distance_transform_edt(~mask, return_indices=True)
+    error = np.abs(map_ - mask)
+    near = np.exp(-(np.arange(-3, 4) ** 2) / 50)
+    around = ndimage.correlate(error[tuple(nearest)], np.outer(near, near) / near.sum() ** 2, mode="constant")
+    wrong = np.minimum(error, around)[mask].sum()
+    false = (error * (2 - 0.5 ** (distance / 5)))[~mask].sum()
+    true, size = mask.sum() - wrong, mask.sum()
+    return 2 * (true / (true + false)) * (true / size) / (true / (true + false) + true / size)
+
+
+REGIONS = {
+    "hole": np.s_[5:9, 7:9],
+    "corner": np.s_[:7, :9],
+    "band from side to side": np.s_[11:14, :],
+    "last column": np.s_[:, -1:],
+    "one pixel": np.s_[12:13, 20:21],
+    "no pixel": np.s_[:0, :],
+}
+
+
+@pytest.mark.parametrize("words", REGIONS)
+def test_weighted_f_wherever_the_region_lies(words):
+    map_ = PICTURES[0][0] / 255
+    negative = np.zeros(map_.shape, bool)
+    negative[REGIONS[words]] = True
+    for mask in (negative, ~negative):
+        if mask.any():
+            expected = weighted_f_of_arrays(map_, mask)
+            assert protocols.weighted_f(map_, mask, "blur") == pytest.approx(expected, abs=EXACT)
+            assert protocols.weighted_f(1 - map_, ~mask, "focus") == pytest.approx(expected, abs=EXACT)
+
+
+def test_weighted_f_takes_one_of_several_nearest_pixels_as_scipy_does():
+    # A checkerboard of blocks: most pixels outside have several nearest ones.
+    y, x = np.mgrid[:24, :31]
+    map_, mask = PICTURES[0][0] / 255, (y // 3 + x // 4) % 3 == 0
+    assert protocols.weighted_f(map_, mask, "blur") == pytest.approx(weighted_f_of_arrays(map_, mask), abs=EXACT)
 
 
 def test_weighted_f_at_its_ends():

@@ -184,11 +184,14 @@ SOURCES = {
         """,
     "baselines/classical/helper.py": """
         from defusion_lib import metrics
+        from defusion_lib.stopping import tick
 
         def level(image):
+            tick()
             return image[..., 0] / (metrics.LEVELS - 1)
         """,
     "baselines/classical/other.py": "unused = 1",
+    "stopping.py": "def tick(): pass",
     "__init__.py": "FACE = 1",
     "baselines/__init__.py": "BASELINES = 1",
     "metrics.py": "LEVELS = 256",
@@ -232,6 +235,11 @@ def test_same_method_same_fingerprint(library):
         ("baselines/classical/other.py", "1", "2", False),
         ("baselines/classical/tiny.py", '"A map."', '"Another word."', False),
         ("baselines/classical/helper.py", "def level", "# a comment\n\n\ndef level", False),
+        ("baselines/classical/helper.py", "    tick()\n", "", False),
+        ("baselines/classical/helper.py", "    tick()\n", "    level = tick(level)\n", False),
+        ("baselines/classical/helper.py", "    tick()\n", "    tock()\n", True),
+        ("baselines/classical/helper.py", "from defusion_lib.stopping", "from elsewhere", True),
+        ("stopping.py", "pass", "print()", False),
     ],
 )
 def test_fingerprint_of_changed_code(library, name, old, new, changes):

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import ipywidgets as widgets
 
+from defusion_lib.stopping import Stopped, stoppable
+
 BUSY_DELAY = 0.5  # seconds before the status names a running computation
 QUESTION_DELAY = 10.0  # seconds before the panel asks whether to go on
 
@@ -39,9 +41,10 @@ class Callbacks:
 class BackgroundTask:
     """One computation at a time in a thread, of which only the newest counts.
 
-    Nothing is interrupted: a running computation that was stopped or replaced runs to its end and its result is
-    dropped; one that waits for its turn never begins. `box` holds a stop button, a line of text and, for a long
-    computation, a question. The button calls `stopped`. Callbacks run through `callbacks`, never two at once.
+    A running computation that was stopped or replaced ends at its next `stopping.tick`; without ticks it runs to its
+    end, and its result is dropped. One that waits for its turn never begins. `box` holds a stop button, a line of text
+    and, for a long computation, a question. The button calls `stopped`. Callbacks run through `callbacks`, never two at
+    once.
     """
 
     def __init__(self, callbacks: Callbacks, stopped: Callable[[], None] = lambda: None):
@@ -100,7 +103,10 @@ class BackgroundTask:
         if work is not self._newest:
             return
         try:
-            result = compute()
+            with stoppable(lambda: work is not self._newest):
+                result = compute()
+        except Stopped:
+            return
         except Exception:
             self._callbacks.report()
             self._if_newest(work, lambda: self.drop("That failed; the error is below."))()

@@ -30,6 +30,7 @@ from defusion_lib.baselines.wrapper import classical_method
 from defusion_lib.data import PhotoSet
 from defusion_lib.inference import resize_map
 from defusion_lib.progress import tqdm
+from defusion_lib.stopping import tick
 
 SCALES = (11, 21, 31)  # pixels: sides of the windows
 STEP = 3  # pixels between the centres of neighbouring windows
@@ -140,6 +141,7 @@ def magnitude_counts(across: np.ndarray, down: np.ndarray, size) -> np.ndarray:
     bins = np.rint(4 * np.log2(1 + np.hypot(across, down)))
     counts = np.empty((len(SCALES), *size, BINS))
     for i in range(BINS):
+        tick()
         counts[..., i] = window_sums(bins == i, size)
     return counts
 
@@ -150,6 +152,7 @@ def span(counts: np.ndarray) -> np.ndarray:
     squares = MAGNITUDES**2 + 2 * ROUNDING
     moments = np.stack([np.ones(BINS), squares], 1)
     for start in range(0, len(counts), 2048):
+        tick()
         part = counts[start : start + 2048]
         total = part @ moments
         variance = total[:, 1] / total[:, 0]
@@ -200,6 +203,7 @@ def slope(grey: np.ndarray, side: int, size) -> np.ndarray:
     member = rings(side)
     result = np.empty(size)
     for row in range(rows):
+        tick()
         start = up + row * STEP
         # Four real sums give the power: cos and sin along columns times cos and sin along rows.
         parts = waves.T @ np.moveaxis(lines[..., start : start + side], 2, 1)
@@ -217,6 +221,7 @@ def filter_energies(grey: np.ndarray, filters: np.ndarray, size) -> np.ndarray:
     responses = np.zeros((len(filters), *(n - side + 1 for n in grey.shape)))
     height, width = responses.shape[1:]
     for y in range(side):
+        tick()
         for x in range(side):
             responses += filters[:, y, x, None, None] * grey[y : y + height, x : x + width]
     energies = [window_sums(response**2, size) / area for response in responses]

@@ -31,6 +31,7 @@ from defusion_lib.baselines.domain_transform import domain_transform
 from defusion_lib.baselines.images import luma, stretch
 from defusion_lib.baselines.wrapper import classical_method
 from defusion_lib.progress import tqdm
+from defusion_lib.stopping import stoppable_in_threads, tick
 
 BLOCKS = (7, 15, 31, 63)
 MARGIN = max(BLOCKS) // 2
@@ -93,6 +94,7 @@ def sharpness(magnitude: np.ndarray, progress: bool = False) -> np.ndarray:
 
     def fuse(top, bottom):
         for y in range(top, bottom):
+            tick()
             result[y] = ((layers[y] - low) * scale).max(-1)
 
     map_strips(fuse, height)
@@ -101,6 +103,7 @@ def sharpness(magnitude: np.ndarray, progress: bool = False) -> np.ndarray:
 
 def map_strips(work: Callable[[int, int], Any], height: int, progress: bool = False) -> list:
     """Return the results of `work(top, bottom)` for strips of up to `STRIP` rows, on as many threads as torch uses."""
+    work = stoppable_in_threads(work)
     bounds = np.linspace(0, height, -(-height // STRIP) + 1).astype(int)
     # The strips do not depend on the number of threads, so neither do the numbers.
     with ThreadPoolExecutor(min(MAX_THREADS, torch.get_num_threads())) as pool:
@@ -129,6 +132,7 @@ def sorted_coefficients(padded: np.ndarray, out: np.ndarray) -> None:
             products.append((windows[i], wanted, coefficients[..., done : done + i]))
             done += i
     for left in range(0, width, TILE):
+        tick()
         count = min(TILE, width - left)
         for windows, wanted, place in products:
             np.matmul(windows[left : left + count], wanted, out=place[:count])

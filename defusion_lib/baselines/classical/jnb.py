@@ -23,6 +23,7 @@ from defusion_lib.baselines.images import interpolate_windows
 from defusion_lib.baselines.wrapper import classical_method
 from defusion_lib.data import PhotoSet
 from defusion_lib.progress import tqdm
+from defusion_lib.stopping import tick
 
 SIZE = 8  # pixels: the side of a patch
 STRIDE = 4  # pixels between patches
@@ -87,6 +88,7 @@ def code_lengths(patches: np.ndarray, dictionary: np.ndarray) -> np.ndarray:
     onto = patches[open_] @ dictionary
     directions = np.empty((len(open_), MAX_ATOMS, len(gram)))
     for taken in range(MAX_ATOMS):
+        tick()
         if len(open_) == 0:
             break
         lengths[open_] += 1

@@ -24,6 +24,7 @@ from defusion_lib.baselines.wrapper import classical_method
 from defusion_lib.data import PhotoSet
 from defusion_lib.inference import resize_map
 from defusion_lib.progress import tqdm
+from defusion_lib.stopping import tick
 
 WINDOW = 21  # pixels: side of a window
 STEP = 3  # pixels between the centres of neighbouring windows
@@ -90,6 +91,7 @@ def features(grey: np.ndarray, progress: bool = False) -> np.ndarray:
     centres = tuple(slice(reach + STEP // 2, reach + n * STEP, STEP) for n in size)
     variances = np.empty((len(_filters()), *size))
     for i, (u, v) in enumerate(tqdm(_filters(), desc="ksfv", disable=not progress, leave=False)):
+        tick()
         responses = [_filtered(gradient, u, v) for gradient in gradients]
         square = sum(uniform_filter(response**2, WINDOW)[centres] for response in responses)
         variances[i] = square - sum(uniform_filter(response, WINDOW)[centres] ** 2 for response in responses)

@@ -24,6 +24,7 @@ from skimage.segmentation import slic
 from defusion_lib.baselines.images import interpolate_windows
 from defusion_lib.baselines.wrapper import classical_method
 from defusion_lib.progress import tqdm
+from defusion_lib.stopping import tick
 
 SIZE = 64  # pixels: the side of a window
 STRIDE = 8  # pixels between windows
@@ -47,6 +48,7 @@ def detect(image, progress):
     blur = interpolate_windows(1 - residuals / max(residuals.max(), MIN_RESIDUAL), STRIDE, image.shape[:2])
     features = appearance(image)
     for count in REGIONS:
+        tick()
         blur = smooth_regions(blur, superpixels(image, count), features)
     return blur
 
@@ -70,6 +72,7 @@ def spectrum_residuals(grey: np.ndarray, progress: bool = False) -> np.ndarray:
     residuals = np.empty(places.shape[1])
     starts = range(0, len(residuals), BLOCK)
     for start in tqdm(starts, desc="ss", disable=not progress, leave=False):
+        tick()
         now = slice(start, start + BLOCK)
         sharp, blurred = (log_spectra(each[*places[:, now]], weight, rings) for each in windows)
         residuals[now] = (sharp - blurred).mean(1)

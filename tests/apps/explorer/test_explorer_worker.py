@@ -6,6 +6,7 @@ import pytest
 
 from defusion_lib.apps.explorer import worker
 from defusion_lib.apps.explorer.worker import BackgroundTask, Callbacks
+from defusion_lib.stopping import tick
 
 
 @pytest.fixture
@@ -72,6 +73,26 @@ def test_the_result_of_a_stopped_computation_never_appears(task, told, gate):
     task.start("later", lambda: "later", told.append)
     task.wait()
     assert told == ["stopped", "later"]
+
+
+@pytest.mark.parametrize("how", ["stopped", "replaced", "neither"])
+def test_a_computation_that_ticks_ends_when_it_is_stopped_or_replaced(task, told, gate, how):
+    def compute():
+        gate()
+        tick()
+        told.append("went on")
+        return "result"
+
+    task.start("first", compute, told.append)
+    assert gate.begun.wait(60)
+    if how == "stopped":
+        task.stop_button.click()
+    elif how == "replaced":
+        task.start("second", lambda: "second", told.append)
+    gate.open.set()
+    task.wait()
+    assert told == {"stopped": ["stopped"], "replaced": ["second"], "neither": ["went on", "result"]}[how]
+    assert problems(task) == ()
 
 
 def test_the_error_of_a_replaced_computation_leaves_the_newer_one_alone(task, told, gate):

@@ -9,6 +9,7 @@ from explorer_reading import FIRST, OTHER, SIZE, levels, pictures, png
 from PIL import Image
 
 from defusion_lib.apps.explorer import analysis, markup, panels
+from defusion_lib.baselines.classical import hifst
 from defusion_lib.plots import COLOURS
 
 
@@ -132,6 +133,29 @@ def test_network_and_baselines_run_once_per_photo(panel, classics, runs_of):
     assert classics == ["jnb", "jnb", "lbp"]
     for side in panel.maps.values():
         assert (pictures(side.value)[f"defocus map of {FIRST} by lbp"] == 191).all()
+
+
+@pytest.mark.slow
+def test_a_stop_ends_the_method(panel, monkeypatch):
+    """HiFST is stopped while its strips are transformed: no later step runs."""
+    begun, go_on, later = threading.Event(), threading.Event(), []
+    transform = hifst.sorted_coefficients
+
+    def wait_and_transform(*arguments, **options):
+        begun.set()
+        assert go_on.wait(60)
+        transform(*arguments, **options)
+        later.append("transformed")
+
+    monkeypatch.setattr(hifst, "sorted_coefficients", wait_and_transform)
+    monkeypatch.setattr(hifst, "domain_transform", lambda *_, **__: later.append("smoothed"))
+    panel.left.value = "hifst"
+    assert begun.wait(60)
+    panel.comparing.stop_button.click()
+    go_on.set()
+    panel.wait()
+    assert later == [] and panel.callbacks.problems.outputs == ()
+    assert panel.left.value == "the network" and "Stopped" in panel.comparing.status.value
 
 
 @pytest.mark.slow

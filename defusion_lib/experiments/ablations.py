@@ -114,7 +114,8 @@ def train_one(run: Run, name: str, photos: PhotoSet) -> Any:
     """Train a network of `trainings` on its photos, or load it where this profile has it; see `train_row`."""
     training, (row, _, _) = trainings(run.parameters)[name], name.partition("@")
     folder, backbone = run.path(training.file).parent, backbone_file(training.backbone)
-    return train_row(row, training.recipe, photos, folder, run.parameters.heads, backbone, run.device, run.stamp)
+    heads = training.switches["heads"]
+    return train_row(row, training.recipe, photos, folder, heads, backbone, run.device, run.stamp)
 
 
 def network_path(folder: Path, row: str, seed: int) -> Path:

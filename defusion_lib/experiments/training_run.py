@@ -410,12 +410,12 @@ def first_network(run: Run) -> tuple[DeFusionNet, str]:
 
 
 def train_or_read(
-    run: Run, network: DeFusionNet, photos: PhotoSet, show: Callable[[History], None] | None = None
+    run: Run, network: DeFusionNet, photos: PhotoSet, every: int, show: Callable[[History], None] | None = None
 ) -> History:
     """Train the network of notebook 03 from its first weights and save it, or read it where that was done before.
 
-    `network` is that of `first_network`, and ends with the trained weights; `show` is called at every checkpoint. A
-    file with another recipe, other photos or other first weights is replaced. Returns the history of the training, and
+    `network` is that of `first_network`, and ends with the trained weights. A checkpoint is written, and `show` called,
+    every `every` iterations. A file with another recipe, other photos or other first weights is replaced. Returns the history of the training, and
     notes its stretches and the hash of its weights in the run's stamp. Raises what `training.train` raises, and
     ValueError where the file is damaged.
     """
@@ -428,7 +428,6 @@ def train_or_read(
         network.to(run.device).eval()
         history, trained = History(card["loss"], card["training_stretches"]), card["weights_sha256"]
     else:
-        every = run.parameters.every
         history = train(network, photos, training.recipe, run.device, checkpoint, every, run.stamp, show)
         trained = weights_hash(network)
     run.note(training_stretches=history.stretches, weights_sha256=trained, data=[photos.provenance()])
@@ -440,4 +439,4 @@ def train_or_read(
 
 def train_one(run: Run, name: str, photos: PhotoSet) -> None:
     """Train the network of notebook 03, the only `name` in `trainings`, unless this profile has it already."""
-    train_or_read(run, first_network(run)[0], photos)
+    train_or_read(run, first_network(run)[0], photos, run.parameters.every)

@@ -415,9 +415,9 @@ def train_or_read(
     """Train the network of notebook 03 from its first weights and save it, or read it where that was done before.
 
     `network` is that of `first_network`, and ends with the trained weights. A checkpoint is written, and `show` called,
-    every `every` iterations. A file with another recipe, other photos or other first weights is replaced. Returns the history of the training, and
-    notes its stretches and the hash of its weights in the run's stamp. Raises what `training.train` raises, and
-    ValueError where the file is damaged.
+    every `every` iterations. A file with another recipe, other photos or other first weights is replaced. Returns the
+    history of the training, and notes its stretches and the hash of its weights in the run's stamp. Raises what
+    `training.train` raises, and ValueError where the file is damaged.
     """
     (training,) = trainings(run.parameters).values()
     path, checkpoint = run.path(training.file), run.path("checkpoints/03_training.pt")

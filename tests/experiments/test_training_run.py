@@ -223,6 +223,7 @@ def begun(**given):
     return run, training_run.trainings(run.parameters)["network"]
 
 
+@pytest.mark.slow
 def test_the_training_is_what_the_parameters_of_the_notebook_say():
     _, training = begun(augmentation=["noise"], learning_rate=0.1, averaging=0.5, seed=3, recipe="frozen", cam="off")
     changes = {"stages": [[2, 32, 1]], "augmentation": ["noise"], "learning_rate": 0.1, "averaging": 0.5, "seed": 3}

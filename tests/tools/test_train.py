@@ -85,6 +85,7 @@ def files(stem, name, profile="cpu"):
     return {Path(path).relative_to("defusion_lib").as_posix() for path in found}
 
 
+@pytest.mark.slow
 def test_a_training_depends_on_what_it_computes_with_and_on_no_figure(project):
     for stem, name in (("03_training", "network"), ("07_table_1", "dhde"), ("08_ablations", "full@seed0")):
         found = files(stem, name)
@@ -115,6 +116,7 @@ def test_the_mark_of_a_training_changes_with_what_decides_its_result_alone(proje
 # -------------------------------------------------------------------------------------------------- one training
 
 
+@pytest.mark.slow
 def test_a_job_begins_with_the_parameters_and_limits_of_the_notebook(project, one_thread, capsys):
     notebook = Path("notebooks/08_ablations.ipynb")
     run = train.begin(notebook, {"profile": "tiny", "rows": ["full"], "size": 32})
@@ -158,6 +160,7 @@ def trained(monkeypatch, one_thread):
     return calls
 
 
+@pytest.mark.slow
 def test_a_finished_training_leaves_its_mark_and_a_failed_one_a_sentence(project, outputs, trained, capsys):
     marks = outputs / "tiny/.done"
     for name, code in (("step1@seed0", 0), ("full@seed0", 1)):

@@ -9,7 +9,8 @@
 #
 # A notebook is stale when itself, its parameters, what it imports from the library (tools/graph.py), or the last run of
 # a notebook or training whose files it reads is newer than its own last run to the end. A training is stale when its own
-# parameters changed, or what it computes with is newer; a network that is the same all the same is not trained again.
+# parameters changed, its network is gone, or what it computes with is newer. Where recipe, photos and first weights of a
+# finished network are still the same, the job keeps it.
 # The moment of the last run is kept as a small file in outputs/<profile>/.done/, because Snakemake removes what a rule
 # makes before it runs the rule: so it is the mark that goes, and the last good copy of a notebook stays until the new
 # one is complete.

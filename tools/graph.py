@@ -21,9 +21,8 @@ SHOWN = (f"{PACKAGE}.exercises", f"{PACKAGE}.paper.claims")
 CLAIMS = "06_claims"
 # Modules with `trainings` and `train_one`; a notebook that imports one has its trainings.
 TRAINERS = tuple(f"{PACKAGE}.experiments.{name}" for name in ("training_run", "table_1", "ablations"))
-# What every training computes with. The list of all methods, which the compared networks import, is none of it.
+# What every training computes with.
 TRAINING = (f"{PACKAGE}.training", f"{PACKAGE}.data.datasets")
-METHODS = f"{PACKAGE}.baselines"
 
 
 def code_cells(notebook: Path) -> list[dict]:
@@ -92,7 +91,7 @@ def training_files(training: "Training", root: Path = Path()) -> list[str]:
     The module that lists a notebook's trainings also draws its figures, and is none of them: what it decides is in
     `mark`.
     """
-    found = _files({*TRAINING, *training.modules}, (*SHOWN, METHODS), root)
+    found = _files({*TRAINING, *training.modules}, (), root)
     if "shipped" not in (training.begin_with, training.backbone):
         found = {path for path in found if path.suffix != ".safetensors"}
     return sorted(path.as_posix() for path in found)

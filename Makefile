@@ -27,7 +27,7 @@ PROFILE ?= quick
 # Empty for this machine, or a folder of tools/ (see tools/slurm/README.md): make run PROFILE=paper CLUSTER=slurm
 CLUSTER ?=
 
-.PHONY: help install run test test-quick test-oldest test-browser test-cluster lint verify determinism bench bench-spin fuzz store lab explorer site bundle clean
+.PHONY: help install run test test-quick test-oldest test-browser test-cluster lint verify determinism bench bench-spin fuzz store lab class explorer site bundle clean
 
 help:   ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\): .*## /make \1\t/p' Makefile
@@ -92,8 +92,14 @@ bench-spin: $(READY)   ## time a training step and make run on free cores and be
 # An upload is one message, for which tornado allows 10 MiB; the explorer reads its new limit from DEFUSION_UPLOAD.
 UPLOAD := tornado_settings='{"websocket_max_message_size": 68000000}'
 
-lab: $(READY)   ## open JupyterLab on the notebooks
-	DEFUSION_UPLOAD="64 MB" $(BIN)/jupyter lab --ServerApp.$(UPLOAD) notebooks
+# JupyterLab saves what it runs, here into the checkout; with LAB=build/class/student it opens copies.
+LAB ?= notebooks
+
+lab: $(READY)   ## open JupyterLab on the notebooks, where saving changes them; LAB=FOLDER: on the copies in a folder
+	DEFUSION_UPLOAD="64 MB" $(BIN)/jupyter lab --ServerApp.$(UPLOAD) "$(LAB)"
+
+class: $(READY)   ## write copies for a class: build/class/student/ without solutions, build/class/key/ with answers
+	$(BIN)/python -m tools.classroom build/class
 
 explorer: $(BROWSER)   ## open notebook 14 as a page without code (Voila)
 	DEFUSION_UPLOAD="64 MB" $(BIN)/voila --Voila.$(UPLOAD) notebooks/14_explorer.ipynb

@@ -249,9 +249,14 @@ class Evaluation:
         """The histograms of all images, int64 (N, 2, 256), for `defusion_lib.evaluation.protocols`."""
         return _stacked(self._counts)
 
+    @property
+    def errors(self) -> np.ndarray:
+        """The mean absolute error of each image's unrounded map, float (N,)."""
+        return _stacked(self._errors)
+
     def mae(self) -> float:
         """Return the mean absolute error (Eq. 12) of the unrounded maps, per image, then over the images."""
-        return float(_stacked(self._errors).mean())
+        return float(self.errors.mean())
 
     def border_mae(self) -> float:
         """Return the mean absolute error of the pixels near a border of the mask (`near_border`), mean over images."""

@@ -5,13 +5,15 @@ black = in focus.
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
+from string import ascii_lowercase
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -26,10 +28,12 @@ DASHES = ("-", "--", "-.", (0, (6, 1, 1, 1, 1, 1)))
 DISTINCT = (COLOURS[0], COLOURS[3], "black", COLOURS[7])
 STYLES = [dict(color=colour, linestyle=dash) for dash in DASHES for colour in DISTINCT]
 CURVES = (
-    ("PR", "recall", "precision"),
+    ("precision-recall", "recall", "precision"),
     ("F", "threshold", "F-measure"),
     ("ROC", "false positive rate", "true positive rate"),
 )
+Place = np.ndarray | str | None  # what a panel shows: an image, a text in its place, or nothing
+CLASSES = {"blur": "blurred", "focus": "in focus"}
 
 
 class Drawing(NamedTuple):
@@ -58,38 +62,95 @@ def make_legible(figure: Figure) -> None:
             text.set_fontsize(least)
 
 
-def sheet(rows: Mapping[str, Sequence[np.ndarray | None]], titles: Sequence[str] = ()) -> Figure:
-    """Draw images in named rows and titled columns; None leaves a place empty."""
-    columns = max(len(pictures) for pictures in rows.values())
-    shapes = [picture.shape for pictures in rows.values() for picture in pictures if picture is not None]
-    # All panels get the typical proportions, so that one upright photograph does not stretch the sheet.
-    proportion = float(np.clip(np.median([height / width for height, width, *_ in shapes]), 0.5, 1.5))
-    size = text_size(columns * PANEL)
+def sheet(rows: Mapping[str, Sequence[Place]], titles: Sequence[str] = ()) -> Figure:
+    """Draw images in named rows and titled columns; None leaves a place empty, and a text is written in it."""
+    # All panels get the typical proportions, so that one upright photo does not stretch the sheet.
+    proportion = _proportion([picture for pictures in rows.values() for picture in pictures])
+    figure, axes = _panels(list(rows.values()), [proportion] * len(rows), 0.3)
+    size = text_size(figure.get_figwidth())
+    for line, name in zip(axes, rows):
+        line[0].set_ylabel(_in_lines(name, PANEL * proportion, size), fontsize=size)
+    for axis, title in zip(axes[0], titles):
+        axis.set_title(_in_lines(title, PANEL, size), fontsize=size)
+    return figure
 
-    def in_lines(text, inches):
-        """Long names in as many lines as they need, with a letter 0.6 times as wide as it is high."""
-        letters = int(0.85 * inches * 72 / (0.6 * size))
-        return textwrap.fill(text, max(8, letters), break_long_words=False)
 
+def lettered(names: Iterable[str]) -> list[str]:
+    """Put a letter before each name, as the paper does: "(a) Input", "(b) GT"."""
+    return [f"({letter}) {name}" for letter, name in zip(ascii_lowercase, names)]
+
+
+def lettered_sheet(columns: Mapping[str, Sequence[Place]]) -> Figure:
+    """Draw one row per photo, and below each column its letter and name, as in Figures 1, 11 and 13-15.
+
+    `columns` are {name: one image per photo}; a text is written in the place of a missing image. The caption should
+    list the `lettered` names.
+    """
+    size, labels = text_size(PANEL * len(columns)), lettered(columns)
+    if max(map(len, labels)) > _letters(PANEL, size):
+        labels = [label.replace(") ", ")\n", 1) for label in labels]
+    labels = [_in_lines(label, PANEL, size) for label in labels]
+    rows = list(zip(*columns.values(), strict=True))
+    lines = 1 + max(label.count("\n") for label in labels)
+    figure, axes = _panels(rows, [_proportion(row) for row in rows], 0.1 + 1.2 * lines * size / 72)
+    for axis, label in zip(axes[-1], labels):
+        axis.set_xlabel(label, fontsize=size)
+    return figure
+
+
+def _proportion(pictures: Iterable[Place]) -> float:
+    """Return the typical height of images, divided by their width."""
+    shapes = [picture.shape for picture in pictures if isinstance(picture, np.ndarray)]
+    return float(np.clip(np.median([height / width for height, width, *_ in shapes]), 0.5, 1.5))
+
+
+def _panels(rows: Sequence[Sequence[Place]], proportions: Sequence[float], words: float) -> tuple[Figure, np.ndarray]:
+    """Draw images in rows; return the figure and its axes (rows, columns).
+
+    `proportions` are the heights of the rows' panels, divided by their width; `words` is the height in inches of what
+    stands above or below the rows.
+    """
+    columns = max(map(len, rows))
     figure, axes = plt.subplots(
         len(rows),
         columns,
-        figsize=(columns * PANEL, len(rows) * PANEL * proportion + 0.3),
+        figsize=(columns * PANEL, PANEL * sum(proportions) + words),
+        height_ratios=proportions,
         squeeze=False,
         layout="constrained",
     )
-    for line, (name, pictures) in zip(axes, rows.items()):
+    for line, pictures, proportion in zip(axes, rows, proportions):
         for axis, picture in zip(line, [*pictures, *[None] * (columns - len(pictures))]):
-            axis.set(xticks=[], yticks=[])
-            axis.grid(False)
-            # White maps on white paper need an edge.
-            axis.spines[:].set(color="0.7", visible=picture is not None)
-            if picture is not None:
-                axis.imshow(picture, cmap="gray", vmin=0, vmax=255 if picture.dtype == np.uint8 else 1)
-        line[0].set_ylabel(in_lines(name, PANEL * proportion), fontsize=size)
-    for axis, title in zip(axes[0], titles):
-        axis.set_title(in_lines(title, PANEL), fontsize=size)
-    return figure
+            show_picture(axis, picture, PANEL, proportion)
+    return figure, axes
+
+
+def show_picture(axis: Axes, picture: Place, width: float, proportion: float) -> None:
+    """Show an image in a panel, or a text in its place; with None the panel stays empty.
+
+    `width` is that of the panel in inches, and `proportion` the height of the text's place divided by its width.
+    """
+    axis.set(xticks=[], yticks=[])
+    axis.grid(False)
+    # White maps on white paper need an edge.
+    axis.spines[:].set(color="0.7", visible=picture is not None)
+    if isinstance(picture, str):
+        size = text_size(axis.figure.get_figwidth())
+        words = _in_lines(picture, width, size)
+        axis.set_box_aspect(proportion)
+        axis.text(0.5, 0.5, words, ha="center", va="center", fontsize=size, color="0.3", transform=axis.transAxes)
+    elif picture is not None:
+        axis.imshow(picture, cmap="gray", vmin=0, vmax=255 if picture.dtype == np.uint8 else 1)
+
+
+def _letters(inches: float, size: float) -> int:
+    """Return how many letters of a size in points fit: a letter is about 0.6 times as wide as it is high."""
+    return max(8, int(0.85 * inches * 72 / (0.6 * size)))
+
+
+def _in_lines(text: str, inches: float, size: float) -> str:
+    """Wrap each line of a text to a width."""
+    return "\n".join(textwrap.fill(line, _letters(inches, size), break_long_words=False) for line in text.split("\n"))
 
 
 def examples(photos: Sequence[Photo]) -> Figure:
@@ -109,7 +170,7 @@ def comparison(photos: Sequence[Photo], maps: Mapping[str, Sequence[np.ndarray]]
         ]
         for i, photo in enumerate(photos)
     }
-    return sheet(rows, ["photograph", "mask", *maps])
+    return sheet(rows, ["photo", "mask", *maps])
 
 
 def as_levels(defocus: np.ndarray) -> np.ndarray:
@@ -127,7 +188,7 @@ def overlay(image: np.ndarray, defocus: np.ndarray, strength: float = 0.75) -> n
 def training_loss(loss: Sequence[float], maps: int, changes: Sequence[int] = ()) -> Figure:
     """Draw the loss per map (the sum of Eq. 10 over its number of terms) of each iteration, and its mean (Figure 12).
 
-    `changes` are the iterations at which the photographs' size changes.
+    `changes` are the iterations at which the photos' size changes.
     """
     per_map = np.asarray(loss, float) / maps
     figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
@@ -137,9 +198,9 @@ def training_loss(loss: Sequence[float], maps: int, changes: Sequence[int] = ())
         axis.plot(np.arange(WINDOW - 1, len(per_map)), mean, color=COLOURS[0], label=f"mean of the last {WINDOW}")
     axis.axhline(np.log(2), color="0.5", linestyle=":", label="constant maps of 0.5 (ln 2)")
     for i, change in enumerate(changes):
-        axis.axvline(change, color=COLOURS[1], linestyle="--", label=None if i else "larger photographs from here")
+        axis.axvline(change, color=COLOURS[1], linestyle="--", label=None if i else "larger photos from here")
     top = max(1.0, float(np.quantile(per_map, 0.98)) * 1.1) if len(per_map) else 1.0
-    axis.set(xlabel="iteration", ylabel="cross-entropy a map", ylim=(0, top), title="Training loss (Figure 12)")
+    axis.set(xlabel="iteration", ylabel="cross-entropy per map", ylim=(0, top), title="Training loss (Figure 12)")
     axis.legend()
     return figure
 
@@ -157,9 +218,10 @@ def curves(methods: Mapping[str, Mapping[str, Curves]]) -> Figure:
             line[0].plot(found.recall, found.precision, label=name, **style)
             line[1].plot(found.threshold, found.f, label=name, **style)
             line[2].plot([1, *found.fpr], [1, *found.tpr], label=name, **style)
-        line[2].plot([0, 1], [0, 1], color="0.5", linestyle=":", label="chance")
+        line[2].plot([0, 1], [0, 1], color="0.5", linestyle=":", label="chance", zorder=3)
         for axis, (title, x, y) in zip(line, CURVES):
-            axis.set(title=f"{title}, positive: {positive}", xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1.02))
+            axis.set_title(f"{title}, positive: {CLASSES[positive]}")
+            axis.set(xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1.02))
     figure.legend(*axes[0, 2].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 
@@ -170,6 +232,6 @@ def blurred_shares(shares: Mapping[str, Sequence[float]]) -> Figure:
     for axis, colour, (name, values) in zip(axes[0], COLOURS, shares.items()):
         axis.hist(values, bins=np.linspace(0, 1, 21), color=colour)
         axis.axvline(np.mean(values), color="black", linestyle="--", label=f"mean {np.mean(values):.3f}")
-        axis.set(xlabel="blurred share of a photograph", ylabel="photographs", title=name)
+        axis.set(xlabel="blurred share of a photo", ylabel="number of photos", title=name)
         axis.legend()
     return figure

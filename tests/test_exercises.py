@@ -1,32 +1,22 @@
 """Exercises: an unsolved one is told so, the solution in the notebook passes, and every check can fail."""
 
-import re
 from pathlib import Path
 
 import nbformat
 import pytest
 
 from defusion_lib import exercises
+from tools.classroom import answered, find_exercises
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-CALL = re.compile(r'^check\("(\w+)", (\d+), (\w+)\)$', re.MULTILINE)
-FOLDED = re.compile(r"<details>\s*<summary>Solution</summary>(.*?)</details>", re.DOTALL)
-FENCED = re.compile(r"```python\n(.*?)```", re.DOTALL)
 FEWEST, MOST = 2, 4
 
 
 def exercises_of(path):
-    """(number, source of the answer's cell, source of its solution) for each exercise of a notebook."""
-    cells, found = nbformat.read(path, as_version=4).cells, []
-    for cell, following in zip(cells, cells[1:]):
-        if cell.cell_type == "code" and (call := CALL.search(cell.source)):
-            assert call[1] == path.stem, f"{path.name}: an exercise calls itself one of {call[1]}"
-            folded = FOLDED.search(following.source)
-            assert folded, f"{path.name}: exercise {call[2]} has no folded solution behind it"
-            solution = "\n".join(FENCED.findall(folded[1]))
-            found.append((int(call[2]), cell.source, solution))
-    return found
+    """(number, source of the answer's cell, the same with the solution in it) for each exercise of a notebook."""
+    found = find_exercises(nbformat.read(path, as_version=4), path.stem)
+    return [(exercise.number, exercise.answer.source, exercise.solved) for exercise in found]
 
 
 EXERCISES = [(path.stem, *exercise) for path in NOTEBOOKS for exercise in exercises_of(path)]
@@ -41,19 +31,10 @@ def test_every_notebook_ends_with_exercises_in_order(path):
     assert FEWEST <= len(numbers) <= MOST if checked else not numbers
 
 
-def answered(source):
-    """What a cell's answer is: the cell is executed by itself, without its call of the check."""
-    call = CALL.search(source)
-    namespace = {}
-    exec(CALL.sub("", source), namespace)
-    return namespace[call[3]]
-
-
 @pytest.mark.parametrize(("stem", "number", "cell", "solution"), EXERCISES, ids=IDS)
-def test_the_unsolved_exercise_fails_and_the_solution_passes(stem, number, cell, solution, capsys):
+def test_the_unsolved_exercise_fails_and_the_solution_passes(stem, number, cell, solution):
     assert exercises.verdict(stem, number, answered(cell)) != ""
-    name = CALL.search(cell)[3]
-    assert exercises.verdict(stem, number, answered(f'{solution}\ncheck("{stem}", {number}, {name})')) == ""
+    assert exercises.verdict(stem, number, answered(solution)) == ""
 
 
 @pytest.mark.parametrize(("stem", "number", "cell", "solution"), EXERCISES, ids=IDS)
@@ -62,6 +43,39 @@ def test_the_stored_output_says_that_it_is_not_solved(stem, number, cell, soluti
     (stored,) = [found for found in notebook.cells if found.source == cell]
     said = "".join(output.get("text", "") for output in stored.outputs)
     assert said.startswith(f"Exercise {number}: not yet. ")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_last_cell_shows_how_many_are_done(path):
+    last = nbformat.read(path, as_version=4).cells[-1]
+    assert last.source.endswith(f'show_progress("{path.stem}")')
+    here, everywhere = len(exercises_of(path)), len(EXERCISES)
+    said = f"Exercises: 0 of {here} done in this notebook, 0 of {everywhere} in the collection.\n"
+    assert last.outputs[-1].text.endswith(said)
+
+
+def test_right_answers_are_counted_until_they_are_reset(outputs, capsys):
+    def shown(stem):
+        exercises.show_progress(stem)
+        return (
+            capsys.readouterr()
+            .out.removeprefix("Exercises: ")
+            .removesuffix(f" of {len(EXERCISES)} in the collection.\n")
+        )
+
+    exercises.check("00_first_map", 1, 0.5)
+    assert not outputs.exists()
+    for _ in range(2):
+        exercises.check("00_first_map", 1, 0.6)
+    exercises.check("13_own_photographs", 1, 18.432)
+    exercises.check("00_first_map", 1, None)  # it was right before
+    (outputs / ".exercises/no_notebook-1").touch()
+    capsys.readouterr()
+    assert shown("00_first_map") == "1 of 3 done in this notebook, 2"
+    assert shown("02_network") == "0 of 3 done in this notebook, 2"
+    exercises.reset()
+    assert shown("00_first_map") == "0 of 3 done in this notebook, 0"
+    exercises.reset()
 
 
 def test_an_answer_that_raises_is_told(monkeypatch):

@@ -266,7 +266,7 @@ def shared_figures(notebooks):
     """Names of figures that more than one notebook says it wrote: the later one would replace the other's."""
     written = []
     for notebook in notebooks:
-        said = "".join(texts(outputs(notebook)[-1]))
+        said = "".join(text for output in code_cells(notebook)[-1].outputs for text in texts(output))
         written += set(re.findall(r"figures/([\w-]+)\.png", said))
     return sorted(name for name, times in Counter(written).items() if times > 1)
 

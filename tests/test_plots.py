@@ -12,6 +12,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from defusion_lib import plots
 from defusion_lib.data import Photo
 from defusion_lib.metrics import Evaluation
+from defusion_lib.paper.tables import METHODS
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +74,31 @@ def test_examples_show_photographs_above_masks():
     assert np.array_equal(panels[2], given[2].image) and np.array_equal(panels[5], given[2].mask)
 
 
+def test_a_lettered_sheet_has_a_letter_and_a_name_below_each_column():
+    wide, high = np.zeros((20, 30)), np.ones((30, 20))
+    figure = plots.lettered_sheet({"Input": [wide, high], "GT": [wide, "not trained"]})
+    assert [axis.get_xlabel() for axis in figure.axes] == ["", "", "(a) Input", "(b) GT"]
+    assert plots.lettered(["Input", "GT"]) == ["(a) Input", "(b) GT"]
+    figure.canvas.draw()
+    boxes = [axis.get_window_extent() for axis in figure.axes]
+    assert [round(box.height / box.width, 2) for box in boxes] == [0.67, 0.67, 1.5, 1.5]  # those of the images
+    assert boxes[0].width == pytest.approx(boxes[2].width, rel=0.02)
+    assert [text.get_text() for axis in figure.axes for text in axis.texts] == ["not trained"]
+
+
+@pytest.mark.slow
+def test_names_below_the_paper_s_widest_sheet_can_be_read():
+    names = ["Input", "GT", *METHODS.values(), "same budget"]
+    figure = plots.lettered_sheet({name: [np.ones((60, 60))] for name in names})
+    plots.make_legible(figure)
+    assert smallest_text(figure) == plots.text_size(figure.get_figwidth())
+    labels = [axis.xaxis.label for axis in figure.axes]
+    assert [label.get_text().replace("\n", " ") for label in labels] == plots.lettered(names)
+    assert {label.get_text()[3] for label in labels} == {"\n"}  # every letter is in a line above its name
+    boxes = [label.get_window_extent() for label in labels]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
 def test_overlay_tints_the_blurred_part_alone():
     image = np.full((4, 6, 3), 100, np.uint8)
     defocus = np.zeros((4, 6))
@@ -86,7 +112,7 @@ def test_training_loss_is_a_map_and_has_its_running_mean():
     figure = plots.training_loss(np.full(200, 19.0), maps=19, changes=[100])
     lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
     assert np.allclose(lines["each iteration"], 1) and len(lines["mean of the last 50"]) == 151
-    assert "larger photographs from here" in lines
+    assert "larger photos from here" in lines
 
 
 def test_curves_end_where_they_should():
@@ -96,7 +122,9 @@ def test_curves_end_where_they_should():
         evaluation.add(np.clip(photo.mask * 0.5 + rng.random((20, 30)) * 0.5, 0, 1), photo.mask)
     figure = plots.curves({"one": {"blur": evaluation.curves("blur"), "focus": evaluation.curves("focus")}})
     assert [axis.get_title() for axis in figure.axes] == [
-        f"{name}, positive: {positive}" for positive in ("blur", "focus") for name in ("PR", "F", "ROC")
+        f"{name}, positive: {positive}"
+        for positive in ("blurred", "in focus")
+        for name in ("precision-recall", "F", "ROC")
     ]
     x, y = figure.axes[2].lines[0].get_data()
     assert (x[0], y[0]) == (1, 1) and (x[-1], y[-1]) == (0, 0)

@@ -77,6 +77,8 @@ def against_the_network(folder: Path, count: int) -> dict[str, float]:
         "photos-12mp/defusion-map/cores": cores,
         "photos-12mp/defusion-map/photos": count,
         "photos-12mp/defusion-map/seconds": mapped[0],
+        # Maps, previews, table, contact sheets and gallery.
+        "photos-12mp/defusion-map/bytes": sum(path.stat().st_size for path in into.rglob("*") if path.is_file()),
         "photos-12mp/network/seconds": network_alone[0],
         "photos-12mp/defusion-map/ratio": mapped[0] / network_alone[0],
         "photos-12mp/defusion-map/processor-ratio": mapped[1] / network_alone[1],

@@ -4,11 +4,11 @@
 """
 
 import hashlib
-import json
 from pathlib import Path
 
 from defusion_lib.experiments import stress
 from defusion_lib.weights import read_card
+from tools.render_results import cell, read, rows_of
 
 # The aims were set before the training: (words, data set, metric, aim, larger is better).
 AIMS = (
@@ -131,30 +131,9 @@ def model_card(weights: Path, results: Path, before: Path, looks: str) -> str:
     )
 
 
-def read(path: Path) -> dict:
-    """Read a result file."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def _value(content: dict, metric: str) -> float:
     (value,) = (value for key, value in content["values"].items() if key.endswith(f"/{metric}"))
     return value
-
-
-def cell(content: dict, dataset: str, metric: str, method: str = "defusionnet-compact") -> str:
-    """Format one result as "value ± standard error"; empty where it was not measured."""
-    for key, value in content["values"].items():
-        found, of, name = key.split("/")
-        if (found, name) == (dataset, metric) and (of == method or of.startswith(f"{method}+")):
-            error = content["values"].get(f"{key}-se")
-            return f"{value:.3f}" if error is None else f"{value:.3f} ± {error:.3f}"
-    return ""
-
-
-def rows_of(head: list[str], rows: list[list[str]]) -> str:
-    """Format a table as Markdown: words in the first column, numbers in the others."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _aims_table(shi: dict, before: dict, efficiency: dict) -> str:

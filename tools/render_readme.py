@@ -1,21 +1,23 @@
-"""Render the results in README.md and outputs/README.md, and the card of the network in the package.
+"""Render the results in README.md and outputs/README.md, the findings, and the card of the network in the package.
 
     python -m tools.render_readme
 
-writes the results between the two marks of a page, and the card beside the network; a test compares all three.
+writes the results between the two marks of a page, outputs/FINDINGS.md, and the card beside the network; a test
+compares all of them.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from defusion_lib.paper import claims
 from defusion_lib.paper.tables import TABLE_1
 from defusion_lib.paths import project_root, write_atomically
 from defusion_lib.weights import SHIPPED
-from tools.render_card import cell, model_card, read, rows_of
+from tools import render_findings
+from tools.render_card import model_card
+from tools.render_results import cell, read, rendered, rows_of
 
-BEGIN, END = "<!-- results:begin -->\n", "<!-- results:end -->"
 # The evaluations shown, the first of them of the network in the package.
 PROFILES = ("box", "cpu", "cpu-384", "cpu-long", "cpu-last100")
 LOOKS = "twice: with the trained weights, then with the 8-bit weights of the file, which are shown"
@@ -175,32 +177,25 @@ def determinism_line(determinism: Path) -> str:
     )
 
 
-def rendered(page: str, tables: str) -> str:
-    """Return a page's text with tables between its marks; raise ValueError where the marks are missing."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"The page has no place for results: expected the lines {BEGIN.strip()} and {END}.")
-    return before + BEGIN + tables + END + after
-
-
-def written() -> dict[Path, str]:
-    """Return the files that this module writes: {path: content}."""
+def makers() -> dict[Path, Callable[[], str]]:
+    """Return the files that this module writes: {path: function that renders its content}."""
     outputs = project_root() / "outputs"
     box, results = outputs / "box/results", outputs / "cpu/results"
     evaluations = [outputs / f"{profile}/results/04_evaluation.json" for profile in PROFILES]
-    tables = results_tables(
-        evaluations, *(results / f"{name}.json" for name in ("07_table_1", "08_ablations", "determinism"))
-    )
-    pages = {
-        project_root() / "README.md": summary(box, results / "04_evaluation.json"),
-        outputs / "README.md": tables,
-    }
-    return {page: rendered(page.read_text(encoding="utf-8"), text) for page, text in pages.items()} | {
-        SHIPPED.with_name("README.md"): model_card(SHIPPED, box, results, LOOKS)
+    tables = [results / f"{name}.json" for name in ("07_table_1", "08_ablations", "determinism")]
+
+    def between_marks(page: Path, render: Callable[[], str]) -> Callable[[], str]:
+        return lambda: rendered(page.read_text(encoding="utf-8"), render())
+
+    readme, table_page = project_root() / "README.md", outputs / "README.md"
+    return {
+        readme: between_marks(readme, lambda: summary(box, results / "04_evaluation.json")),
+        table_page: between_marks(table_page, lambda: results_tables(evaluations, *tables)),
+        SHIPPED.with_name("README.md"): lambda: model_card(SHIPPED, box, results, LOOKS),
+        outputs / "FINDINGS.md": lambda: render_findings.page(outputs),
     }
 
 
 if __name__ == "__main__":
-    for path, text in written().items():
-        write_atomically(path, text.encode())
+    for path, make in makers().items():
+        write_atomically(path, make().encode())

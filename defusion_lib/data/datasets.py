@@ -37,13 +37,11 @@ def _open_synthetic(part: str, count: int, seed: int) -> PhotoSet:
 
 
 DATASETS = {
-    "synthetic": Dataset("Rendered photographs", _open_synthetic, ("train", "test"), options=("count", "seed")),
-    "shi": Dataset("Shi: 704 photographs with masks", shi.open_shi, get_args(shi.Part), shi.WHERE, ("split",)),
-    "dut": Dataset("DUT: 500 photographs with masks", dut.open_dut, get_args(dut.Part), dut.WHERE),
-    "ctcug": Dataset(
-        "CTCUG: 150 photographs with masks", lambda root, part: ctcug.open_ctcug(root), ("test",), ctcug.WHERE
-    ),
-    "szu": Dataset("SZU-BD: 347 photographs with masks", szu.open_szu, get_args(szu.Part), szu.WHERE),
+    "synthetic": Dataset("Rendered photos", _open_synthetic, ("train", "test"), options=("count", "seed")),
+    "shi": Dataset("Shi: 704 photos with masks", shi.open_shi, get_args(shi.Part), shi.WHERE, ("split",)),
+    "dut": Dataset("DUT: 500 photos with masks", dut.open_dut, get_args(dut.Part), dut.WHERE),
+    "ctcug": Dataset("CTCUG: 150 photos with masks", lambda root, part: ctcug.open_ctcug(root), ("test",), ctcug.WHERE),
+    "szu": Dataset("SZU-BD: 347 photos with masks", szu.open_szu, get_args(szu.Part), szu.WHERE),
     "folder": Dataset(
         "A folder of your own",
         lambda root, part, white, held_out: folder.open_folder(root, part, white or "blurred", held_out),

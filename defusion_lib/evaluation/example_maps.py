@@ -44,12 +44,12 @@ def example_maps(photos: PhotoSet, network: DeFusionNet, size: int, seed: int) -
 
 
 def plot_maps(photos: PhotoSet, maps: dict[str, list[np.ndarray]]) -> plots.Drawing:
-    """Plot the first photographs, their masks, and the maps of `example_maps` that depend on the photograph."""
+    """Plot the first photos, their masks, and the maps of `example_maps` that depend on the photo."""
     shown = {name: of_images[:ROWS] for name, of_images in maps.items() if name not in UNINFORMATIVE}
     return plots.Drawing(
         "protocol_maps",
         plots.comparison(photos[:ROWS], shown),
-        "Three photographs with their masks and the maps that are compared: low-contrast and dark are greyer copies of "
+        "Three photos with their masks and the maps that are compared: low-contrast and dark are greyer copies of "
         "the network's maps, inverted is their negative.",
         {"names": photos.stems[:ROWS], **{name: plots.as_levels(np.stack(each)) for name, each in shown.items()}},
     )

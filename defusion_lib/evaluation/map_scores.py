@@ -17,6 +17,7 @@ from defusion_lib.metrics import (
     HALF,
     LEVELS,
     Curves,
+    Evaluation,
     count_above,
     drop_single_class,
     f_measure,
@@ -121,6 +122,17 @@ class MapScores:
             sums = (drawn @ parts.reshape(len(parts), -1)).reshape(draws, *parts.shape[1:])
             found[metric] = finish(sums, len(parts))
         return found
+
+
+def standard_errors(evaluation: Evaluation, draws: int, seed: int = 0) -> dict[str, float]:
+    """Compute the bootstrap standard error of each of `Evaluation.values` over the photos."""
+    counts, errors = drop_single_class(evaluation.counts), {}
+    for metric in evaluation.values():
+        parts, finish = _parts(metric, counts) if metric in OF_COUNTS else (evaluation.errors, _mean)
+        drawn = times_drawn(len(parts), draws, seed)
+        sums = (drawn @ parts.reshape(len(parts), -1)).reshape(draws, *parts.shape[1:])
+        errors[metric] = float(finish(sums, len(parts)).std())
+    return errors
 
 
 def times_drawn(count: int, draws: int, seed: int) -> np.ndarray:

@@ -4,7 +4,7 @@ A row is a set of switches of DeFusionNet. Rows are compared over seeds: a seed 
 of the samples, and with one seed all rows are trained on the same samples in the same order.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,14 +17,14 @@ import torch
 from defusion_lib.backbone import TAPS
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.evaluation.statistics import contrast
-from defusion_lib.evaluation.tables import table
+from defusion_lib.evaluation.tables import MEASURES, table
 from defusion_lib.experiments.training_run import Training, backbone_file
 from defusion_lib.inference import predict_maps, resize_map
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import OUTPUTS, DeFusionNet
 from defusion_lib.paper.claims import RESULT_NAMES
-from defusion_lib.paper.tables import TABLE_2, TABLE_3
-from defusion_lib.plots import COLOURS, Drawing, as_levels, comparison
+from defusion_lib.paper.tables import METHODS, TABLE_2, TABLE_3, VARIANTS
+from defusion_lib.plots import COLOURS, Drawing, as_levels, lettered, lettered_sheet
 from defusion_lib.progress import tqdm
 from defusion_lib.runs.run import Run
 from defusion_lib.training import Recipe, make_recipe, train_or_load
@@ -48,7 +48,12 @@ PAPER_ROWS: dict[str, dict[str, Any]] = {
 # Rows that the paper does not have: features fused on a coarser grid.
 STRIDE_ROWS: dict[str, dict[str, Any]] = {"stride2": {"fusion_stride": 2}, "stride4": {"fusion_stride": 4}}
 ROWS = PAPER_ROWS | STRIDE_ROWS
-PARTS = {"cam", "fam", "ffrm"}  # switches of the parts that Figures 13 and 14 leave out
+# The rows that Figures 13 and 14 put beside the full network, and what these lack.
+PART_FIGURES = {13: ("nocam+nofam",), 14: ("nogap", "nogmp")}
+MEANINGS = {
+    13: "CVPR19 has neither CAM nor FAM",
+    14: "The CAM of noGAP has only the maximum of a channel, that of noGMP only its mean",
+}
 BORDER = "mae-border"
 
 Scores = Mapping[str, Sequence[float]]  # {metric: one value per seed}
@@ -185,12 +190,12 @@ def seed_table(scores: Mapping[str, Scores], reference: str, metrics: Iterable[s
     for name, row in scores.items():
         rows[name] = {"seeds": len(next(iter(row.values())))}
         for metric in metrics:
-            values = row[metric]
+            values, title = row[metric], MEASURES.get(metric, metric)
             spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-            rows[name][metric] = f"{np.mean(values):.3f}{spread}"
+            rows[name][title] = f"{np.mean(values):.3f}{spread}"
             difference, low, high = contrast(values, scores[reference][metric])
             interval = f" [{low:+.3f}, {high:+.3f}]" if np.isfinite(low) else ""
-            rows[name][f"{metric}: difference"] = "" if name == reference else f"{difference:+.3f}{interval}"
+            rows[name][f"{title}: difference"] = "" if name == reference else f"{difference:+.3f}{interval}"
     return table(rows)
 
 
@@ -206,10 +211,10 @@ def direction_table(scores: Mapping[str, Scores], reference: str) -> pd.DataFram
             continue
         rows[name] = {}
         for metric in METRICS:
-            rows[name][f"{metric}: paper"] = _direction_in_the_paper(name, metric)
+            rows[name][f"{MEASURES[metric]}: paper"] = _direction_in_the_paper(name, metric)
             difference, low, high = contrast(scores[name][metric], scores[reference][metric])
             decided = _direction(difference, metric) if low * high > 0 else "undecided"
-            rows[name][f"{metric}: here"] = "one seed" if np.isnan(low) else decided
+            rows[name][f"{MEASURES[metric]}: here"] = "one seed" if np.isnan(low) else decided
     return table(rows)
 
 
@@ -258,20 +263,31 @@ def plot_seed_scores(scores: Mapping[str, Scores], seeds: Sequence[int], referen
     )
 
 
-def plot_parts(networks: Mapping[str, DeFusionNet], photos: Sequence[Photo], size: int, reference: str) -> Drawing:
-    """Draw the maps of the networks that lack a part, in the order of `ROWS`, and of the reference (Figures 13, 14).
+def plot_parts(
+    networks: Mapping[str, DeFusionNet], photos: Sequence[Photo], size: int, reference: str
+) -> Iterator[Drawing]:
+    """Draw the maps of networks that lack a part, beside those of the reference (Figures 13 and 14).
 
-    `networks` is {row: network}; rows that lack no part are left out.
+    `networks` is {row: network}. A row of the paper's figures that is not in it is named as missing. Rows that lack a
+    part and are in neither figure are added to Figure 13; rows that lack no part are left out.
     """
-    names = [row for row, switches in ROWS.items() if row in networks and switches.keys() & PARTS and row != reference]
-    maps = {
-        name: [predict_views(photo.image, networks[name], size, ["fused"])["fused"] for photo in photos]
-        for name in [*names, reference]
-    }
-    caption = (
-        "Photos, their masks, and the maps of networks without one part each and of the full network; white is blurred."
-    )
-    return _drawing("figures_13_14", photos, maps, caption)
+    shown = {row for rows in PART_FIGURES.values() for row in rows}
+    others = [row for row in ROWS if row in networks and row in VARIANTS and row not in {*shown, reference}]
+    for number, rows in PART_FIGURES.items():
+        added = others if number == 13 else []
+        names = {row: VARIANTS[row] for row in rows} | {reference: METHODS["defusionnet"]}
+        names |= {row: VARIANTS[row] for row in added}
+        maps = {
+            row: [predict_views(photo.image, networks[row], size, ["fused"])["fused"] for photo in photos]
+            for row in names
+            if row in networks
+        }
+        differs = f"all networks were trained in this run and see photos at {size} pixels a side"
+        if added:
+            differs += f"; the paper does not show {' and '.join(names[row] for row in added)}"
+        if missing := [names[row] for row in names if row not in networks]:
+            differs += f"; this run did not train {' and '.join(missing)}"
+        yield _drawing(number, photos, names, maps, MEANINGS[number], differs)
 
 
 def plot_steps(network: DeFusionNet, photos: Sequence[Photo], size: int) -> Drawing:
@@ -280,17 +296,40 @@ def plot_steps(network: DeFusionNet, photos: Sequence[Photo], size: int) -> Draw
     columns["fused"] = "fused"
     views = [predict_views(photo.image, network, size, columns) for photo in photos]
     maps = {title: [of_photo[view] for of_photo in views] for view, title in columns.items()}
-    caption = "Photos, their masks, and the map of the shipped network after each recurrent step; white is blurred."
-    return _drawing("figure_15", photos, maps, caption)
+    names = {title: title.removeprefix("after ") for title in columns.values()}
+    meaning = "A step's map is the mean of its six side outputs, and the last one is the final map (Eq. 8)"
+    differs = f"all maps are those of the network in the package, which sees photos at {size} pixels a side"
+    return _drawing(15, photos, names, maps, meaning, differs)
 
 
-def _drawing(name: str, photos: Sequence[Photo], maps: Mapping[str, Sequence[np.ndarray]], caption: str) -> Drawing:
+def _drawing(
+    number: int,
+    photos: Sequence[Photo],
+    names: Mapping[str, str],
+    maps: Mapping[str, Sequence[np.ndarray]],
+    meaning: str,
+    differs: str,
+) -> Drawing:
+    """Draw photos, masks and maps like a figure of the paper.
+
+    `names` are those of the columns, {key of `maps`: name}; a column without maps is named as missing.
+    """
+    missing = ["not trained in this run"] * len(photos)
+    columns: dict[str, Sequence] = {
+        "Input": [photo.image for photo in photos],
+        "GT": [photo.mask for photo in photos],
+        **{words: maps.get(name, missing) for name, words in names.items()},
+    }
     arrays = {
         f"map_{column}_{i}": as_levels(defocus)
         for column, of_photos in enumerate(maps.values())
         for i, defocus in enumerate(of_photos)
     }
-    return Drawing(name, comparison(photos, maps), caption, {"columns": list(maps)} | arrays)
+    caption = (
+        f"Laid out like Figure {number} of the paper: {', '.join(lettered(columns))}. GT is the mask, and white is "
+        f"blurred. {meaning}. What differs: the photos are {', '.join(photo.name for photo in photos)}; {differs}."
+    )
+    return Drawing(f"figure_{number}", lettered_sheet(columns), caption, {"columns": list(maps)} | arrays)
 
 
 # ----------------------------------------------------------------------------------------------------- results

@@ -22,7 +22,7 @@ from defusion_lib.experiments.attention import (
 )
 from defusion_lib.inference import resize_map
 from defusion_lib.network import CHANNELS
-from defusion_lib.plots import COLOURS, Drawing, as_levels
+from defusion_lib.plots import COLOURS, PANEL, Drawing, Place, as_levels, show_picture
 
 SHOWN = 36  # channels of Figure 4
 GRID_COLUMNS, GRID_SIDE = 6, 48  # of `image_grid`: maps per row, pixels per side of a map
@@ -64,38 +64,45 @@ def figure_4_table(records: Sequence[Attention]) -> pd.DataFrame:
     )
 
 
+# The panels of Figure 4, in rows; (i) is not in the paper.
+FIGURE_4 = ("acdg", "acdg", "bcdg", "befh", "iefh", "iefh")
+FIGURE_4_SIZE = 12.4, 6.4  # inches
+
+
 def plot_figure_4(photo: Photo, defocus: np.ndarray, records: Sequence[Attention]) -> Drawing:
     """Draw the first 36 channels of each group in the first step, their weights, and their product (Figure 4).
 
-    `defocus` is the photo's defocus map (H, W), `records` come from `attention.record`.
+    `defocus` is the photo's defocus map (H, W), `records` come from `attention.record`. A text stands in the place of
+    a mask that the photo lacks.
     """
     groups = first_step(records)
     maps = {group: shown_maps(each) for group, each in groups.items()}
-    left = {"photo": photo.image, "defocus map": defocus, "mask": photo.mask}
-    kinds = (" maps", " weights", ", weighted")
     figure, axes = plt.subplot_mosaic(
-        [[name, *(group + kind for group in groups)] for name, kind in zip(left, kinds)],
-        figsize=(3 + 3.6 * len(groups), 8.6),
-        width_ratios=[0.8] + [1] * len(groups),
-        height_ratios=[1, 0.6, 1],
-        layout="constrained",
+        "\n".join(FIGURE_4), figsize=FIGURE_4_SIZE, width_ratios=[0.9, 1, 1, 1], layout="constrained"
     )
-    pictures = dict(left)
-    for group, each in groups.items():
-        pictures[f"{group} maps"] = image_grid(maps[group])
-        pictures[f"{group}, weighted"] = image_grid(maps[group] * each.weights[:SHOWN, None, None])
-        _draw_bars(axes[f"{group} weights"], group, each.weights[:SHOWN])
-    for name, picture in pictures.items():
-        axes[name].set(xticks=[], yticks=[])
-        axes[name].set_title(name if picture is not None else "", fontsize=10)
-        axes[name].spines[:].set_visible(picture is not None)
+    panels: dict[str, tuple[str, Place]] = {
+        "a": ("Input", photo.image),
+        "b": ("GT", "no mask" if photo.mask is None else photo.mask),
+        "i": ("our map", defocus),
+    }
+    for letters, (group, each) in zip(("cdg", "efh"), groups.items()):
+        weights = each.weights[:SHOWN]
+        panels[letters[0]] = f"{group} maps", image_grid(maps[group])
+        panels[letters[1]] = f"weights of ({letters[0]})", None
+        panels[letters[2]] = f"weighted ({letters[0]})", image_grid(maps[group] * weights[:, None, None])
+        _draw_bars(axes[letters[1]], group, weights)
+    for letter, (name, picture) in panels.items():
         if picture is not None:
-            axes[name].imshow(picture, cmap="gray", vmin=0, vmax=255 if picture.dtype == np.uint8 else 1)
+            show_picture(axes[letter], picture, PANEL, photo.image.shape[0] / photo.image.shape[1])
+        axes[letter].set_xlabel(f"({letter}) {name}")
+    mask = "GT is the mask" if photo.mask is not None else "This photo has no mask, the GT of the paper"
     return Drawing(
         "figure_4",
         figure,
-        f"Left: the photo and its defocus map. Right, for the shallow and the deep group: the first {SHOWN} channels, "
-        "their CAM weights as bars, and the channels times their weights. Bright is strong.",
+        f"Laid out like Figure 4 of the paper: (a) Input, (b) GT, (c) the first {SHOWN} channels of the shallow "
+        "features in the first step, (d) their CAM weights, (e) the first channels of the deep features, (f) their CAM "
+        f"weights, (g) and (h) the weighted maps of (c) and (e). Bright is strong. {mask}. What differs: the photo is "
+        f"{photo.name}, the network is ours, and (i) our map, the defocus map, is added; white is blurred.",
         {"defocus": as_levels(resize_map(defocus, MAP_SHAPE))}
         | {f"{group}_maps": as_levels(image_grid(of_group)) for group, of_group in maps.items()}
         | {f"{group}_weights": each.weights[:SHOWN] for group, each in groups.items()},
@@ -103,15 +110,14 @@ def plot_figure_4(photo: Photo, defocus: np.ndarray, records: Sequence[Attention
 
 
 def _draw_bars(axis: Axes, group: str, weights: np.ndarray) -> None:
-    """Draw one bar per weight (n,), coloured by tap."""
+    """Draw one bar per weight (n,) of the channels, row by row, coloured by tap."""
     for tap, name in enumerate(GROUP_TAPS[group]):
         channels = np.arange(CHANNELS * tap, min(CHANNELS * (tap + 1), len(weights)))
         if len(channels):
             axis.bar(channels + 1, weights[channels], color=COLOURS[tap], label=name)
     axis.axhline(0.5, color="0.3", linestyle=":", linewidth=1)
-    axis.set(ylim=(0, 1), xlabel="channel, row by row", ylabel="weight")
-    axis.set_title(f"{group} weights", fontsize=10)
-    axis.legend(fontsize=9, ncols=2, loc="upper right")
+    axis.set(ylim=(0, 1.25), yticks=np.linspace(0, 1, 6), ylabel="weight", box_aspect=1)
+    axis.legend(ncols=2, loc="upper right")
 
 
 def _panels(keys: Sequence[CamKey], width: float, height: float, sharey: bool) -> tuple[Figure, dict[CamKey, Axes]]:

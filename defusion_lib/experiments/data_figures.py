@@ -8,19 +8,26 @@ from PIL import Image
 from defusion_lib import plots
 from defusion_lib.data import Photo
 from defusion_lib.data.augmentation import EFFECTS, STEPS, VIEWS, Augmented, resize_to_square
+from defusion_lib.data.synthetic import CHALLENGES
 from defusion_lib.plots import Drawing
 
-SHEET = 5  # photos side by side on a contact sheet
+SHEET = 10  # photos side by side on a contact sheet, as in Figure 7
 STEP_SHEET = 7  # the same for random steps
 STEP_SIDE = 160  # pixels a side of a photo after a random step
 VARIANTS = 8
 
 
 def contact_sheets(photos: Sequence[Photo], dataset: str) -> Iterator[Drawing]:
-    """Draw photos and their masks, five photos per sheet."""
+    """Draw photos and their masks, ten photos per sheet (Figure 7); rendered ones by what makes them hard."""
+    order = {name: place for place, name in enumerate(CHALLENGES)}
+    photos = sorted(photos, key=lambda photo: order.get(photo.name.rpartition("-")[0], 0))
     for number, begin in enumerate(range(0, len(photos), SHEET), start=1):
         group = photos[begin : begin + SHEET]
-        caption = f"Photographs of {dataset} by name, each above its mask: white is blurred, black is in focus."
+        caption = (
+            f"Photos of {dataset}, each above its mask: white is blurred, black is in focus. Laid out like Figure 7 of "
+            "the paper. What differs: the paper shows ten photos of CTCUG, from left to right three whose background "
+            "is in focus, two of one scene, three with objects of one kind, and two with low contrast."
+        )
         arrays = {"names": [photo.name for photo in group], "blurred_share": [photo.mask.mean() for photo in group]}
         yield Drawing(f"contact_sheet_{number}", plots.examples(group), caption, arrays)
 

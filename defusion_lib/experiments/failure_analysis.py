@@ -68,7 +68,10 @@ def draw_embedded(images: Mapping[str, np.ndarray], maps: Mapping[str, np.ndarra
     for pair in (names[i : i + 2] for i in range(0, len(names), 2)):
         label = ", ".join(name.partition("-")[2] for name in pair)
         rows[label] = [panel for name in pair for panel in (images[name], maps[name])]
-    caption = "Photos unlike Shi's, each with the network's map to its right; white is blurred."
+    caption = (
+        f"{len(images)} photos unlike Shi's, each with the network's map to its right (white = blurred). The map of a "
+        "photo that is sharp everywhere should be black."
+    )
     arrays = {"names": names, "maps": as_levels(np.stack(list(maps.values())))}
     return Drawing("other_kinds", sheet(rows, ["photo", "map"] * 2), caption, arrays)
 

@@ -38,6 +38,7 @@ NOISE = (5, 10, 20)  # standard deviations in levels of 255; the plain photos ha
 QUALITIES = (90, 70, 50, 30, 20)  # of JPEG
 SCALES = {"half-size": 0.5, "double-size": 2}  # of the photo, before it is resized for the network
 DISCS = (1, 2, 4, 8)  # radii of uniform blur, in pixels of the network's input
+TEXTURED = 0.03  # `controlled_images.texture` from which a pixel is textured: eight levels of 255
 HALF_RADIUS = 3.0  # of the blur in one half of the half-and-half images
 HALF_NOISE = 20  # the noise on them
 SCENES = 48
@@ -78,8 +79,9 @@ def measure(
     - of the photos: mae, auc, counts; mae-noise-5 and so on, mae-jpeg-90, mae-half-size, mae-double-size;
       blurred-share-sharp-square of the largest entirely sharp square, if a photo has one;
       blurred-share-disc-1 and so on of the photo blurred everywhere;
-    - sharp/blurred-share of the embedded photos that are sharp everywhere, half-and-half/mae and mae-noise-20 of the
-      images made of them, the mean of the two images of one photo;
+    - sharp/blurred-share of the embedded photos that are sharp everywhere, and blurred-share-textured of their pixels
+      with texture (smooth areas look the same sharp and blurred); half-and-half/mae and mae-noise-20 of the images
+      made of them, the mean of the two images of one photo;
     - rendered/mae, and rendered/mae-same-class and so on for each challenge.
 
     A blurred share is the share of pixels with a map above 0.5. Shows progress bars. Raises ValueError for a photo
@@ -102,7 +104,9 @@ def measure(
     sharp = bundled.sharp_throughout(names, size)
     squares = controlled_images.embedded_squares(sharp, size)
     for name, image in tqdm(squares.items(), desc="sharp everywhere", leave=False):
-        found["sharp/blurred-share"][name] = controlled_images.blurred_share(detect(image, network, None))
+        defocus, textured = detect(image, network, None), controlled_images.texture(image) >= TEXTURED
+        found["sharp/blurred-share"][name] = controlled_images.blurred_share(defocus)
+        found["sharp/blurred-share-textured"][name] = controlled_images.blurred_share(defocus[textured])
     halves = controlled_images.both_halves(squares, half_radius)
     both_ways = defaultdict(lambda: defaultdict(list))
     for index, each in enumerate(tqdm(halves, desc="half and half", leave=False)):

@@ -32,7 +32,7 @@ from defusion_lib.experiments.training_run import Training, backbone_file
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import DeFusionNet, count_parameters
 from defusion_lib.paper import claims
-from defusion_lib.paper.tables import D_DFFNET, TABLE_1, matching_metrics
+from defusion_lib.paper.tables import D_DFFNET, METHODS, TABLE_1, matching_metrics
 from defusion_lib.plots import Drawing
 from defusion_lib.runs.run import Run
 from defusion_lib.training import Recipe
@@ -40,6 +40,8 @@ from defusion_lib.weights import read_card, result_name, weights_hash
 
 TRAINED = DEEP | {"defusionnet": OURS}  # networks that are trained for the table, all alike
 PUBLISHED_METRICS = ("auc", "max-f-blur", "max-f-focus", "mae")
+FIGURE_1 = ("lbp", "hifst", "btbnet", "defusionnet")
+RETRAINED = "same budget"  # our network, trained with the budget of the others, in figures
 MARKERS = "osD^v<>PXhpd8*"
 Scores = Mapping[str, Mapping[str, float]]  # {row: {metric: value}}
 
@@ -491,19 +493,27 @@ def confusion_matrix(confusion: np.ndarray, dataset: str) -> Drawing:
     return Drawing("rivals_dhde_confusion", figure, caption, arrays)
 
 
-def curves(evaluations: Mapping[str, Evaluation], ours: str) -> Drawing:
-    """Draw the curves of Figures 8-10 of all methods, the line of `ours` bold."""
+def paper_names(rows: Mapping[str, Method]) -> dict[str, str]:
+    """Return the name of each row in figures, {row: name}: those of the paper, in its order, then all others."""
+    of_paper = {row.in_paper: name for name, row in rows.items()}
+    found = {of_paper[method]: words for method, words in METHODS.items() if method in of_paper}
+    return found | {name: RETRAINED if name.endswith("+budget") else name for name in rows if name not in found}
+
+
+def curves(evaluations: Mapping[str, Evaluation], rows: Mapping[str, Method], ours: str, dataset: str) -> Drawing:
+    """Draw the curves of Figures 8-10 of all rows under the names of the paper, the line of `ours` bold."""
+    names = paper_names(rows)
     of_classes = {
-        name: {positive: evaluation.curves(positive) for positive in ("blur", "focus")}
-        for name, evaluation in evaluations.items()
+        name: {positive: evaluations[name].curves(positive) for positive in ("blur", "focus")} for name in rows
     }
-    figure = plots.curves(of_classes)
-    for line in [line for axis in figure.axes for line in axis.lines if line.get_label() == ours]:
+    figure = plots.curves({names[name]: of_class for name, of_class in of_classes.items()})
+    for line in [line for axis in figure.axes for line in axis.lines if line.get_label() == names[ours]]:
         line.set(linewidth=3, zorder=3)
     caption = (
-        "Precision-recall, F-measure and ROC curves of all methods, with the blurred pixels as the positive class "
-        "above and those in focus below. A method has the same colour and dash in all six; the network in the package "
-        "is bold."
+        f"Precision-recall, F-measure and ROC curves on {dataset}, laid out like Figures 8-10 of the paper, which show "
+        "Shi's, DUT's and CTCUG's test photos. The paper leaves open which class is "
+        "positive; here it is blur in the upper row and focus in the lower one. A method has the same colour and dash "
+        f"in all six; {names[ours]} is bold. {_trained_here(rows)}"
     )
     arrays = {
         f"{name}_{positive}_{axis}": getattr(curve, axis)
@@ -515,19 +525,50 @@ def curves(evaluations: Mapping[str, Evaluation], ours: str) -> Drawing:
     return Drawing("rivals_curves", figure, caption, arrays)
 
 
-def map_sheet(photos: PhotoSet, chosen: Sequence[int], maps: Mapping[str, Sequence[np.ndarray]]) -> Drawing:
-    """Draw the maps of all methods of the chosen photos, one row per method (Figures 1 and 11)."""
+def _trained_here(rows: Mapping[str, Method]) -> str:
+    names = paper_names(rows)
+    trained = [names[name] for name in names if rows[name].trained and names[name] != RETRAINED]
+    return (
+        f"DeFusionNet is the network in the package. {', '.join(trained[:-1])} and {trained[-1]} were trained here "
+        f'with one budget, and so was DeFusionNet once more, as "{RETRAINED}".'
+    )
+
+
+def figure_1(
+    photos: PhotoSet, chosen: Sequence[int], maps: Mapping[str, Sequence[np.ndarray]], rows: Mapping[str, Method]
+) -> Drawing:
+    """Draw the maps of the methods in Figure 1 of the chosen photos, one row per photo."""
     shown = [photos[i] for i in chosen]
-    rows = {"photo": [photo.image for photo in shown], "mask": [photo.mask for photo in shown]} | dict(maps)
+    named = {words: maps[name] for name, words in paper_names(rows).items()}
+    columns: dict[str, Sequence] = {"Input": [photo.image for photo in shown]}
+    columns |= {METHODS[method]: named[METHODS[method]] for method in FIGURE_1}
+    columns["GT"] = [photo.mask for photo in shown]
     caption = (
-        "One column per photo, from the least to the most blurred: the photo, its mask, and below them the map of each "
-        "method; white is blurred."
+        f"Laid out like Figure 1 of the paper: {', '.join(plots.lettered(columns))}. GT is the mask, and white is "
+        f"blurred. What differs: the photos are of {photos.name}, from the least to the most blurred, and have no "
+        "coloured frames around hard parts. DeFusionNet is the network in the package, and BTBNet was trained here."
+    )
+    # The maps themselves are stored with Figure 11.
+    arrays = {"names": [photo.name for photo in shown], "columns": list(columns)}
+    return Drawing("figure_1", plots.lettered_sheet(columns), caption, arrays)
+
+
+def map_sheet(
+    photos: PhotoSet, chosen: Sequence[int], maps: Mapping[str, Sequence[np.ndarray]], rows: Mapping[str, Method]
+) -> Drawing:
+    """Draw the maps of all methods of the chosen photos, one row per photo (Figure 11)."""
+    shown = [photos[i] for i in chosen]
+    columns: dict[str, Sequence] = {"Input": [photo.image for photo in shown], "GT": [photo.mask for photo in shown]}
+    columns |= {words: maps[name] for name, words in paper_names(rows).items()}
+    caption = (
+        f"Laid out like Figure 11 of the paper: {', '.join(plots.lettered(columns))}. GT is the mask, and white is "
+        f"blurred. What differs: the photos are of {photos.name}, from the least to the most blurred "
+        f"({', '.join(photo.name for photo in shown)}). {_trained_here(rows)}"
     )
     arrays = {"names": [photo.name for photo in shown]} | {
         f"{name}_{i}": metrics.quantise(defocus) for name, of in maps.items() for i, defocus in enumerate(of)
     }
-    figure = plots.sheet(rows, [photo.name.replace("out_of_focus", "") for photo in shown])
-    return Drawing("rivals_maps", figure, caption, arrays)
+    return Drawing("rivals_maps", plots.lettered_sheet(columns), caption, arrays)
 
 
 def quality_and_cost(rows: Mapping[str, Method], scores: Scores, seconds: Mapping[str, float], dataset: str) -> Drawing:

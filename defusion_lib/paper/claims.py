@@ -32,7 +32,7 @@ COUNTS_FILE = ("quick", "06_claims")  # the profile and the notebook that store 
 STATUSES = ("reproduced", "differs", "needs data", "needs a GPU", "not attempted")
 MEASURED = STATUSES[:2]
 DATA = {name: dataset.title for name, dataset in DATASETS.items()} | {
-    "shi-motion": "the 296 motion-blurred photographs of Shi et al.'s 1000",
+    "shi-motion": "the 296 motion-blurred photos of Shi et al.'s 1000",
 }
 GROUPS = {
     "table-1": "Table 1",

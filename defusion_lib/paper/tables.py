@@ -11,7 +11,30 @@ from typing import NamedTuple
 DATASETS = ("shi", "dut", "ctcug")
 METRICS = ("f", "mae", "auc")
 
-_METHODS = "jnb dbdf ss lbp ksfv dhde hifst dbm dmenet btbnet cvpr19 defusionnet".split()
+# In the order of Table 1, with their names in the paper.
+METHODS = {
+    "jnb": "JNB",
+    "dbdf": "DBDF",
+    "ss": "SS",
+    "lbp": "LBP",
+    "ksfv": "KSFV",
+    "dhde": "DHDE",
+    "hifst": "HiFST",
+    "dbm": "DBM",
+    "dmenet": "DMENet",
+    "btbnet": "BTBNet",
+    "cvpr19": "CVPR19",
+    "defusionnet": "DeFusionNet",
+}
+# The networks of Table 2 and of Figures 13 and 14 that lack a part.
+VARIANTS = {
+    "nocam+nofam": "CVPR19",
+    "noffrm": "woFFRM",
+    "nocam": "wFAMwoCAM",
+    "nofam": "wCAMwoFAM",
+    "nogap": "noGAP",
+    "nogmp": "noGMP",
+}
 
 _ROWS_1 = {
     ("shi", "f"): (0.797, 0.841, 0.787, 0.866, 0.733, 0.850, 0.856, 0.917, 0.914, 0.892, 0.917, 0.925),
@@ -52,7 +75,7 @@ _ROWS_3 = {
 _COLUMNS = [(dataset, metric) for dataset in DATASETS for metric in METRICS]
 
 # Table 1: twelve methods on three data sets.
-TABLE_1 = {(*row, method): value for row, cells in _ROWS_1.items() for method, value in zip(_METHODS, cells)}
+TABLE_1 = {(*row, method): value for row, cells in _ROWS_1.items() for method, value in zip(METHODS, cells)}
 
 # Table 2: ablations. In the paper: woFFRM, wFAMwoCAM (+nocam), wCAMwoFAM (+nofam) and DeFusionNet_O1 .. O6.
 TABLE_2 = {(*column, method): value for method, cells in _ROWS_2.items() for column, value in zip(_COLUMNS, cells)}

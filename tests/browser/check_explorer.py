@@ -12,12 +12,13 @@ import re
 import secrets
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import nbformat
@@ -54,6 +55,12 @@ def broken(*_):
 
 
 panels.score_map = broken"""
+# Kernels write the stacks of their threads when they are asked, so that one that hangs can be looked at.
+STACKS = """
+import faulthandler, os, signal
+
+faulthandler.register(signal.SIGUSR1, file=open(os.path.join({folder!r}, f"{{os.getpid()}}.stacks"), "w"))
+"""
 
 
 # --------------------------------------------------------------------------------------- notebook and servers
@@ -96,7 +103,11 @@ def serving(tmp_path, program, target, *arguments):
     config.mkdir(parents=True)
     (config / "page_config.json").write_text(json.dumps(NO_NEWS))
     (config / "default_setting_overrides.json").write_text(json.dumps(ALL_CELLS))
+    startup = tmp_path / "ipython/profile_default/startup"
+    startup.mkdir(parents=True)
+    (startup / "stacks.py").write_text(STACKS.format(folder=str(tmp_path)))
     places = {f"JUPYTER_{kind}_DIR": str(tmp_path / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")}
+    places["IPYTHONDIR"] = str(tmp_path / "ipython")
     made, options = as_made(target)
     environment = os.environ | made | places | {"DEFUSION_OUTPUTS": str(tmp_path / "outputs")}
     arguments = [argument.replace("TOKEN", token) for argument in arguments]
@@ -106,6 +117,9 @@ def serving(tmp_path, program, target, *arguments):
         try:
             _wait_for(server, f"http://127.0.0.1:{port}", tmp_path / "log")
             yield f"http://127.0.0.1:{port}", token
+        except Exception as error:
+            error.add_note(_what_kernels_do(tmp_path))
+            raise
         finally:
             server.terminate()
             try:
@@ -126,6 +140,17 @@ def _wait_for(server, address, log):
         else:
             return
     pytest.fail(f"The server does not answer; its last words:\n{log.read_text()[-2000:]}")
+
+
+def _what_kernels_do(folder):
+    """The last lines of the server's log, and where each kernel is."""
+    stacks = sorted(folder.glob("*.stacks"))
+    for path in stacks:
+        with suppress(ProcessLookupError):
+            os.kill(int(path.stem), signal.SIGUSR1)
+    time.sleep(1)
+    log = (folder / "log").read_text().splitlines()[-30:]
+    return "\n".join(["The server's log:", *log, *(f"Kernel {path.stem}:\n{path.read_text()}" for path in stacks)])
 
 
 @pytest.fixture(scope="session")
@@ -155,29 +180,23 @@ def page(browser, request):
     page.close()
 
 
-@pytest.fixture(scope="session")
-def lab(folder, tmp_path_factory):
-    with serving(
-        tmp_path_factory.mktemp("lab"),
-        "jupyterlab",
-        "lab",
+@contextmanager
+def notebook_in_lab(page, folder, name, tmp_path):
+    """Open a notebook in a JupyterLab of its own and run all of its cells; the server ends with the block."""
+    arguments = (
         f"--ServerApp.root_dir={folder}",
         "--IdentityProvider.token=TOKEN",
         "--ServerApp.ip=127.0.0.1",
         "--LabApp.expose_app_in_browser=True",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         *(["--allow-root"] if os.geteuid() == 0 else []),
-    ) as server:
-        yield server
-
-
-def open_in_lab(page, lab, name):
-    """Open a notebook in JupyterLab and run all of its cells."""
-    address, token = lab
-    page.goto(f"{address}/lab/tree/{name}.ipynb?token={token}&reset")
-    page.wait_for_selector(".jp-Notebook .jp-Cell")
-    page.wait_for_function(f"() => {KERNEL} === 'idle'")
-    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
+    )
+    with serving(tmp_path, "jupyterlab", "lab", *arguments) as (address, token):
+        page.goto(f"{address}/lab/tree/{name}.ipynb?token={token}&reset")
+        page.wait_for_selector(".jp-Notebook .jp-Cell")
+        page.wait_for_function(f"() => {KERNEL} === 'idle'")
+        page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
+        yield
 
 
 # ----------------------------------------------------------------------------------------- what somebody does
@@ -331,18 +350,18 @@ def use(page, folder, name):
 # ----------------------------------------------------------------------------------------------------- checks
 
 
-def test_in_jupyterlab(page, lab, folder):
-    open_in_lab(page, lab, NAME)
-    use(page, folder, "lab")
+def test_in_jupyterlab(page, folder, tmp_path):
+    with notebook_in_lab(page, folder, NAME, tmp_path):
+        use(page, folder, "lab")
 
 
-def test_a_callback_that_raises_is_seen(page, lab):
-    open_in_lab(page, lab, "broken")
-    panel = page.locator(".explorer-photo")
-    seen = panel.get_by_text("broken on purpose").first
-    expect(seen).to_be_visible(timeout=1000 * PATIENCE)
-    seen.scroll_into_view_if_needed()
-    assert any("broken on purpose" in text for text in complaints(page))
+def test_a_callback_that_raises_is_seen(page, folder, tmp_path):
+    with notebook_in_lab(page, folder, "broken", tmp_path):
+        panel = page.locator(".explorer-photo")
+        seen = panel.get_by_text("broken on purpose").first
+        expect(seen).to_be_visible(timeout=1000 * PATIENCE)
+        seen.scroll_into_view_if_needed()
+        assert any("broken on purpose" in text for text in complaints(page))
 
 
 def test_in_voila(page, folder, tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from defusion_lib.evaluation.tables import table
+from defusion_lib.evaluation.tables import MEASURES, measure_rows, table
 from defusion_lib.metrics import Evaluation
 from defusion_lib.paper.tables import D_DFFNET, IN_FOCUS, TABLE_1, matching_metrics
 
@@ -12,6 +12,22 @@ def test_a_table_keeps_whole_numbers_and_the_order_and_leaves_gaps_empty():
     found = table({"b": {"mae": np.float32(0.1255), "n": 3}, "a": {"text": "x", "mae": 1.0}}, digits=2)
     assert found.index.tolist() == ["b", "a"] and found.columns.tolist() == ["mae", "n", "text"]
     assert found.values.tolist() == [["0.13", 3, ""], ["1.00", "", "x"]]
+
+
+def test_scores_stand_beside_their_errors_and_the_floor():
+    rng = np.random.default_rng(0)
+    evaluations = {"noise": Evaluation(), "truth": Evaluation()}
+    for share in (0.3, 0.5, 0.8):
+        mask = (rng.random((12, 10)) < share).astype(np.float32)
+        evaluations["noise"].add(rng.random((12, 10)), mask)
+        evaluations["truth"].add(mask, mask)
+    rows = measure_rows(evaluations)
+    assert list(rows) == list(MEASURES.values()) and list(MEASURES) == list(evaluations["noise"].values())
+    assert rows["MAE ↓"]["truth"] == "0.000 ± 0.000" and rows["AUC ↑"]["truth"] == "1.000 ± 0.000"
+    errors = evaluations["noise"].errors
+    assert rows["MAE ↓"]["noise"] == f"{errors.mean():.3f} ± {errors.std() / 3**0.5:.3f}"
+    assert {title for title, row in rows.items() if "floor" in row} == {"max F, blur ↑", "max F, in focus ↑"}
+    assert rows["max F, blur ↑"]["floor"] == f"{evaluations['noise'].all_positive_f('blur'):.3f}"
 
 
 def test_matching_metrics_are_measures_that_an_evaluation_has():

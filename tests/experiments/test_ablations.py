@@ -175,22 +175,22 @@ def test_seed_table_shows_mean_spread_and_interval():
     _, low, high = contrast(SCORES["noffrm"]["mae"], SCORES["full"]["mae"])
     assert found["seeds"].tolist() == [2, 2, 1]
     # The standard deviation divides by n - 1: 0.002 / sqrt(2), not 0.001.
-    assert found["mae"].tolist() == ["0.101 ± 0.001", "0.201 ± 0.001", "0.090"]
-    assert found.loc["noffrm", "max-f-focus"] == "0.815 ± 0.035"
-    assert found["mae: difference"].tolist() == ["", f"+0.100 [{low:+.3f}, {high:+.3f}]", "-0.011"]
-    assert list(ablations.seed_table(SCORES, "full", ["mae"])) == ["seeds", "mae", "mae: difference"]
+    assert found["MAE ↓"].tolist() == ["0.101 ± 0.001", "0.201 ± 0.001", "0.090"]
+    assert found.loc["noffrm", "max F, in focus ↑"] == "0.815 ± 0.035"
+    assert found["MAE ↓: difference"].tolist() == ["", f"+0.100 [{low:+.3f}, {high:+.3f}]", "-0.011"]
+    assert list(ablations.seed_table(SCORES, "full", ["mae"])) == ["seeds", "MAE ↓", "MAE ↓: difference"]
 
 
 def test_direction_table_has_a_direction_where_the_interval_excludes_zero():
     found = ablations.direction_table(SCORES, "full")
     assert list(found.index) == ["noffrm", "stride2"]
     assert found.loc["noffrm"].to_dict() == {
-        "mae: paper": "worse",
-        "mae: here": "worse",
-        "max-f-focus: paper": "worse",
-        "max-f-focus: here": "undecided",
-        "auc-paper-focus: paper": "worse",
-        "auc-paper-focus: here": "better",
+        "MAE ↓: paper": "worse",
+        "MAE ↓: here": "worse",
+        "max F, in focus ↑: paper": "worse",
+        "max F, in focus ↑: here": "undecided",
+        "AUC on the paper's axis, in focus ↑: paper": "worse",
+        "AUC on the paper's axis, in focus ↑: here": "better",
     }
     assert set(found.loc["stride2"]) == {"not in the tables", "one seed"}
 
@@ -199,11 +199,11 @@ def test_direction_in_the_paper_uses_the_names_of_its_tables():
     """The network of CVPR 2019 is `nocam+nofam`, and a lower MAE is better."""
     swapped = {"full": SCORES["noffrm"], "nocam+nofam": SCORES["full"], "step5": SCORES["full"]}
     found = ablations.direction_table(swapped, "full")
-    assert found.loc["nocam+nofam", "mae: paper"] == "worse"
+    assert found.loc["nocam+nofam", "MAE ↓: paper"] == "worse"
     assert TABLE_2["shi", "mae", "cvpr19"] > TABLE_2["shi", "mae", "defusionnet"]
-    assert found.loc["nocam+nofam", "mae: here"] == "better"
+    assert found.loc["nocam+nofam", "MAE ↓: here"] == "better"
     change = TABLE_3["shi", "mae", "defusionnet+step5"] - TABLE_2["shi", "mae", "defusionnet"]
-    assert found.loc["step5", "mae: paper"] == ("worse" if change > 0 else "better" if change < 0 else "the same")
+    assert found.loc["step5", "MAE ↓: paper"] == ("worse" if change > 0 else "better" if change < 0 else "the same")
 
 
 def test_the_plot_of_scores_shows_every_seed_and_the_band_of_the_reference():
@@ -222,18 +222,34 @@ def test_the_plot_of_scores_shows_every_seed_and_the_band_of_the_reference():
     assert [text.get_text() for text in axis.get_yticklabels()] == list(SCORES) and axis.yaxis_inverted()
 
 
-def test_parts_are_drawn_in_the_order_of_the_rows_and_without_steps(finished):
+def test_parts_are_drawn_as_in_figures_13_and_14(finished):
     step2, _ = finished
     torch.manual_seed(2)
     nocam = DeFusionNet("compact", steps=1, cam="off").eval()
     photos = [MADE_UP[0], MADE_UP[1]]
     networks = {"full": step2, "step2": step2, "noffrm": step2, "nocam": nocam}
-    drawing = ablations.plot_parts(networks, photos, 32, "full")
-    assert drawing.name == "figures_13_14"
-    assert drawing.arrays["columns"] == ["nocam", "noffrm", "full"]
-    assert np.array_equal(drawing.arrays["map_0_1"], as_levels(detect(photos[1].image, nocam, 32)))
-    assert np.array_equal(drawing.arrays["map_2_0"], as_levels(detect(photos[0].image, step2, 32)))
-    assert len(drawing.figure.axes) == 2 * (2 + 3)
+    drawing, other = ablations.plot_parts(networks, photos, 32, "full")
+    assert [drawing.name, other.name] == ["figure_13", "figure_14"]
+    assert drawing.arrays["columns"] == ["full", "nocam", "noffrm"] and other.arrays["columns"] == ["full"]
+    assert np.array_equal(drawing.arrays["map_1_1"], as_levels(detect(photos[1].image, nocam, 32)))
+    assert np.array_equal(drawing.arrays["map_0_0"], as_levels(detect(photos[0].image, step2, 32)))
+    assert labels(drawing) == ["(a) Input", "(b) GT", "(c) CVPR19", "(d) DeFusionNet", "(e) wFAMwoCAM", "(f) woFFRM"]
+    assert "the paper does not show wFAMwoCAM and woFFRM; this run did not train CVPR19." in drawing.caption
+    assert labels(other) == ["(a) Input", "(b) GT", "(c) noGAP", "(d) noGMP", "(e) DeFusionNet"]
+    for each, missing in ((drawing, [2, 8]), (other, [2, 3, 7, 8])):
+        words = {
+            place: axis.texts[0].get_text().replace("\n", " ")
+            for place, axis in enumerate(each.figure.axes)
+            if axis.texts
+        }
+        assert words == dict.fromkeys(missing, "not trained in this run")
+
+
+def labels(drawing):
+    """The words below the columns of a figure of the paper; its caption lists them."""
+    found = [axis.get_xlabel().replace("\n", " ") for axis in drawing.figure.axes if axis.get_xlabel()]
+    assert f"{drawing.name.replace('figure_', 'Figure ')} of the paper: {', '.join(found)}. " in drawing.caption
+    return found
 
 
 def test_the_map_after_each_step_is_drawn(finished):
@@ -241,6 +257,7 @@ def test_the_map_after_each_step_is_drawn(finished):
     drawing = ablations.plot_steps(network, [MADE_UP[0]], 32)
     assert drawing.name == "figure_15"
     assert drawing.arrays["columns"] == ["after step 1", "after step 2", "fused"]
+    assert labels(drawing) == ["(a) Input", "(b) GT", "(c) step 1", "(d) step 2", "(e) fused"]
     expected = ablations.predict_views(MADE_UP[0].image, network, 32, ["after1", "fused"])
     assert np.array_equal(drawing.arrays["map_0_0"], as_levels(expected["after1"]))
     assert np.array_equal(drawing.arrays["map_2_0"], as_levels(expected["fused"]))

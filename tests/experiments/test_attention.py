@@ -316,9 +316,10 @@ def test_the_grid_is_filled_row_by_row():
     assert (grid[[0, side - 1, side]] == 1).all() and (grid[:, [0, side - 1, side]] == 1).all()
 
 
-def panel(figure, title):
-    """Return the panel of a figure with this title."""
-    return next(axis for axis in figure.axes if axis.get_title() == title)
+def panel(figure, letter):
+    """Return the panel of Figure 4 with this letter."""
+    (found,) = [axis for axis in figure.axes if axis.get_xlabel().startswith(f"({letter}) ")]
+    return found
 
 
 def test_figure_4_shows_36_channels_of_the_first_step(network):
@@ -335,12 +336,17 @@ def test_figure_4_shows_36_channels_of_the_first_step(network):
     assert not alive.all() and maps.max((1, 2)).tolist() == alive.tolist()
     assert np.array_equal(drawing.arrays["shallow_maps"], as_levels(attention_figures.image_grid(maps)))
     assert drawing.arrays["defocus"].shape == (160, 160)
-    weighted = panel(drawing.figure, "deep, weighted").images[0].get_array()
+    weighted = panel(drawing.figure, "h").images[0].get_array()
     deep = attention_figures.shown_maps(records[1]) * records[1].weights[:36, None, None]
     assert np.array_equal(weighted, attention_figures.image_grid(deep))
-    bars = [bar.get_height() for bar in panel(drawing.figure, "shallow weights").patches]
+    bars = [bar.get_height() for bar in panel(drawing.figure, "d").patches]
     assert bars == pytest.approx(shallow.weights[:36].tolist())
-    assert not any(axis.get_title() == "mask" for axis in drawing.figure.axes)  # this photo has none
+    assert panel(drawing.figure, "b").texts[0].get_text() == "no mask"
+    assert sorted(axis.get_xlabel()[:3] for axis in drawing.figure.axes) == [f"({letter})" for letter in "abcdefghi"]
+    assert all(f"({letter})" in drawing.caption for letter in "abcdefghi")
+    masked = attention_figures.plot_figure_4(photo._replace(mask=defocus), defocus, records)
+    assert np.array_equal(panel(masked.figure, "b").images[0].get_array(), defocus)
+    assert "no mask" in drawing.caption and "no mask" not in masked.caption
     table = attention_figures.figure_4_table(records)
     assert table.loc["shallow", "maps of zeros"] == (~alive).sum()
     assert table.loc["shallow", "highest weight"] == f"{shallow.weights[:36].max():.2f}"

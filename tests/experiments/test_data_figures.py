@@ -6,6 +6,7 @@ import pytest
 
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.data.augmentation import EFFECTS, STEPS, Augmented
+from defusion_lib.data.synthetic import CHALLENGES
 from defusion_lib.experiments import data_figures
 
 
@@ -28,13 +29,20 @@ def panels(figure):
     return [axis.images[0].get_array() for axis in figure.axes if axis.images]
 
 
-def test_contact_sheets_hold_five_photos_each():
-    photos = [photo(str(number)) for number in range(7)]
+def test_contact_sheets_hold_ten_photos_each():
+    photos = [photo(str(number)) for number in range(12)]
     first, second = data_figures.contact_sheets(photos, "made-up")
     assert [first.name, second.name] == ["contact_sheet_1", "contact_sheet_2"]
-    assert [*first.arrays["names"], *second.arrays["names"]] == [str(number) for number in range(7)]
+    assert [*first.arrays["names"], *second.arrays["names"]] == [str(number) for number in range(12)]
     assert second.arrays["blurred_share"] == [0.5, 0.5]
-    np.testing.assert_array_equal(panels(second.figure)[1], photos[6].image)
+    np.testing.assert_array_equal(panels(second.figure)[1], photos[11].image)
+
+
+def test_rendered_photos_are_in_the_order_of_figure_7():
+    """Both photos of a scene with the focus swapped are side by side."""
+    names = [f"{challenge}-{number:03d}" for number in range(2) for challenge in CHALLENGES]
+    (sheet,) = data_figures.contact_sheets([photo("1")._replace(name=name) for name in names], "synthetic")
+    assert sheet.arrays["names"] == [f"{challenge}-{number:03d}" for challenge in CHALLENGES for number in range(2)]
 
 
 def test_variants_are_the_first_eight_samples():

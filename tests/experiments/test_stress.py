@@ -108,6 +108,9 @@ def test_embedded_photos(found):
     squares = {name: resized(bundled.embedded(name), SIZE, SIZE) for name in ("skimage-grass", "skimage-page")}
     shares = {name: (grey(image) > 0.5).mean() for name, image in squares.items()}
     assert found["sharp/blurred-share"] == pytest.approx(shares, abs=1e-3)
+    textured = {name: (grey(image) > 0.5)[controlled_images.texture(image) >= 0.03] for name, image in squares.items()}
+    expected = {name: values.mean() for name, values in textured.items()}
+    assert found["sharp/blurred-share-textured"] == pytest.approx(expected, abs=1e-3)
     plain, noisy = {}, {}
     for i, (name, image) in enumerate(squares.items()):
         both = [controlled_images.half_and_half(name, image, 3.0, left).photo for left in (True, False)]

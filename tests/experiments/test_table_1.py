@@ -26,7 +26,7 @@ from defusion_lib.evaluation.bootstrap import resampled_means
 from defusion_lib.experiments import table_1
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import DeFusionNet
-from defusion_lib.paper.tables import TABLE_1
+from defusion_lib.paper.tables import METHODS, TABLE_1
 
 ROOT = Path(__file__).resolve().parents[2]
 SWITCHES = {"divide": 16, "encoder": "vgg16", "heads": "compact"}
@@ -310,6 +310,39 @@ def legend(figure):
     return {text.get_text() for each in legends for text in each.get_texts()}
 
 
+def labels(figure):
+    """The words below the last row of a sheet, each in one line."""
+    return [axis.get_xlabel().replace("\n", " ") for axis in figure.axes if axis.get_xlabel()]
+
+
+def test_rows_have_the_names_and_the_order_of_the_paper(rows):
+    names = table_1.paper_names(rows | {"mine": rows["jnb"]._replace(name="mine", in_paper="mine")})
+    assert list(names.values()) == [*METHODS.values(), "same budget", "mine"]
+    assert names["cvpr19-compact"] == "CVPR19" and names["defusionnet-compact+budget"] == "same budget"
+
+
+def test_figures_1_and_11_have_the_paper_s_columns(rows):
+    """Each map is in the column of its method, and the caption lists what stands below the columns."""
+    chosen = [1, 2]
+    maps = {name: [np.full((32, 40), place / 20)] * 2 for place, name in enumerate(rows)}
+    first, sheet = (draw(PHOTOS, chosen, maps, rows) for draw in (table_1.figure_1, table_1.map_sheet))
+    assert labels(first.figure) == [
+        *("(a) Input", "(b) LBP", "(c) HiFST", "(d) BTBNet", "(e) DeFusionNet", "(f) GT"),
+    ]
+    assert labels(sheet.figure)[:3] == ["(a) Input", "(b) GT", "(c) JNB"]
+    assert labels(sheet.figure)[-2:] == ["(n) DeFusionNet", "(o) same budget"]
+    for drawing, number in ((first, 1), (sheet, 11)):
+        assert f"Figure {number} of the paper: {', '.join(labels(drawing.figure))}. " in drawing.caption
+    assert "DHDE, DBM, DMENet, BTBNet and CVPR19 were trained here" in sheet.caption
+    shown = [axis.images[0].get_array() for axis in first.figure.axes]
+    assert len(shown) == 2 * 6 and np.array_equal(shown[6], photo("4").image)
+    assert np.array_equal(shown[11], photo("4").mask)
+    expected = [maps[name][0].mean() for name in ("lbp", "hifst", "btbnet", "defusionnet-compact+step1")]
+    assert [each.mean() for each in shown[1:5]] == pytest.approx(expected)
+    wide = [axis.images[0].get_array().mean() for axis in sheet.figure.axes][2:15]
+    assert wide == pytest.approx([maps[name][0].mean() for name in table_1.paper_names(rows)])
+
+
 def test_every_row_is_in_every_figure(rows):
     """Also where there are more rows than markers and styles."""
     rows = rows | {f"extra{i}": rows["jnb"]._replace(name=f"extra{i}") for i in range(5)}
@@ -320,19 +353,20 @@ def test_every_row_is_in_every_figure(rows):
     scores = made_up_scores(rows)
     drawings = [
         table_1.losses(cards),
-        table_1.curves(dict.fromkeys(rows, evaluation), "dbm"),
         table_1.quality_and_cost(rows, dict.fromkeys(rows, evaluation.values()), dict.fromkeys(rows, 1.0), "made-up"),
     ]
     for drawing in drawings:
         assert legend(drawing.figure) >= rows.keys(), drawing.name
-    bold = {line.get_label() for axis in drawings[1].figure.axes for line in axis.lines if line.get_linewidth() == 3}
-    assert bold == {"dbm"}
-    sheet = table_1.map_sheet(PHOTOS, chosen, {name: [PHOTOS[i].mask for i in chosen] for name in rows})
+    drawing = table_1.curves(dict.fromkeys(rows, evaluation), rows, "dbm", "made-up")
+    assert legend(drawing.figure) >= set(table_1.paper_names(rows).values())
+    bold = {line.get_label() for axis in drawing.figure.axes for line in axis.lines if line.get_linewidth() == 3}
+    assert bold == {"DBM"} and {f"{name}_blur_f" for name in rows} < drawing.arrays.keys()
+    sheet = table_1.map_sheet(PHOTOS, chosen, {name: [PHOTOS[i].mask for i in chosen] for name in rows}, rows)
     assert sheet.arrays["names"] == ["1", "4"] and np.array_equal(sheet.arrays["jnb_1"], 255 * photo("4").mask)
-    assert {axis.get_ylabel().replace("\n", "") for axis in sheet.figure.axes} >= rows.keys()
+    assert labels(sheet.figure) == plots.lettered(["Input", "GT", *table_1.paper_names(rows).values()])
     ranked = table_1.order(scores, resampled_means(scores, 100), {"jnb": 0.6}, "made-up")
-    labels = [text.get_text() for text in ranked.figure.axes[0].get_yticklabels()]
-    assert labels == list(rows) and "paper, converted" in legend(ranked.figure)
+    ticks = [text.get_text() for text in ranked.figure.axes[0].get_yticklabels()]
+    assert ticks == list(rows) and "paper, converted" in legend(ranked.figure)
 
 
 def test_a_confusion_matrix_shows_shares_of_rows():

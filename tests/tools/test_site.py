@@ -1,5 +1,6 @@
 """The site has every page, the index of the paper is complete, and the check of built pages finds what is wrong."""
 
+import base64
 import importlib
 import json
 import re
@@ -7,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from defusion_lib.paper import claims
 from defusion_lib.paper.tables import FIGURES
@@ -177,8 +179,45 @@ def test_the_page_has_a_line_with_a_link_for_each(tmp_path):
         assert "](../notebooks/" in part
         missing = kind == "figure" and "**needs data.**" in part
         assert ("*No picture." in part) == missing and not (missing and "![" in part)
+        assert ("![" in part) != ("*No picture." in part) or kind != "figure"
     for name in re.findall(r"!\[.*?\]\((.*?)\)", text):
-        assert (tmp_path / paper_index.PAGE).with_name(name).is_file()
+        picture = (tmp_path / paper_index.PAGE).with_name(name)
+        assert picture.stat().st_size < 150_000
+        if picture.suffix != ".svg":
+            with Image.open(picture) as opened:
+                assert all(side <= most for side, most in zip(opened.size, paper_index.SMALL))
+
+
+def shown(caption, content=b"a"):
+    """An output of a cell: a picture."""
+    return {"data": {"image/png": base64.b64encode(content).decode()}, "metadata": {"image/png": {"alt": caption}}}
+
+
+def test_a_picture_is_the_one_whose_caption_names_the_item(tmp_path):
+    def save(page, *outputs):
+        cells = [
+            {"id": "a", "cell_type": "markdown", "source": "## Figures 13 and 15\n"},
+            {"id": "b", "cell_type": "code", "source": "", "outputs": list(outputs)},
+            {"id": "c", "cell_type": "markdown", "source": "## Next\n"},
+            {"id": "d", "cell_type": "code", "source": "", "outputs": [shown("Figure 15.", b"next")]},
+        ]
+        (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / page).write_text(json.dumps({"cells": cells}))
+
+    def found(item):
+        paper_index.cells_of.cache_clear()
+        return paper_index.picture(tmp_path, "08/a", item)
+
+    stored, copy = "notebooks/08.ipynb", "outputs/cpu/08.ipynb"
+    save(stored, shown("Figure 13.", b"x"), shown("Figure 15.", b"y"))
+    assert found("figure-15") == (stored, b"y", "png", "Figure 15.") and found("figure-14") is None
+    save(copy, shown("Parts.", b"z"), shown("Steps.", b"w"))  # an older copy, whose captions name nothing
+    assert found("figure-15").page == stored
+    save(copy, shown("Steps so far.", b"z"), shown("Steps.", b"z"))  # one picture, drawn twice
+    assert found("figure-15") == (copy, b"z", "png", "Steps.")
+    drawn = f'<img alt="a &lt; b" src="data:image/svg+xml;base64,{base64.b64encode(b"<svg/>").decode()}">'
+    save(copy, {"data": {"text/html": [drawn]}})
+    assert found("figure-15") == (copy, b"<svg/>", "svg", "a < b")
 
 
 def test_a_status_is_that_of_the_claims():

@@ -5,16 +5,13 @@ from pathlib import Path
 
 from defusion_lib.paper import claims
 from defusion_lib.paper.claims import DATA, GROUPS, STATUSES, Record
-from defusion_lib.paper.tables import COUNTS, FIGURES, SETTINGS, TIMINGS
+from defusion_lib.paper.tables import COUNTS, FIGURES, METHODS, SETTINGS, TIMINGS, VARIANTS
 from tools.site.pages import GENERATED, relative
 
 PAGE = GENERATED[1]
 STATED = {"count": COUNTS, "setting": SETTINGS, "timing": TIMINGS}
 DATASETS = {"shi": "Shi", "dut": "DUT", "ctcug": "CTCUG"}
 METRICS = {"f": "F-measure", "mae": "MAE", "auc": "AUC"}
-# As the paper writes them.
-METHODS = {"dhde": "DHDE", "hifst": "HiFST", "dmenet": "DMENet", "btbnet": "BTBNet", "defusionnet": "DeFusionNet"}
-VARIANTS = {"noffrm": "woFFRM", "nocam": "wFAMwoCAM", "nofam": "wCAMwoFAM"}
 MEANING = {
     "reproduced": "measured here, and within the tolerance",
     "differs": "measured here, and outside of the tolerance",
@@ -76,7 +73,7 @@ def method_name(method: str) -> str:
         return f"Step_{variant[4:]}"
     if variant:
         return VARIANTS.get(variant) or f"DeFusionNet_{variant.upper()}"
-    return METHODS.get(base, base.upper())
+    return METHODS[base]
 
 
 def words(claim: str) -> str:

@@ -16,9 +16,9 @@ FRONT = "index.md"
 COPIES = {"cpu": "real photos, profile cpu", "box": "real photos, profile box"}
 EMBEDDED = "embedded data"
 GENERATED = ("paper/index.md", "paper/claims.md")
-NOTEBOOKS, RESULTS = "Notebooks", "outputs/README.md"
+NOTEBOOKS, RESULTS, FINDINGS = "Notebooks", "outputs/README.md", "outputs/FINDINGS.md"
 CHAPTERS = {
-    "Start": ["notebooks/README.md", RESULTS, "defusion_lib/paper/glossary.md"],
+    "Start": ["notebooks/README.md", "notebooks/CLASS.md", FINDINGS, RESULTS, "defusion_lib/paper/glossary.md"],
     "The paper": [*GENERATED, "defusion_lib/paper/open_choices.md"],
     NOTEBOOKS: [],
     "The library": [

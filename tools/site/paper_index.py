@@ -1,16 +1,21 @@
 """The index from every figure, table and equation of the paper to the collection, as a page."""
 
 import base64
+import io
 import json
 import re
 from collections.abc import Iterator
 from functools import cache
+from html import unescape
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
+from PIL import Image
 
 from defusion_lib.paper import claims
 from defusion_lib.paper.tables import FIGURES
+from defusion_lib.runs.pictures import COLOURS
 from tools.site.pages import COPIES, EMBEDDED, GENERATED, relative
 
 PLACES = Path(__file__).with_name("places.yaml")
@@ -18,6 +23,8 @@ NUMBERS = {"figure": range(1, 16), "table": range(1, 4), "equation": range(1, 13
 HEADINGS = {"figure": "Figures", "table": "Tables", "equation": "Equations"}
 NAMES = {"figure": "Figure", "table": "Table", "equation": "Eq."}
 SAID = re.compile(r"(Figure|Table|Eq\.|Equation)s? ((?:\d+(?:-\d+)?(?:, and |, | and )?)+)")
+DRAWN = re.compile(r'<img alt="([^"]*)" src="data:image/svg\+xml;base64,([^"]*)"')
+SMALL = 720, 480  # pixels, at most
 PAGE = GENERATED[0]
 INTRODUCTION = """# The paper, item by item
 
@@ -106,20 +113,57 @@ def _runs(root: Path, stem: str) -> list[str]:
     return [page for page in pages[::-1] if (root / page).is_file()]
 
 
-def picture(root: Path, place: str) -> tuple[str, bytes, str] | None:
-    """Return the first picture after a cell and before the next heading: (page, content, type), or None."""
+class Picture(NamedTuple):
+    """A picture of a notebook: the page that it is on, its content, its type (png, jpeg, svg), and its caption."""
+
+    page: str
+    content: bytes
+    kind: str
+    caption: str
+
+
+def picture(root: Path, place: str, item: str) -> Picture | None:
+    """Return the picture of an item after a cell and before the next heading, from the run on the most data.
+
+    It is the one whose caption names the item. Where no caption of a run does, it is the only one there.
+    """
     stem, cell = place.split("/")
     for page in _runs(root, stem):
         cells = cells_of(root, page)
         at = next((i for i, each in enumerate(cells) if each.get("id") == cell), len(cells))
-        for each in cells[at + 1 :]:
-            if _headings(each):
-                break
-            for output in each.get("outputs", []):
-                for kind in ("image/png", "image/jpeg"):
-                    if content := output.get("data", {}).get(kind):
-                        return page, base64.b64decode("".join(content)), kind.removeprefix("image/")
+        # A training draws its loss twice: while it runs, and the same picture in the end.
+        found = {each.content: each for each in _pictures(page, cells[at + 1 :])}.values()
+        of_item = [each for each in found if item in named(each.caption)]
+        if of_item or len(found) == 1:
+            return [*of_item, *found][0]
     return None
+
+
+def _pictures(page: str, cells: list[dict]) -> Iterator[Picture]:
+    """Yield the pictures of cells up to the next heading."""
+    for cell in cells:
+        if _headings(cell):
+            return
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            for kind in ("png", "jpeg"):
+                if content := data.get(f"image/{kind}"):
+                    caption = output.get("metadata", {}).get(f"image/{kind}", {}).get("alt", "")
+                    yield Picture(page, base64.b64decode("".join(content)), kind, caption)
+            for caption, content in DRAWN.findall("".join(data.get("text/html", ""))):
+                yield Picture(page, base64.b64decode(content), "svg", unescape(caption))
+
+
+def small(content: bytes) -> bytes:
+    """Shrink a picture to what the page shows of it."""
+    with Image.open(io.BytesIO(content)) as opened:
+        kind, shrunk = opened.format, opened.convert("RGB")
+    shrunk.thumbnail(SMALL)
+    if kind == "PNG":  # a plot has few colours
+        shrunk = shrunk.quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    shown = io.BytesIO()
+    shrunk.save(shown, kind, optimize=True)
+    return shown.getvalue()
 
 
 @cache
@@ -170,7 +214,7 @@ def _where(root: Path, places: dict, item: str) -> str:
 
 
 def _save(root: Path, folder: Path, item: str, where: str) -> list[str]:
-    """Save the picture of a figure, and return it with its origin in Markdown; nothing where there is none.
+    """Save the picture of a figure, and return it with origin and caption in Markdown; nothing where there is none.
 
     A figure of missing photos has a sentence in its place.
     """
@@ -178,13 +222,15 @@ def _save(root: Path, folder: Path, item: str, where: str) -> list[str]:
     if record and record.data:
         missing = "; ".join(claims.DATA[name] for name in record.missing_data(item))
         return [f"*No picture. These photos could not be obtained: {missing}.*\n"]
-    found = picture(root, where)
-    if found is None or item.startswith("table"):
+    found = None if item.startswith("table") else picture(root, where, item)
+    if found is None:
         return []
-    page, content, kind = found
-    name = f"{item}.{kind}"
+    page = found.page
+    name = f"{item}.{found.kind}"
+    content = found.content if found.kind == "svg" else small(found.content)
     (folder / PAGE).with_name(name).write_bytes(content)
-    origin = f"notebook {Path(page).stem.partition('_')[0]}, {COPIES.get(Path(page).parent.name, EMBEDDED)}"
+    data = "" if found.kind == "svg" else f", {COPIES.get(Path(page).parent.name, EMBEDDED)}"
+    origin = f"notebook {Path(page).stem.partition('_')[0]}{data}"
     title = heading(cells_of(root, page), where.split("/")[1], item)
     target = f"{relative(PAGE, page)}#{anchor(title)}"
-    return [f"[![Our {item.replace('-', ' ')}]({name})]({target})\n\n*Ours: {origin}.*\n"]
+    return [f"[![Our {item.replace('-', ' ')}]({name})]({target})\n\n*Ours: {origin}.* {found.caption}\n"]

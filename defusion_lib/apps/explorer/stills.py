@@ -49,8 +49,8 @@ def draw_side_outputs(analyses: Mapping[str, PhotoAnalysis]) -> Drawing:
             {photo: analysis.sides[-1] for photo, analysis in analyses.items()},
             [f"O{i}" for i in range(1, len(first) + 1)],
         ),
-        "The six side outputs of the last step for two photos, from the shallowest layer on the left to the deepest on "
-        "the right.",
+        "The six side outputs of the last step for two photos (white = blurred), from the shallowest layer on the left "
+        "to the deepest on the right.",
         {"first": np.stack(first), "second": np.stack(second)},
     )
 
@@ -68,7 +68,8 @@ def draw_weights(analyses: Mapping[str, PhotoAnalysis], place: CamKey) -> Drawin
     return Drawing(
         "explorer_weights",
         figure,
-        "The weights of the channels of one CAM: bars for one photo, strokes for the other.",
+        "The weights of the channels of one CAM: bars for one photo, strokes for the other. Where they differ, the "
+        "weight depends on the photo.",
         {"first": first, "second": second},
     )
 

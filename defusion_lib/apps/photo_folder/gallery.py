@@ -25,9 +25,9 @@ def write_gallery(rows: Sequence[Row], folder: str | Path, into: str | Path) -> 
     """
     into = Path(into)
     page = files("defusion_lib.apps.photo_folder").joinpath(GALLERY).read_text(encoding="utf-8")
-    photos = [_entry(row, Path(folder), into) for row in rows]
+    photos = (json.dumps(_entry(row, Path(folder), into), ensure_ascii=False, separators=(",", ":")) for row in rows)
     # A name may not end the script that holds it.
-    data = json.dumps(photos, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    data = f"[{','.join(photos)}]".replace("<", "\\u003c")
     if page.count(PLACE) != 1:
         raise RuntimeError(f"{GALLERY} of the package has no one place for the photos.")
     write_atomically(into / GALLERY, page.replace(PLACE, data).encode())

@@ -1,0 +1,96 @@
+"""Each executed copy below outputs/ is of the notebook as it stands, or it is listed here with the reason."""
+
+import subprocess
+from pathlib import Path
+
+import nbformat
+import pytest
+from minimal_notebook import minimal_notebook
+from nbformat import v4
+
+ROOT = Path(__file__).resolve().parents[1]
+BEFORE = "executed before the notebook's last changes: execute it again"
+RENAMED = "one of the two notebooks that became 07_table_1, whose result file is merged from theirs: remove it with the next run"
+# Copies that are not of the notebook as it stands. A run that renews a copy takes it from this list; the list does not
+# grow for another reason than a change of a notebook that is too long to run at once.
+STALE = {
+    "box/03_training": BEFORE,
+    "box/04_evaluation": BEFORE,
+    "cpu-384/04_evaluation": BEFORE,
+    "cpu-last100/03_training": BEFORE,
+    "cpu-last100/04_evaluation": BEFORE,
+    "cpu-long/03_training": BEFORE,
+    "cpu-long/04_evaluation": BEFORE,
+    "cpu/00_first_map": BEFORE,
+    "cpu/01_data": BEFORE,
+    "cpu/03_training": BEFORE,
+    "cpu/04_evaluation": BEFORE,
+    "cpu/05a_protocols": BEFORE,
+    "cpu/05b_what_auc_means": BEFORE,
+    "cpu/05c_table_1_converted": BEFORE,
+    "cpu/07_comparison": RENAMED,
+    "cpu/08_ablations": BEFORE,
+    "cpu/09_channel_attention": BEFORE,
+    "cpu/10_efficiency": BEFORE,
+    "cpu/11_where_it_fails": BEFORE,
+    "cpu/12_rivals": RENAMED,
+}
+
+
+def code(notebook):
+    """The sources of the code cells, without the parameters and those that a run inserts."""
+    return [
+        cell.source
+        for cell in notebook.cells
+        if cell.cell_type == "code" and not {"parameters", "injected-parameters"} & set(cell.metadata.get("tags", []))
+    ]
+
+
+def is_stale(copy, notebooks):
+    """Whether an executed copy is not of the notebook of its name in a folder, or there is no such notebook."""
+    notebook = notebooks / copy.name
+    return not notebook.is_file() or code(nbformat.read(copy, 4)) != code(nbformat.read(notebook, 4))
+
+
+def stored_copies():
+    """The tracked executed copies; without git, those of the profiles that are stored."""
+    try:
+        names = subprocess.check_output(["git", "ls-files", "outputs/*.ipynb"], cwd=ROOT, text=True)
+        return [path for name in names.splitlines() if (path := ROOT / name).is_file()]
+    except (OSError, subprocess.CalledProcessError):
+        return [path for path in (ROOT / "outputs").glob("*/*.ipynb") if path.parent.name != "quick"]
+
+
+def test_copies_are_of_the_notebooks_as_they_stand_or_listed():
+    """If a copy is stale and not listed: execute it again, or list it. If it is listed and fresh: take it from the list."""
+    copies = {path.relative_to(ROOT / "outputs").with_suffix("").as_posix(): path for path in stored_copies()}
+    assert {name for name, path in copies.items() if is_stale(path, ROOT / "notebooks")} == set(STALE)
+
+
+@pytest.mark.parametrize(
+    ("change", "stale"),
+    [
+        (lambda copy: None, False),
+        (lambda copy: copy.cells[0].update(source="size = 8"), False),
+        (
+            lambda copy: copy.cells.insert(1, v4.new_code_cell("size = 8", metadata={"tags": ["injected-parameters"]})),
+            False,
+        ),
+        (lambda copy: copy.cells.insert(1, v4.new_markdown_cell("words")), False),
+        (lambda copy: copy.cells[2].update(source="mae = 1"), True),
+        (lambda copy: copy.cells.pop(2), True),
+        (lambda copy: copy.cells.insert(1, v4.new_code_cell("size = 8")), True),
+    ],
+)
+def test_a_stale_copy_is_found(change, stale, tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    nbformat.write(minimal_notebook(), tmp_path / "notebooks/00-tiny.ipynb")
+    copy = minimal_notebook()
+    change(copy)
+    nbformat.write(copy, tmp_path / "00-tiny.ipynb")
+    assert is_stale(tmp_path / "00-tiny.ipynb", tmp_path / "notebooks") == stale
+
+
+def test_a_copy_without_a_notebook_is_stale(tmp_path):
+    nbformat.write(minimal_notebook(), tmp_path / "00-tiny.ipynb")
+    assert is_stale(tmp_path / "00-tiny.ipynb", tmp_path / "notebooks")

@@ -1,0 +1,78 @@
+"""The page of findings: its statistics, and that it is not written where the results no longer show a sentence."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tools import render_findings
+from tools.render_findings import CHAPTERS, Difference, compared, paired, seeds
+
+ROOT = Path(__file__).resolve().parents[2]
+MAKERS = [make for makers in CHAPTERS.values() for make in makers]
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    shutil.copytree(ROOT / "outputs", tmp_path / "outputs", ignore=shutil.ignore_patterns("*.ipynb", "*.png"))
+    return tmp_path / "outputs"
+
+
+def change(path, old, new):
+    text = path.read_text(encoding="utf-8")
+    changed = re.sub(old, new, text)
+    assert changed != text
+    path.write_text(changed, encoding="utf-8")
+
+
+def test_an_interval_and_its_p_value():
+    found = paired(0.02, 0.01)
+    assert (found.low, found.high) == pytest.approx((0.02 - 0.0196, 0.02 + 0.0196), abs=1e-5)
+    assert found.p == pytest.approx(0.0455, abs=1e-4)
+
+
+def test_p_values_are_corrected_for_their_number():
+    rows = {name: Difference(0.1, 0.0, 0.2, p) for name, p in (("a", 0.02), ("b", 0.0001), ("c", 0.3))}
+    cells = [line.split(" | ")[-2:] for line in compared(rows, "what").splitlines()[2:]]
+    assert cells == [["0.040", "yes |"], ["< 0.001", "yes |"], ["0.300", "not shown |"]]
+    assert "p, corrected for 3" in compared(rows, "what")
+    rows["d"] = Difference(0.1, 0.0, 0.2, 0.025)  # times 3, as the smallest of three
+    assert "not shown" in compared(rows, "what").splitlines()[2]
+
+
+def test_seeds_are_of_one_row():
+    values = {"shi-dutlab100/defusionnet-compact/mae@seed0": 1, "shi-dutlab100/defusionnet-compact+step1/mae@seed0": 2}
+    assert (seeds({"values": values}, "", "mae"), seeds({"values": values}, "step1", "mae")) == ([1], [2])
+
+
+@pytest.mark.parametrize(
+    ("number", "result", "old", "new"),
+    [
+        (2, "cpu/results/05a_protocols", r'(shi-maps61/hifst/auc": )0\.\d', r"\g<1>0.7"),
+        (5, "cpu/results/07_table_1", r'(cvpr19-compact/auc": )0\.\d', r"\g<1>0.5"),
+        (6, "cpu/results/08_ablations", r'(nocam\+nofam/mae@seed\d": )0\.', r"\g<1>0.9"),
+        (13, "box/results/stress_shi", r'(shi-dutlab100/\S+/mae": )0\.0', r"\g<1>0.9"),
+    ],
+)
+def test_a_sentence_that_no_longer_holds_stops(number, result, old, new, outputs):
+    change(outputs / f"{result}.json", old, new)
+    with pytest.raises(ValueError, match=rf"no longer show finding {number}, rewrite it: "):
+        render_findings.text(number, MAKERS[number - 1](outputs), outputs)
+
+
+def test_findings_are_numbered_and_name_their_sources():
+    page = (ROOT / "outputs/FINDINGS.md").read_text(encoding="utf-8")
+    numbers = [int(number) for number in re.findall(r"^### (\d+)\. ", page, re.MULTILINE)]
+    assert numbers == list(range(1, 1 + len(MAKERS)))
+    assert len(re.findall(r"^\*From:\* \[.*\*What would change it:\* [A-Z`]", page, re.MULTILINE)) == len(numbers)
+
+
+def test_a_dead_module_is_one_without_an_active_unit(tmp_path):
+    terms = np.ones((6, 3))
+    terms[[1, 4]] = 0
+    other = np.zeros((6, 3))
+    other[4, 2] = 0.1
+    np.savez(tmp_path / "attention_branches.npz", gap=terms, gmp=other)
+    assert render_findings.inactive_cams(tmp_path) == ["the deep module of step 1"]

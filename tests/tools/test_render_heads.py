@@ -1,0 +1,94 @@
+"""The heads of the notebooks show the numbers of the result files, and link executed copies that exist."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from minimal_notebook import minimal_notebook, write_notebook
+from nbformat import v4
+
+from tools import render_heads
+from tools.render_heads import HEADS, head
+from tools.render_results import BEGIN, END
+
+ROOT = Path(__file__).resolve().parents[2]
+MEASURED = [notebook for notebook, (_, name, _) in HEADS.items() if name]
+
+
+def page_of(notebook):
+    return f"notebooks/{notebook}.ipynb"
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """A checkout with results and without notebooks."""
+    shutil.copytree(ROOT / "outputs", tmp_path / "outputs", ignore=shutil.ignore_patterns("*.ipynb", "*.png"))
+    return tmp_path
+
+
+def test_heads_are_those_of_the_result_files():
+    """If this fails, run `python -m tools.render_heads`."""
+    written = render_heads.written(ROOT)
+    assert {path.stem for path in written if path.parent.name == "notebooks"} == set(HEADS)
+    assert [path.stem for path, text in written.items() if path.read_text(encoding="utf-8") != text] == []
+
+
+@pytest.mark.parametrize("notebook", HEADS)
+def test_a_head_is_two_lines_with_links_to_what_exists(notebook):
+    text = head(ROOT, notebook, page_of(notebook))
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert text.count("\n") <= 2
+    assert bool(links) == (notebook in MEASURED)
+    assert all((ROOT / "notebooks" / link).is_file() for link in links)
+
+
+@pytest.mark.parametrize("notebook", [notebook for notebook, (_, _, section) in HEADS.items() if section])
+def test_the_section_of_the_key_figure_is_in_the_executed_copy(notebook):
+    for link in re.findall(r"\]\(([^)]+)\)", head(ROOT, notebook, page_of(notebook))):
+        cells = json.loads((ROOT / "notebooks" / link).read_text(encoding="utf-8"))["cells"]
+        titles = [
+            line for cell in cells if cell["cell_type"] == "markdown" for line in "".join(cell["source"]).split("\n")
+        ]
+        assert f"## {HEADS[notebook][2]}" in titles
+
+
+@pytest.mark.parametrize("notebook", MEASURED)
+def test_changed_numbers_are_noticed(notebook, copied):
+    before = head(copied, notebook, page_of(notebook))
+    for path in (copied / "outputs").glob("*/results/*.json"):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["values"] = {key: 0.9 * value for key, value in content.get("values", {}).items()}
+        path.write_text(json.dumps(content), encoding="utf-8")
+    after = head(copied, notebook, page_of(notebook))
+    # Notebook 09's are from the arrays of its figures.
+    assert (after == before) == (notebook == "09_channel_attention")
+
+
+def test_changed_arrays_of_notebook_09_are_noticed(copied, monkeypatch):
+    before = head(copied, "09_channel_attention", page_of("09_channel_attention"))
+    monkeypatch.setattr(render_heads, "inactive_cams", lambda figures: ["step 1", "step 2"])
+    after = head(copied, "09_channel_attention", page_of("09_channel_attention"))
+    assert after == before.replace("1 of 6", "2 of 6") != before
+
+
+def test_a_missing_number_stops(copied):
+    path = copied / "outputs/box/results/stress_shi.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("/auc", "/area"), encoding="utf-8")
+    with pytest.raises(KeyError, match="has no shi-dutlab100/defusionnet-compact/auc"):
+        head(copied, "04_evaluation", page_of("04_evaluation"))
+
+
+def test_an_executed_copy_has_links_from_its_own_place(copied):
+    notebook = minimal_notebook()
+    notebook.cells.insert(0, v4.new_markdown_cell(f"# Title\n\n{BEGIN}old\n{END}\n"))
+    for folder in ("notebooks", "outputs/cpu"):
+        (copied / folder).mkdir(exist_ok=True)
+        nbformat.write(notebook, copied / f"{folder}/01_data.ipynb")
+    write_notebook(copied / "outputs/cpu/04_evaluation.ipynb")
+    written = render_heads.written(copied)
+    texts = {path.parent.name: "".join(json.loads(text)["cells"][0]["source"]) for path, text in written.items()}
+    assert set(written) == {copied / "notebooks/01_data.ipynb", copied / "outputs/cpu/01_data.ipynb"}
+    assert "](../outputs/cpu/01_data.ipynb)" in texts["notebooks"] and "](01_data.ipynb)" in texts["cpu"]

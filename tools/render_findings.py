@@ -1,0 +1,562 @@
+"""Render the page "What the collection found" from result files and from the paper's tables.
+
+`tools.render_readme` writes it. A finding is a sentence and a check that the results still show it: where they do not,
+nothing is written, and the error names the sentence to rewrite.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from defusion_lib.data import bundled
+from defusion_lib.evaluation.auc_axes import lowest_auc
+from defusion_lib.evaluation.bootstrap import holm
+from defusion_lib.evaluation.protocols import auc_from_paper_axis, auc_paper_ceiling
+from defusion_lib.evaluation.statistics import contrast
+from defusion_lib.experiments import stress
+from defusion_lib.paper import claims, conversion
+from defusion_lib.paper.tables import IN_FOCUS, SETTINGS, TABLE_1, TABLE_2, TABLE_3
+from tools.render_results import find, photos, result, rows_of, runs, signed, stated
+
+SHI, OURS = "shi-dutlab100", "defusionnet-compact"
+LEVEL = 0.05  # of a p-value, corrected for the number of comparisons of its table
+# Rows of notebook 08 that were trained with several seeds: (name in result files, name in the paper's tables, words).
+ROWS = (
+    ("nocam+nofam", "cvpr19", "without CAM and FAM"),
+    ("noffrm", "defusionnet+noffrm", "without FFRM"),
+    ("step1", "defusionnet+step1", "one step instead of three"),
+)
+METRICS = {"mae": ("mae", "MAE"), "max-f-focus": ("f", "max F"), "auc-paper-focus": ("auc", "AUC, paper's axis")}
+DISTURBANCES = {
+    **{f"noise-{level}": f"noise of {level} levels" for level in stress.NOISE},
+    **{f"jpeg-{quality}": f"JPEG of quality {quality}" for quality in stress.QUALITIES},
+    "half-size": "photo of half the size",
+    "double-size": "photo of twice the size",
+}
+# Changes of notebook 09 and what each is compared with: the network as trained, or as many random channels.
+CHANGES = {
+    "average weight of each channel": "as trained",
+    "same weight for all channels": "as trained",
+    **{
+        f"{count} off: {choice}": f"{count} off: random"
+        for count in (8, 24)
+        for choice in ("highest weights", "lowest weights", "largest contributions")
+    },
+}
+CAMS = [f"the {group} module of step {step}" for step in (1, 2, 3) for group in ("shallow", "deep")]
+SOURCES = {
+    "05a": "cpu/05a_protocols",
+    "05b": "cpu/05b_what_auc_means",
+    "05c": "cpu/05c_table_1_converted",
+    "01": "cpu/01_data",
+    "07": "cpu/07_table_1",
+    "08": "cpu/08_ablations",
+    "09": "cpu/09_channel_attention",
+}
+
+PAGE = """# What the collection found
+
+Each finding is one sentence, its numbers, where they come from, and what would change it.
+`python -m tools.render_readme` writes this page from result files, and fails where they no longer show a sentence.
+
+± is the standard error over the photos, brackets hold a 95 % interval. Where several differences are compared, p is
+corrected for their number (Holm), and a difference is larger than chance where p is below 0.05; *not shown* does not
+mean that there is none. Shi's test photos are the 100 of the list dutlab100. F is the highest F-measure over all
+thresholds.
+
+{chapters}
+"""
+
+
+class Finding(NamedTuple):
+    """A sentence, whether the results show it, its numbers, links to their sources, and what would change it."""
+
+    sentence: str
+    holds: bool
+    numbers: str
+    sources: Sequence[str]
+    change: str
+
+
+class Difference(NamedTuple):
+    """A difference with its 95 % interval and its p-value, before it is corrected for the number of comparisons."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+def paired(value: float, error: float) -> Difference:
+    """Return a mean difference over many photos with its interval and p-value, by the normal distribution."""
+    half = stats.norm.ppf(0.975) * error
+    return Difference(value, value - half, value + half, float(2 * stats.norm.sf(abs(value) / error)))
+
+
+def seeds(ablations: dict, row: str, metric: str) -> list[float]:
+    """Return a metric of a row of notebook 08, one value per seed; the row "" is the full network."""
+    name = f"{SHI}/{OURS}{row and f'+{row}'}/{metric}@seed"
+    return [value for key, value in ablations["values"].items() if key.startswith(name)]
+
+
+def ablation(ablations: dict, row: str, metric: str) -> Difference:
+    """Return a row of notebook 08 minus the full network, by Welch's t over the seeds."""
+    values, full = (seeds(ablations, each, metric) for each in (row, ""))
+    return Difference(*contrast(values, full), float(stats.ttest_ind(values, full, equal_var=False).pvalue))
+
+
+def attention_change(figures: Path, change: str, reference: str) -> Difference:
+    """Return how a change of the CAMs' weights changes the MAE, from the arrays of notebook 09, photo by photo."""
+    with np.load(figures / "attention_effects.npz") as arrays:
+        errors = dict(zip(arrays["names"].tolist(), arrays["errors"].astype(float)))
+    apart = errors[change] - errors[reference]
+    return paired(apart.mean(), apart.std(ddof=1) / np.sqrt(len(apart)))
+
+
+def inactive_cams(figures: Path) -> list[str]:
+    """Return the CAMs without an active unit, from the arrays of notebook 09."""
+    with np.load(figures / "attention_branches.npz") as arrays:
+        active = (arrays["gap"] > 0).any(axis=1) | (arrays["gmp"] > 0).any(axis=1)
+    return [name for name, each in zip(CAMS, active, strict=True) if not each]
+
+
+def compared(rows: Mapping[str, Difference], what: str, digits: int = 3) -> str:
+    """Format a table of differences with their intervals and their p-values, corrected for the number of rows."""
+    corrected = holm([row.p for row in rows.values()])
+    lines = [
+        [
+            name,
+            signed(row.value, digits),
+            f"[{signed(row.low, digits)}, {signed(row.high, digits)}]",
+            "< 0.001" if p < 0.001 else f"{p:.3f}",
+            "yes" if p < LEVEL else "not shown",
+        ]
+        for (name, row), p in zip(rows.items(), corrected)
+    ]
+    return rows_of([what, "difference", "95 % interval", f"p, corrected for {len(rows)}", "larger than chance"], lines)
+
+
+def all_shown(rows: Mapping[str, Difference]) -> np.ndarray:
+    """Return for each difference whether it is shown after the correction, bool of their length."""
+    return holm([row.p for row in rows.values()]) < LEVEL
+
+
+def is_shipped(content: dict, outputs: Path) -> bool:
+    """Return whether the network in the package made a result file."""
+    shipped = result(outputs, "box/stress_shi")["stamp"]["weights_sha256"]
+    noted = [run.get("weights_sha256") for run in runs(content)]
+    return shipped in [hash for each in noted for hash in (each.values() if isinstance(each, dict) else [each])]
+
+
+def network_words(content: dict, outputs: Path) -> str:
+    """Return which network made a result file, in words."""
+    return "the network in the package" if is_shipped(content, outputs) else "the earlier network of profile cpu"
+
+
+def copies(content: dict, outputs: Path) -> list[Path]:
+    """Return the executed notebooks that a result file is from, those that are stored."""
+    profile = content["stamp"]["profile"]
+    return [path for run in runs(content) if (path := outputs / profile / f"{run['notebook']}.ipynb").is_file()]
+
+
+# ---------------------------------------------------------------------------------------- the paper's numbers
+
+
+def auc_axis(outputs: Path) -> Finding:
+    share = conversion.blurred_shares()["DUT"]
+    f, printed = TABLE_1["dut", "f", "defusionnet"], TABLE_1["dut", "auc", "defusionnet"]
+    at_least, ceiling = lowest_auc(f, share), auc_paper_ceiling(share)
+    read_as = conversion.convert()["dut", "defusionnet"]
+    protocols, axis = (result(outputs, f"cpu/{name}") for name in ("05a_protocols", "05b_what_auc_means"))
+    ordinary, on_axis = (
+        stated(protocols, "shi-maps61", "auc", "hifst"),
+        stated(axis, "shi-maps61", "auc-paper-blur", "hifst"),
+    )
+    return Finding(
+        "The paper's AUC is probably the area under a curve on which even a perfect map stays far below 1",
+        printed < at_least and printed <= ceiling,
+        f"DeFusionNet on DUT is printed with F {f} and AUC {printed}, but a ROC curve with that F has an ordinary AUC "
+        f"of at least {at_least:.3f}. Over the share of *all* pixels instead of the in-focus ones, a perfect map of "
+        f"DUT has {ceiling:.3f}, and {printed} means an ordinary AUC of {read_as.auc:.3f} ({read_as.low:.2f} to "
+        f"{read_as.high:.2f} if the blurred share of {share:.3f}, which is inferred, is wrong by 0.02). HiFST's "
+        f"published maps of {photos(protocols, 'shi-maps61')} photos have an ordinary AUC of {ordinary}, and {on_axis} "
+        f"on that axis; Table 1 prints {TABLE_1['shi', 'auc', 'hifst']}.",
+        ("05b", "05a"),
+        "The authors' evaluation program. There is none, so this is inferred: it is the one formula of those tried "
+        "that fits the order, the chance level and the highest values of all columns.",
+    )
+
+
+def classes(outputs: Path) -> Finding:
+    shares = conversion.blurred_shares()
+    highest = max(auc_paper_ceiling(shares[f"CUHK {split}"]) for split in conversion.SPLITS)
+    last = [TABLE_1["shi", "auc", method] for method in IN_FOCUS]
+    printed = TABLE_1["shi", "auc", "hifst"]
+    other = auc_from_paper_axis(printed, 1 - shares["CUHK last100"])
+    measured = stated(result(outputs, "cpu/05a_protocols"), "shi-maps61", "auc", "hifst")
+    return Finding(
+        "On Shi's photos, Table 1 counts blurred pixels as positive for nine methods and in-focus ones for the last "
+        "three",
+        min(last) > highest and other < float(measured) - 0.1,
+        f"With blur as positive a perfect map has at most {highest:.3f}, but BTBNet, CVPR19 and DeFusionNet are "
+        f"printed with {min(last)} to {max(last)}. With in-focus as positive, HiFST's {printed} would be an ordinary "
+        f"AUC of {other:.2f}, but its published maps have {measured}. So DeFusionNet's F of "
+        f"{TABLE_1['shi', 'f', 'defusionnet']} and DMENet's {TABLE_1['shi', 'f', 'dmenet']} beside it do not compare.",
+        ("05c", "05a"),
+        "Another meaning of the AUC column: this follows from the first finding.",
+    )
+
+
+def splits(outputs: Path) -> Finding:
+    shares = conversion.blurred_shares()
+    paper, field = (auc_paper_ceiling(1 - shares[f"CUHK {split}"]) for split in conversion.SPLITS)
+    best = max(value for (dataset, metric, _), value in TABLE_3.items() if (dataset, metric) == ("shi", "auc"))
+    common = result(outputs, "cpu/01_data")["values"][f"{SHI}/last100/shared-test-photographs"]
+    ours = stated(result(outputs, "cpu/07_table_1"), SHI, "max-f-blur", "lbp")
+    return Finding(
+        "The rows of Table 1 on Shi's photos probably come from two different lists of 100 test photos",
+        paper < best <= field,
+        f"With in-focus as positive, a perfect map has {paper:.3f} on the list of the paper's text (last100) and "
+        f"{field:.3f} on dutlab100; Table 3 prints up to {best}, which fits the second list only, by "
+        f"{best - paper:.3f}. The nine other methods fit the first list: LBP is printed with F "
+        f"{TABLE_1['shi', 'f', 'lbp']}, and our LBP has {ours} on dutlab100. The two lists share {common:.0f} photos.",
+        ("05c", "07", "01"),
+        "The authors' list of test photos. The margin is small, so this is the weakest of the three inferences.",
+    )
+
+
+def tested(outputs: Path) -> Finding:
+    rows = claims.tally_rows(claims.load())
+    every, table = rows["all"], [row for name, row in rows.items() if name.startswith("Table")]
+    reproduced, cells = (sum(row[name] for row in table) for name in ("reproduced", "number"))
+    return Finding(
+        "Most numbers of the paper could not be tested, and of its tables almost nothing is reproduced",
+        every["needs data"] + every["needs a GPU"] > every["number"] / 2 and reproduced < cells / 20,
+        f"Of {every['number']} numbers and figures, {every['reproduced']} are reproduced, {every['differs']} differ, "
+        f"{every['needs data']} need photos that could not be obtained and {every['needs a GPU']} a training on a GPU. "
+        f"Of the {cells} cells of the tables {reproduced} is reproduced; the others that are reproduced are counts and "
+        "settings.",
+        ("[claims.yaml](../defusion_lib/paper/claims.yaml), [notebook 06](../notebooks/06_claims.ipynb)",),
+        "The photos of DUT and CTCUG, and a training with `params/paper` on a GPU.",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ CAM and FAM
+
+
+def same_budget(outputs: Path) -> Finding:
+    content = result(outputs, "cpu/07_table_1")
+    methods = ("cvpr19-compact", f"{OURS}+budget")
+    values = {
+        metric: [content["values"][f"{SHI}/{method}/{metric}"] for method in methods]
+        for metric in ("auc", "max-f-focus", "mae", "training-seconds")
+    }
+    without, with_them = (
+        f"AUC {auc_of(content, method)}, F {stated(content, SHI, 'max-f-focus', method)} (in-focus positive) and MAE "
+        f"{stated(content, SHI, 'mae', method)} after {seconds / 60:.0f} minutes on one core"
+        for method, seconds in zip(methods, values["training-seconds"])
+    )
+    return Finding(
+        "Trained equally for about an hour, DeFusionNet with CAM and FAM is not better than its predecessor without "
+        "them",
+        all(values[metric][1] <= values[metric][0] for metric in ("auc", "max-f-focus"))
+        and values["mae"][1] >= values["mae"][0],
+        f"On {photos(content, SHI)} test photos the network of CVPR 2019 has {without}; DeFusionNet has {with_them}. "
+        "Each was trained once, and no interval of these differences is stored.",
+        ("07",),
+        "More seeds: one training per network does not show how far two trainings of the same network differ. And a "
+        "longer training: the paper's is (finding 7).",
+    )
+
+
+def auc_of(table_1: dict, method: str) -> str:
+    """Format the AUC of a method in notebook 07, with its bootstrap standard error where that was stored."""
+    key = find(table_1, SHI, "auc", method)
+    error = table_1["values"].get(f"{key}-std")
+    return f"{table_1['values'][key]:.3f}" + ("" if error is None else f" ± {error:.3f}")
+
+
+def ablations(outputs: Path) -> Finding:
+    content = result(outputs, "cpu/08_ablations")
+    given = content["stamp"]["parameters"]
+    rows, papers = {}, {}
+    for row, in_paper, words in ROWS:
+        for metric, (printed, name) in METRICS.items():
+            rows[f"{words}: {name}"] = ablation(content, row, metric)
+            of_paper = TABLE_2 | TABLE_3
+            papers[f"{words}: {name}"] = of_paper["shi", printed, in_paper] - of_paper["shi", printed, "defusionnet"]
+    outside = sum(not low <= papers[name] <= high for name, (_, low, high, _) in rows.items())
+    table = compared(
+        {f"{name} (paper {signed(papers[name])})": row for name, row in rows.items()}, "minus the full network"
+    )
+    (step1,) = [row for name, row in rows.items() if name.startswith("one step") and name.endswith("max F")]
+    alone = (
+        "Alone, the higher F of the network with one step would have passed for a real difference; among "
+        f"{len(rows)} comparisons it does not. "
+        if step1.p < LEVEL and step1.value > 0
+        else ""
+    )
+    return Finding(
+        "Small networks that were trained for minutes show no difference between the network and those without a part",
+        not all_shown(rows).any(),
+        f"Budget: {samples(content)} samples at {given['size']} pixels (minutes on one core), VGG-16 fixed, "
+        f"{len(given['seeds'])} seeds per row. The full network has an MAE of "
+        f"{np.mean(seeds(content, '', 'mae')):.3f} at that budget, the network in the package "
+        f"{stated(result(outputs, 'box/stress_shi'), SHI, 'mae')}: these scores say nothing about a fully "
+        f"trained network. {alone}The differences that the paper prints are outside of the interval for {outside} of "
+        f"the {len(rows)} differences: there, an effect as large as the paper's is absent at this budget.\n\n{table}",
+        ("08",),
+        "A longer training, a VGG-16 that is trained too, more seeds.",
+    )
+
+
+def undecided(outputs: Path) -> Finding:
+    content = result(outputs, "cpu/08_ablations")
+    size, printed = content["stamp"]["parameters"]["size"], TABLE_2
+    spread = float(np.sqrt(np.mean([np.var(seeds(content, row, "mae"), ddof=1) for row in ("", "nocam+nofam")])))
+    smallest = abs(printed["shi", "mae", "defusionnet+nofam"] - printed["shi", "mae", "defusionnet"])
+    needed = next(n for n in range(2, 1000) if stats.t.ppf(0.975, 2 * n - 2) * spread * np.sqrt(2 / n) < smallest)
+    paper = SETTINGS["iterations"].value * SETTINGS["batch"].value
+    return Finding(
+        "Whether CAM and FAM help in a full training cannot be decided from these results",
+        samples(content) < paper / 10,
+        f"The paper trains on {paper:,.0f} samples at {SETTINGS['test-size'].value} pixels, the rows above on "
+        f"{samples(content):,} at {size}. Its smallest difference, FAM's {smallest:.3f} in MAE, needs {needed} seeds "
+        f"per row if two trainings of one network differ as here (standard deviation {spread:.4f}); the paper trains "
+        "each row once.",
+        ("08",),
+        f"`make run PROFILE=paper` on a GPU trains three seeds of each row; add seeds up to {needed}.",
+    )
+
+
+def samples(content: dict) -> int:
+    """Return how many samples a row of notebook 08 was trained on."""
+    return sum(iterations * batch for iterations, _, batch in content["stamp"]["parameters"]["stages"])
+
+
+# ------------------------------------------------------------------------------------------ channel attention
+
+
+def dead_cams(outputs: Path) -> Finding:
+    content, dead = result(outputs, "cpu/09_channel_attention"), inactive_cams(outputs / "cpu/figures")
+    count, size = photos(content, SHI), content["stamp"]["parameters"]["size"]
+    other = "" if is_shipped(content, outputs) else " The network in the package was not measured on these photos."
+    return Finding(
+        f"In a trained network, {len(dead)} of {len(CAMS)} attention modules {'is' if len(dead) == 1 else 'are'} dead: "
+        "they give every channel the weight 0.5 for every photo",
+        True,
+        (
+            f"No unit of the bottleneck is above zero for any of {count} test photos in: {', '.join(dead)}. "
+            if dead
+            else ""
+        )
+        + f"Of the channels before the modules a share of {stated(content, SHI, 'channels-always-zero-share')} is zero "
+        f"everywhere in all {count} photos, at {size} pixels. Measured on {network_words(content, outputs)}: one "
+        "training, so there is no interval.",
+        ("09",),
+        f"Another training: which units are dead depends on the initial weights.{other}",
+    )
+
+
+def constant_weights(outputs: Path) -> Finding:
+    content, figures = result(outputs, "cpu/09_channel_attention"), outputs / "cpu/figures"
+    rows = {change: attention_change(figures, change, reference) for change, reference in CHANGES.items()}
+    shown = dict(zip(rows, all_shown(rows)))
+    average, same = (rows[change] for change, reference in CHANGES.items() if reference == "as trained")
+    signs = {
+        change: row.value * (1 if "highest" in change else -1)
+        for change, row in rows.items()
+        if change.endswith(("highest weights", "lowest weights"))
+    }
+    agree, contradict = (
+        sum(bool(shown[change]) and sign * value > 0 for change, value in signs.items()) for sign in (1, -1)
+    )
+    scores = {
+        metric: [stated(content, SHI, metric, f"{OURS}{suffix}") for suffix in ("", "+same-weight-for-all-channels")]
+        for metric in ("mae", "max-f-focus")
+    }
+    named = {f"{change}, minus {CHANGES[change].rpartition(': ')[2]}": row for change, row in rows.items()}
+    return Finding(
+        "Weights that do not adapt to the photo, or are equal for all channels, do not raise the mean absolute error",
+        not (shown["average weight of each channel"] and average.value > 0) and same.value <= 0,
+        f"With equal weights the MAE of {photos(content, SHI)} test photos goes from {scores['mae'][0]} to "
+        f"{scores['mae'][1]}, and F from {scores['max-f-focus'][0]} to {scores['max-f-focus'][1]} (at "
+        f"{content['stamp']['parameters']['size']} pixels; at the network's own size of 320 the MAE is lower). By the "
+        "paper's claim it costs more to set the channels with the highest weights to zero than random ones, and less "
+        f"for the lowest: of {len(signs)} comparisons {agree} show this, and {contradict} show the opposite. "
+        "Differences of the MAE, photo by photo, of "
+        f"{network_words(content, outputs)}:\n\n{compared(named, 'change', 4)}",
+        ("09",),
+        "A network that is trained without attention (its other layers would adapt), another training, the full size.",
+    )
+
+
+# ---------------------------------------------------------------------------------------- where it fails
+
+
+def sharp_photos(outputs: Path) -> Finding:
+    shi = result(outputs, "box/stress_shi")
+    each = stress.read(outputs / "box/results/stress_shi.npz")["sharp/blurred-share"]
+    mean, error = np.mean(list(each.values())), stats.sem(list(each.values()))
+    low, high = stats.t.interval(0.95, len(each) - 1, mean, error)
+    worst = max(each, key=each.get)
+    squares = next(value for key, value in shi["values"].items() if key.endswith("/sharp-squares"))
+    return Finding(
+        "The detector calls parts of photos blurred that are sharp everywhere",
+        low > 0,
+        f"Of {len(each)} sharp photos it calls {stated(shi, 'sharp', 'blurred-share')} of the pixels blurred, interval "
+        f"[{low:.2f}, {high:.2f}], where 0 is right; the worst is {worst} with {each[worst]:.2f}. Of {squares:.0f} "
+        f"sharp squares cut from test photos it calls {stated(shi, SHI, 'blurred-share-sharp-square')} blurred.",
+        ("[stress_shi.json](box/results/stress_shi.json), [notebook 11](../notebooks/11_where_it_fails.ipynb)",),
+        "More sharp photos, of more kinds: eight are few, and they come with scikit-image and scikit-learn.",
+    )
+
+
+def slight_blur(outputs: Path) -> Finding:
+    shi, verdict = (result(outputs, f"box/{name}") for name in ("stress_shi", "verdict"))
+    masks = stated(result(outputs, "cpu/01_data"), SHI, "blurred-share", "all-blurred")
+    shares = {radius: stated(shi, SHI, f"blurred-share-disc-{radius}") for radius in stress.DISCS}
+    embedded = sum(focus == bundled.ALL_SHARP for _, focus in bundled.EMBEDDED.values())
+    of_radius = {radius: stated(verdict, "embedded-blurred", f"out-of-focus-radius-{radius}") for radius in (2, 3)}
+    first, slight = (shi["values"][find(shi, SHI, f"blurred-share-disc-{radius}", OURS)] for radius in (1, 4))
+    return Finding(
+        "A blur with a radius of one pixel is not noticed at the size that the network sees, one of four pixels is",
+        abs(first - float(masks)) < 0.05 and slight > 0.95,
+        f"Shi's {photos(shi, SHI)} photos, blurred everywhere by a disc, should be called blurred everywhere. The "
+        "share called blurred is "
+        + ", ".join(f"{share} at a radius of {radius}" for radius, share in shares.items())
+        + f'; the masks of the plain photos have {masks}. The verdict "out of focus" of `defusion map` is given to '
+        f"{of_radius[2]} of {embedded} photos that were blurred by a radius of 2, and to {of_radius[3]} at 3. It is "
+        f"given to {stated(verdict, f'{SHI}-blurred', 'out-of-focus')} of Shi's photos at a radius of 4, and wrongly "
+        f"to {stated(verdict, SHI, 'out-of-focus')} of the plain ones.",
+        (
+            "[stress_shi.json](box/results/stress_shi.json), [verdict.json](box/results/verdict.json), "
+            "[notebook 11](../notebooks/11_where_it_fails.ipynb), [notebook 13](../notebooks/13_own_photographs.ipynb)",
+        ),
+        f"A larger input than {shi['stamp']['size']} pixels: one pixel there is more than ten of a photo with 12 "
+        "megapixels.",
+    )
+
+
+def disturbances(outputs: Path) -> Finding:
+    shi, found = result(outputs, "box/stress_shi"), stress.read(outputs / "box/results/stress_shi.npz")
+    plain = np.array(list(found[f"{SHI}/mae"].values()))
+    rows = {}
+    for kind, words in DISTURBANCES.items():
+        apart = np.array(list(found[f"{SHI}/mae-{kind}"].values())) - plain
+        rows[f"{words}: {stated(shi, SHI, f'mae-{kind}')}"] = paired(apart.mean(), stats.sem(apart))
+    largest = max(rows.values()).value
+    return Finding(
+        "Noise, compression and small photos raise the error, each by less than a third",
+        largest < stress_mae(shi) / 3 and all(row.value >= 0 for row in rows.values()),
+        f"The MAE of Shi's {photos(shi, SHI)} test photos is {stated(shi, SHI, 'mae')}. With the same photos disturbed:"
+        f"\n\n{compared(rows, 'MAE', 4)}",
+        ("[stress_shi.json](box/results/stress_shi.json), [notebook 11](../notebooks/11_where_it_fails.ipynb)",),
+        "Other disturbances than those of the training: noise, JPEG and other sizes were among its random steps.",
+    )
+
+
+def stress_mae(content: dict) -> float:
+    """Return the MAE of Shi's plain test photos in a result file of the stress suite."""
+    return content["values"][find(content, SHI, "mae", OURS)]
+
+
+def known_blur(outputs: Path) -> Finding:
+    shi, found = result(outputs, "box/stress_shi"), stress.read(outputs / "box/results/stress_shi.npz")
+    keys = {
+        "half of the photo blurred": ("half-and-half", "mae"),
+        "the same with noise of 20 levels": ("half-and-half", "mae-noise-20"),
+        **{
+            f"rendered: {key.removeprefix('rendered/mae-').replace('-', ' ')}": (
+                "rendered",
+                key.removeprefix("rendered/"),
+            )
+            for key in found
+            if key.startswith("rendered/mae-")
+        },
+    }
+    lines = []
+    for words, (dataset, metric) in keys.items():
+        each = list(found[f"{dataset}/{metric}"].values())
+        low, high = stats.t.interval(0.95, len(each) - 1, np.mean(each), stats.sem(each))
+        lines.append([words, f"{len(each)}", stated(shi, dataset, metric), f"[{low:.2f}, {high:.2f}]"])
+    hard = (np.mean(list(found[key].values())) for key in ("half-and-half/mae", "rendered/mae-background-in-focus"))
+    return Finding(
+        "With a sharp background, or with one half of a photo blurred, the error is more than twice that on Shi's "
+        "photos",
+        min(hard) > 2 * stress_mae(shi),
+        f"The MAE on Shi's photos is {stated(shi, SHI, 'mae')}. In these images the blur of every pixel is known.\n\n"
+        + rows_of(["images", "number", "MAE", "95 % interval"], lines),
+        ("[stress_shi.json](box/results/stress_shi.json), [notebook 11](../notebooks/11_where_it_fails.ipynb)",),
+        "More images: the intervals of eight to ten are wide, and which kind is worst is not certain.",
+    )
+
+
+def other_cameras(outputs: Path) -> Finding:
+    folder = outputs / "box/results"
+    szu = result(outputs, "box/stress_szu")
+    frame = stress.differences(stress.read(folder / "stress_szu.npz"), stress.read(folder / "stress_szu-efpn.npz"))
+    names = {"mae": "MAE", "max-f-blur": "max F, blur", "max-f-focus": "max F, in focus", "auc": "AUC"}
+    rows = {
+        f"{words}: {stated(szu, 'szu', metric)}, EFPN {stated(szu, 'szu', metric, 'efpn')}": paired(
+            *frame.loc[f"szu/{metric}"].tolist()
+        )
+        for metric, words in names.items()
+    }
+    shown = all_shown(rows)
+    return Finding(
+        "On photos of other cameras the detector finds blur as well as the published maps of EFPN (2019), or better",
+        not any(each and row.value * sign < 0 for each, row, sign in zip(shown, rows.values(), (-1, 1, 1, 1))),
+        f"{photos(szu, 'szu')} photos of SZU-BD, which no training used; this network minus EFPN, photo by photo:\n\n"
+        + compared(rows, "measure"),
+        (
+            "[stress_szu.json](box/results/stress_szu.json), "
+            "[the card of the network](../defusion_lib/shipped/README.md)",
+        ),
+        "Newer methods than EFPN, and photos of other kinds. An MAE that differs by less than the interval stays open.",
+    )
+
+
+# ----------------------------------------------------------------------------------------------------- page
+
+CHAPTERS = {
+    "What the paper's numbers are": (auc_axis, classes, splits, tested),
+    "What CAM and FAM bring": (same_budget, ablations, undecided),
+    "Channel attention": (dead_cams, constant_weights),
+    "Where the detector fails, and where not": (sharp_photos, slight_blur, disturbances, known_blur, other_cameras),
+}
+
+
+def page(outputs: Path) -> str:
+    """Render the page from the result files below `outputs`.
+
+    Raises ValueError with the sentence of a finding that the results no longer show.
+    """
+    chapters, number = [], 0
+    for title, makers in CHAPTERS.items():
+        chapters.append(f"## {title}")
+        for make in makers:
+            number += 1
+            chapters.append(text(number, make(outputs), outputs))
+    return PAGE.format(chapters="\n\n".join(chapters))
+
+
+def text(number: int, finding: Finding, outputs: Path) -> str:
+    """Return a finding as Markdown; raise ValueError where the results do not show it."""
+    if not finding.holds:
+        raise ValueError(f"The results no longer show finding {number}, rewrite it: {finding.sentence}.")
+    sources = ", ".join(_links(outputs, SOURCES[each]) if each in SOURCES else each for each in finding.sources)
+    return (
+        f"### {number}. {finding.sentence}\n\n{finding.numbers}\n\n"
+        f"*From:* {sources}. *What would change it:* {finding.change}"
+    )
+
+
+def _links(outputs: Path, name: str) -> str:
+    """Return links to a result file and to the executed notebooks that it is from."""
+    profile, _, stem = name.partition("/")
+    files = [outputs / profile / f"results/{stem}.json", *copies(result(outputs, name), outputs)]
+    return ", ".join(f"[{path.name}]({path.relative_to(outputs).as_posix()})" for path in files)

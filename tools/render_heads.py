@@ -1,0 +1,240 @@
+"""Render the result on real photos in the first cell of each notebook: its key numbers, and where its key figure is.
+
+    python -m tools.render_heads
+
+writes between the two marks of the cell, in `notebooks/` and in the executed copies below `outputs/` that have the
+marks; a test compares all of them. Figures are linked, not repeated: they are in the executed copy.
+"""
+
+import json
+import posixpath
+from collections.abc import Callable
+from pathlib import Path
+
+from defusion_lib.baselines import CLASSICAL
+from defusion_lib.evaluation.protocols import auc_paper_ceiling
+from defusion_lib.paper import claims, conversion
+from defusion_lib.paper.tables import TABLE_1, TIMINGS
+from defusion_lib.paths import project_root, write_atomically
+from tools.render_findings import (
+    CAMS,
+    OURS,
+    SHI,
+    ablation,
+    attention_change,
+    auc_of,
+    copies,
+    inactive_cams,
+    is_shipped,
+    network_words,
+    samples,
+)
+from tools.render_results import BEGIN, find, photos, rendered, result, signed, stated
+
+
+def first_map(outputs: Path) -> str:
+    shi = result(outputs, "box/stress_shi")
+    floor = stated(result(outputs, "box/04_evaluation"), SHI, "mae", "all-blurred")
+    return (
+        f"the network in the package has a mean absolute error of {stated(shi, SHI, 'mae')} on {photos(shi, SHI)} test "
+        f"photos of Shi et al., where a map that calls everything blurred has {floor}."
+    )
+
+
+def data(outputs: Path) -> str:
+    found = result(outputs, "cpu/01_data")
+    share, other = (stated(found, f"shi-{split}", "blurred-share", "all-blurred") for split in ("dutlab100", "last100"))
+    common = found["values"][f"{SHI}/last100/shared-test-photographs"]
+    return (
+        f"on average {share} of a test photo of Shi et al. is blurred (list dutlab100; {other} on last100, "
+        f"{common:.0f} of 100 photos are on both), so calling everything blurred scores F "
+        f"{stated(found, SHI, 'max-f-blur', 'all-blurred')}."
+    )
+
+
+def training(outputs: Path) -> str:
+    found = result(outputs, "box/03_training")
+    iterations, first, last, seconds = (
+        found["values"][find(found, SHI, metric, OURS)]
+        for metric in ("iterations", "loss-first", "loss-last", "training-seconds")
+    )
+    return (
+        f"part two of the training of the network in the package, {iterations:,.0f} iterations in {seconds / 60:.0f} "
+        f"minutes without a GPU on {photos(found, SHI)} photos, took the loss per map from {first:.3f} to {last:.3f}."
+    )
+
+
+def evaluation(outputs: Path) -> str:
+    shi = result(outputs, "box/stress_shi")
+    mae, f, auc = (stated(shi, SHI, metric) for metric in ("mae", "max-f-focus", "auc"))
+    return (
+        f"on {photos(shi, SHI)} test photos of Shi et al. the network in the package has a mean absolute error of "
+        f"{mae}, a max F of {f} (in-focus pixels positive) and an AUC of {auc} (± standard error)."
+    )
+
+
+def protocols(outputs: Path) -> str:
+    found = result(outputs, "cpu/05a_protocols")
+    scores = [
+        value
+        for key, value in found["values"].items()
+        if key.startswith("shi-maps61/hifst/") and "f-" in key and "iou" not in key
+    ]
+    return (
+        f"the same published maps of HiFST ({photos(found, 'shi-maps61')} photos) have {len(scores)} F-measures, from "
+        f"{min(scores):.3f} to {max(scores):.3f}: it depends on the protocol."
+    )
+
+
+def auc_axis(outputs: Path) -> str:
+    found, axis = result(outputs, "cpu/05a_protocols"), result(outputs, "cpu/05b_what_auc_means")
+    share = found["values"]["shi-maps61/all-blurred/share-blur"]
+    return (
+        f"the published maps of HiFST ({photos(found, 'shi-maps61')} photos) have an ordinary AUC of "
+        f"{stated(found, 'shi-maps61', 'auc', 'hifst')}, and {stated(axis, 'shi-maps61', 'auc-paper-blur', 'hifst')} "
+        f"on the axis that fits the paper, where a perfect map has {auc_paper_ceiling(share):.3f}; Table 1 prints "
+        f"{TABLE_1['shi', 'auc', 'hifst']}."
+    )
+
+
+def converted(outputs: Path) -> str:
+    ordinary = result(outputs, "cpu/05c_table_1_converted")["values"]["table-1-shi/defusionnet/auc-converted"]
+    bounds = conversion.convert()["shi", "defusionnet"]
+    return (
+        f"the paper's AUC of {TABLE_1['shi', 'auc', 'defusionnet']} for DeFusionNet on Shi's photos is probably an "
+        f"ordinary AUC of {ordinary:.3f} ({bounds.low:.2f} to {bounds.high:.2f} if the blurred share is wrong by 0.02)."
+    )
+
+
+def status(outputs: Path) -> str:
+    row = claims.tally_rows(claims.load())["all"]
+    return (
+        f"of {row['number']} numbers and figures of the paper {row['reproduced']} are reproduced and {row['differs']} "
+        f"differ; {row['needs data']} need photos that could not be obtained, {row['needs a GPU']} a GPU. The outputs "
+        "below are of the stored results on real photos."
+    )
+
+
+def table_1(outputs: Path) -> str:
+    found = result(outputs, "cpu/07_table_1")
+    best = max(CLASSICAL, key=lambda method: found["values"][f"{SHI}/{method}/auc"])
+    return (
+        f"on {photos(found, SHI)} photos the best classical method ({best}) has an AUC of {auc_of(found, best)} and "
+        f"{network_words(found, outputs)} {auc_of(found, OURS)}. Trained alike for about an hour, DeFusionNet has "
+        f"{auc_of(found, f'{OURS}+budget')} and its predecessor without CAM and FAM {auc_of(found, 'cvpr19-compact')}."
+    )
+
+
+def ablations(outputs: Path) -> str:
+    found = result(outputs, "cpu/08_ablations")
+    given, row = found["stamp"]["parameters"], ablation(found, "nocam+nofam", "mae")
+    return (
+        f"without CAM and FAM the mean absolute error changes by {signed(row.value)} (95 % interval {signed(row.low)} "
+        f"to {signed(row.high)}, {len(given['seeds'])} seeds, {photos(found, SHI)} photos). Budget: {samples(found)} "
+        f"samples at {given['size']} pixels, minutes of training, which decides nothing about a full training."
+    )
+
+
+def attention(outputs: Path) -> str:
+    found, figures = result(outputs, "cpu/09_channel_attention"), outputs / "cpu/figures"
+    same = attention_change(figures, "same weight for all channels", "as trained")
+    return (
+        f"equal weights for all channels change the mean absolute error by {signed(same.value, 4)} (95 % interval "
+        f"{signed(same.low, 4)} to {signed(same.high, 4)}, {photos(found, SHI)} photos at "
+        f"{found['stamp']['parameters']['size']} pixels). Modules that give every channel the weight 0.5 for every "
+        f"photo: {len(inactive_cams(figures))} of {len(CAMS)}. Measured on {network_words(found, outputs)}."
+    )
+
+
+def efficiency(outputs: Path) -> str:
+    found = result(outputs, "cpu/10_efficiency")
+    values, here = found["values"], "random-160x160/defusionnet-compact+auto+stride2"
+    low, high = (values[f"{here}/{end}-quartile-seconds"] for end in ("lower", "upper"))
+    return (
+        f"one image of 160 x 160 pixels takes {values[f'{here}/seconds']:.3f} s on {found['stamp']['threads']} CPU "
+        f"thread (quartiles {low:.3f} to {high:.3f}) with the network in the package, one of 320 x 320 takes "
+        f"{values['random-320x320/defusionnet/seconds']:.2f} s with the paper's network; the paper states "
+        f"{TIMINGS['test-320x320'].value} s on a GPU. (The images are noise: times do not depend on what they show.)"
+    )
+
+
+def failures(outputs: Path) -> str:
+    shi = result(outputs, "box/stress_shi")
+    plain, noisy = (stated(shi, SHI, metric) for metric in ("mae", "mae-noise-20"))
+    half = stated(shi, "half-and-half", "mae")
+    copied = is_shipped(result(outputs, "cpu/11_where_it_fails"), outputs)
+    of_copy = "" if copied else " (The executed copy is of the earlier network of profile cpu.)"
+    return (
+        f"of photos that are sharp everywhere the network in the package calls {stated(shi, 'sharp', 'blurred-share')} "
+        f"of the pixels blurred; its mean absolute error is {half} where one half of a photo is blurred, {noisy} with "
+        f"noise of 20 levels on Shi's {photos(shi, SHI)} test photos, and {plain} without.{of_copy}"
+    )
+
+
+def own_photographs(outputs: Path) -> str:
+    found = result(outputs, "box/verdict")
+    sharp, blurred = (stated(found, dataset, "out-of-focus") for dataset in (SHI, f"{SHI}-blurred"))
+    return (
+        f'the verdict "out of focus" is given to {sharp} of {photos(found, SHI)} test photos with a sharp subject, '
+        f"and to {blurred} of the same photos blurred everywhere by a radius of {found['stamp']['radius']} pixels."
+    )
+
+
+# {notebook: (what its head says, a result file, and the section of its executed copies that has the key figure)}.
+HEADS: dict[str, tuple[Callable[[Path], str] | str, str, str]] = {
+    "00_first_map": (first_map, "cpu/00_first_map", "One photo"),
+    "01_data": (data, "cpu/01_data", "Shi's 704 photographs, and two ways to take 100 of them"),
+    "02_network": ("this notebook explains the network and measures no quality", "", ""),
+    "03_training": (training, "box/03_training", "The run"),
+    "04_evaluation": (evaluation, "box/04_evaluation", "Curves (Figures 8-10)"),
+    "05a_protocols": (protocols, "cpu/05a_protocols", "4. The adaptive threshold fails when blur is positive"),
+    "05b_what_auc_means": (auc_axis, "cpu/05b_what_auc_means", "3. A ROC curve on another axis"),
+    "05c_table_1_converted": (converted, "cpu/05c_table_1_converted", "2. The conversion"),
+    "06_claims": (status, "", ""),
+    "07_table_1": (table_1, "cpu/07_table_1", "Curves (Figures 8-10)"),
+    "08_ablations": (ablations, "cpu/08_ablations", "Figures 13, 14 and 15"),
+    "09_channel_attention": (attention, "cpu/09_channel_attention", "The mean or the maximum?"),
+    "10_efficiency": (efficiency, "cpu/10_efficiency", "Time for one photo"),
+    "11_where_it_fails": (failures, "cpu/11_where_it_fails", "Half and half"),
+    "12_own_maps": ("the maps are yours; notebook 07 has the rows of other methods on Shi's photos", "", ""),
+    "13_own_photographs": (own_photographs, "box/verdict", ""),
+    "14_explorer": ("the panels need a live kernel", "", ""),
+}
+
+
+def head(root: Path, notebook: str, page: str) -> str:
+    """Return what is between the marks of a notebook's first cell; links start at `page`, a path below `root`."""
+    says, name, section = HEADS[notebook]
+    if isinstance(says, str):
+        return f"**On real photos:** no run is stored, because {says}.\n"
+    text = f"**On real photos:** {says(root / 'outputs')}\n"
+    if not name:
+        return text
+    profile, _, stem = name.partition("/")
+    executed = copies(result(root / "outputs", name), root / "outputs")
+    links = ", ".join(
+        f"[{profile}/{path.name}]({posixpath.relpath(path.relative_to(root), posixpath.dirname(page))})"
+        for path in executed or [root / f"outputs/{profile}/results/{stem}.json"]
+    )
+    if not executed:
+        return f"{text}The numbers are in {links}; no executed copy is stored.\n"
+    return f"{text}The key figure is in the section *{section}* of the executed copy: {links}.\n"
+
+
+def written(root: Path) -> dict[Path, str]:
+    """Return the stored notebooks and executed copies whose first cell has the marks, {path: content with its head}."""
+    found = {}
+    for path in [*(root / "notebooks").glob("*.ipynb"), *(root / "outputs").glob("*/*.ipynb")]:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        first = notebook["cells"][0]
+        source = "".join(first["source"])
+        if path.stem in HEADS and BEGIN in source:
+            text = rendered(source, head(root, path.stem, path.relative_to(root).as_posix()))
+            first["source"] = text.splitlines(keepends=True)
+            found[path] = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+    return found
+
+
+if __name__ == "__main__":
+    for path, text in written(project_root()).items():
+        write_atomically(path, text.encode())

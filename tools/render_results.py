@@ -1,0 +1,76 @@
+"""Read result files, and format their numbers for the pages that tools render."""
+
+import json
+from pathlib import Path
+
+BEGIN, END = "<!-- results:begin -->\n", "<!-- results:end -->"
+ERRORS = ("-se", "-standard-error")  # what a result's name has more where it is the standard error of another
+
+
+def read(path: Path) -> dict:
+    """Read a result file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def result(outputs: Path, name: str) -> dict:
+    """Read a result file below `outputs`; "box/04_evaluation" names its profile and itself."""
+    profile, _, stem = name.partition("/")
+    return read(outputs / profile / "results" / f"{stem}.json")
+
+
+def find(content: dict, dataset: str, metric: str, method: str) -> str | None:
+    """Return the key of a result; a network that fuses its features at half resolution has a longer name."""
+    exact, shortened = f"{dataset}/{method}/{metric}", {}
+    for key in content["values"]:
+        shortened.setdefault(key.replace("+stride2", ""), key)
+    return exact if exact in content["values"] else shortened.get(exact)
+
+
+def cell(content: dict, dataset: str, metric: str, method: str = "defusionnet-compact") -> str:
+    """Format one result as "value ± standard error"; empty where it was not measured."""
+    values, key = content["values"], find(content, dataset, metric, method)
+    if key is None:
+        return ""
+    return " ± ".join(f"{values[name]:.3f}" for name in (key, *(f"{key}{each}" for each in ERRORS)) if name in values)
+
+
+def stated(content: dict, dataset: str, metric: str, method: str = "defusionnet-compact") -> str:
+    """Format one result like `cell`; raise KeyError where it was not measured."""
+    found = cell(content, dataset, metric, method)
+    if not found:
+        raise KeyError(f"The result file has no {dataset}/{method}/{metric}.")
+    return found
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """Format a difference with its sign; what rounds to zero has none."""
+    text = f"{value:+.{digits}f}"
+    return text if float(text) else text[1:]
+
+
+def runs(content: dict) -> list[dict]:
+    """Return the stamps of the runs that a result file is from: one, or those that it was merged from."""
+    return content["stamp"].get("merged_from", [content["stamp"]])
+
+
+def photos(content: dict, dataset: str) -> int:
+    """Return how many photos of a data set were measured; photos for training are listed before those for testing."""
+    listed = [
+        data for run in runs(content) for data in (run["data"] if isinstance(run["data"], list) else [run["data"]])
+    ]
+    return [data["photographs"] for data in listed if data["name"] == dataset][-1]
+
+
+def rows_of(head: list[str], rows: list[list[str]]) -> str:
+    """Format a table as Markdown: words in the first column, numbers in the others."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def rendered(page: str, tables: str) -> str:
+    """Return a page's text with tables between its marks; raise ValueError where the marks are missing."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"The page has no place for results: expected the lines {BEGIN.strip()} and {END}.")
+    return before + BEGIN + tables + END + after

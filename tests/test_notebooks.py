@@ -5,6 +5,7 @@ the parameters. Each check takes a notebook and returns what is wrong with it; b
 """
 
 import ast
+import importlib
 import io
 import os
 import re
@@ -20,7 +21,8 @@ from IPython.core.inputtransformer2 import TransformerManager
 from minimal_notebook import minimal_notebook, write_notebook
 
 from defusion_lib.runs import parameters
-from tools import execute
+from defusion_lib.sources import direct_imports
+from tools import execute, graph
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -153,7 +155,7 @@ def explains_every_parameter(notebook):
 
 
 def reads_every_parameter(notebook):
-    read = set()
+    read = read_by_trainer(notebook)
     for cell in code_cells(notebook):
         if cell is not parameters_cell(notebook):
             for node in ast.walk(tree(cell)):
@@ -163,6 +165,23 @@ def reads_every_parameter(notebook):
                     read.add(node.attr)
     unread = set(parameters.read_parameters(parameters_cell(notebook).source)) - read - {"profile", "seed"}
     return [f"no cell reads parameter {name}" for name in sorted(unread)]
+
+
+def read_by_trainer(notebook):
+    """The parameters that the module reads which trains the networks of a notebook."""
+    imported = set().union(*(direct_imports(cell.source) for cell in code_cells(notebook)))
+    trainer = next((name for name in graph.TRAINERS if name in imported), None)
+    if trainer is None:
+        return set()
+    defaults, read = parameters.read_parameters(parameters_cell(notebook).source), set()
+
+    class Given:
+        def __getattr__(self, name):
+            read.add(name)
+            return defaults[name]
+
+    importlib.import_module(trainer).trainings(Given())
+    return read
 
 
 def begins_and_ends_a_run(notebook):
@@ -442,6 +461,15 @@ def test_a_figure_of_two_notebooks_is_found():
 def test_every_check_is_shown_to_fail():
     (mark,) = [mark for mark in test_check_fails.pytestmark if mark.name == "parametrize"]
     assert {check for check, _ in mark.args[1]} == {*OF_COMMITTED, *OF_EXECUTED}
+
+
+def test_a_parameter_that_only_the_trainer_reads_is_read():
+    notebook = nbformat.read(ROOT / "notebooks/08_ablations.ipynb", as_version=4)
+    assert "rows_once" not in "".join(cell.source for cell in code_cells(notebook)[2:]) and "rows_once" in (
+        read_by_trainer(notebook)
+    )
+    parameters_cell(notebook).source += "\nidle = 1  # read by nothing"
+    assert reads_every_parameter(notebook) == ["no cell reads parameter idle"]
 
 
 def test_a_function_of_one_screen_passes():

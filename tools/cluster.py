@@ -33,7 +33,7 @@ class Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         event = getattr(getattr(record, "event", None), "name", None)
         if event == "JOB_INFO" and not record.local:
-            name = next(iter(record.wildcards.values()), record.rule_name)
+            name = "/".join(record.wildcards.values()) or record.rule_name
             self.jobs[record.jobid] = (name, record.resources)
         elif event == "JOB_FINISHED" and record.job_id in self.jobs:
             print(f"{self.jobs[record.job_id][0]} ... done", flush=True)

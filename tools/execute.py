@@ -12,7 +12,7 @@ import sys
 import textwrap
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -241,6 +241,28 @@ def _ending(error) -> str:
     return f"Cell [{error.exec_count}] failed:\n" + "\n".join("    " + line for line in kept)
 
 
+def report(name: str, work: Callable[[], object], place: str, beside: bool = False) -> int:
+    """Do the work of a job with a line before and after it, `[place] name ... seconds`, and return its exit code.
+
+    Where other jobs run `beside` it, a line of its own says that it begins. An error is printed without its traceback.
+    """
+    title = f"[{place}] {name} ..."
+    print(title, end="\n" if beside else " ", flush=True)
+    title = f"{title} " if beside else ""
+    begun = time.monotonic()
+    try:
+        work()
+    except (RuntimeError, ValueError, OSError, ArithmeticError) as error:
+        print(f"{title}failed after {time.monotonic() - begun:.0f} s", flush=True)
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{title}interrupted; the same command continues with it", flush=True)
+        return 130
+    print(f"{title}{time.monotonic() - begun:.0f} s", flush=True)
+    return 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.execute", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
@@ -249,6 +271,7 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("profile")
     one.add_argument("--parameters", type=Path, help="YAML file instead of params/<profile>/<notebook>.yaml")
     one.add_argument("--place", default="1/1", help="number of this notebook and of all, for the progress line")
+    one.add_argument("--beside", action="store_true", help="other jobs print in the same terminal")
     one.add_argument("--mark", type=Path, help="file to write when the notebook has run to its end")
     commands.add_parser("summary", help="show a profile's results").add_argument("profile")
     options = parser.parse_args(arguments)
@@ -259,23 +282,15 @@ def main(arguments: list[str] | None = None) -> int:
             print(error, file=sys.stderr)
             return 1
         return 0
-    print(f"[{options.place}] {options.notebook.stem} ... ", end="", flush=True)
-    begun = time.monotonic()
-    try:
+
+    def work() -> None:
         path = options.parameters or find_parameters(options.notebook, options.profile)
         given = read_profile(options.profile, path) if path else {}
         execute(options.notebook, options.profile, given)
         if options.mark:
             write_atomically(options.mark, f"{datetime.now(UTC).isoformat(timespec='seconds')}\n".encode())
-    except (RuntimeError, ValueError, OSError) as error:
-        print(f"failed after {time.monotonic() - begun:.0f} s", flush=True)
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; the same command continues with this notebook", flush=True)
-        return 130
-    print(f"{time.monotonic() - begun:.0f} s", flush=True)
-    return 0
+
+    return report(options.notebook.stem, work, options.place, options.beside)
 
 
 if __name__ == "__main__":

@@ -1,32 +1,102 @@
-"""Find the files that a notebook's results depend on: the inputs that the Snakefile gives it."""
+"""Find the trainings of a notebook, and the files that results depend on: jobs and inputs of the Snakefile."""
 
 import json
+from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import defusion_lib
+from defusion_lib.runs.parameters import check_parameters, read_parameters
 from defusion_lib.sources import PACKAGE, all_imports, direct_imports, module_file
+from tools.execute import find_parameters, read_profile
+
+if TYPE_CHECKING:
+    from defusion_lib.experiments.training_run import Training
 
 # Modules that results do not depend on: the checks of exercises, and the status of claims, which is shown beside
 # results. Only the notebook of the claims counts the status.
 SHOWN = (f"{PACKAGE}.exercises", f"{PACKAGE}.paper.claims")
 CLAIMS = "06_claims"
+# Modules with `trainings` and `train_one`; a notebook that imports one has its trainings.
+TRAINERS = tuple(f"{PACKAGE}.experiments.{name}" for name in ("training_run", "table_1", "ablations"))
+# What every training computes with.
+TRAINING = (f"{PACKAGE}.training", f"{PACKAGE}.data.datasets")
+
+
+def code_cells(notebook: Path) -> list[dict]:
+    """Return the code cells of a notebook, as its file has them, each with its source as one text."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return [cell | {"source": "".join(cell["source"])} for cell in cells if cell["cell_type"] == "code"]
+
+
+def parameters_cell(notebook: Path) -> str:
+    """Return the source of the parameters cell of a notebook."""
+    return next(cell["source"] for cell in code_cells(notebook) if "parameters" in cell["metadata"].get("tags", []))
 
 
 def library_files(notebook: Path, root: Path = Path()) -> list[str]:
     """Return the files of the library below `root`, code and data, that a notebook's results depend on."""
-    library = root / PACKAGE
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    names = set().union(*map(direct_imports, code))
+    names = set().union(*(direct_imports(cell["source"]) for cell in code_cells(notebook)))
     # A public name is replaced by the module that defines it.
     names |= {f"{PACKAGE}.{module}" for name, module in defusion_lib.FACE.items() if f"{PACKAGE}.{name}" in names}
-    left_out = SHOWN[:1] if notebook.stem == CLAIMS else SHOWN
+    found = _files(names, SHOWN[:1] if notebook.stem == CLAIMS else SHOWN, root)
+    if notebook.stem == CLAIMS:
+        found.add(root / PACKAGE / "paper/claims.yaml")
+    return sorted(path.as_posix() for path in found)
+
+
+def _files(names: Iterable[str], left_out: Iterable[str], root: Path) -> set[Path]:
+    """Return the files of modules and of all that they import, with the data beside them."""
+    library = root / PACKAGE
     modules = [module_file(name, library) for name in all_imports(names, left_out, library)]
     found = {path for path in modules if path is not None}
     for folder in {path.parent for path in found}:
         found |= {path for path in folder.glob("*") if path.suffix in (".json", ".txt", ".npz")}
     if library / "weights.py" in found:
         found |= set((library / "shipped").glob("*.safetensors"))
-    if notebook.stem == CLAIMS:
-        found.add(library / "paper/claims.yaml")
+    return found
+
+
+def trainer(notebook: Path) -> str | None:
+    """Return the name of the module that trains the networks of a notebook, None for a notebook that trains none."""
+    names = set().union(*(direct_imports(cell["source"]) for cell in code_cells(notebook)))
+    return next((name for name in TRAINERS if name in names), None)
+
+
+def trainings(notebook: Path, profile: str) -> "dict[str, Training]":
+    """Return the trainings of a notebook that are jobs of a profile, by name.
+
+    They are jobs where params/<profile>/ has a file for the notebook. The quick profile has none: its trainings take
+    seconds, less than a process takes to import torch and to read photos. There are none either where the parameters
+    are wrong: the notebook, which trains what no job did, says why.
+    """
+    module = trainer(notebook)
+    if module is None:
+        return {}
+    try:
+        path = find_parameters(notebook, profile)
+        if path is None:
+            return {}
+        given = check_parameters(read_parameters(parameters_cell(notebook)), read_profile(profile, path))
+        return import_module(module).trainings(SimpleNamespace(**given))
+    except (ValueError, KeyError):
+        return {}
+
+
+def training_files(training: "Training", root: Path = Path()) -> list[str]:
+    """Return the files of the library below `root` that the result of a training depends on.
+
+    The module that lists a notebook's trainings also draws its figures, and is none of them: what it decides is in
+    `mark`.
+    """
+    found = _files({*TRAINING, *training.modules}, (), root)
+    if "shipped" not in (training.begin_with, training.backbone):
+        found = {path for path in found if path.suffix != ".safetensors"}
     return sorted(path.as_posix() for path in found)
+
+
+def mark(training: "Training") -> str:
+    """Return the content of the file that marks a finished training: a training with another one is stale."""
+    return json.dumps(training.facts(), indent=1) + "\n"

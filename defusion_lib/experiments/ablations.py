@@ -18,6 +18,7 @@ from defusion_lib.backbone import TAPS
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.evaluation.statistics import contrast
 from defusion_lib.evaluation.tables import MEASURES, table
+from defusion_lib.experiments.training_run import Training, backbone_file
 from defusion_lib.inference import predict_maps, resize_map
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import OUTPUTS, DeFusionNet
@@ -25,7 +26,8 @@ from defusion_lib.paper.claims import RESULT_NAMES
 from defusion_lib.paper.tables import METHODS, TABLE_2, TABLE_3, VARIANTS
 from defusion_lib.plots import COLOURS, Drawing, as_levels, lettered, lettered_sheet
 from defusion_lib.progress import tqdm
-from defusion_lib.training import Recipe, train_or_load
+from defusion_lib.runs.run import Run
+from defusion_lib.training import Recipe, make_recipe, train_or_load
 from defusion_lib.weights import read_card
 
 # The rows of Tables 2 and 3 with their switches, under the names in result files (`weights.result_name`).
@@ -88,6 +90,37 @@ def train_row(
     """
     path = network_path(folder, row, recipe.seed)
     return train_or_load(path, partial(DeFusionNet, heads, **ROWS[row]), photos, recipe, backbone, device, stamp)
+
+
+def seeds_of_rows(parameters: Any) -> dict[str, tuple[int, ...]]:
+    """Return the seeds that each row is trained with, {row: seeds}, from the parameters of notebook 08 (attributes)."""
+    given = parameters
+    return dict.fromkeys(given.rows, given.seeds) | dict.fromkeys(given.rows_once, given.seeds[:1])
+
+
+def trainings(parameters: Any) -> dict[str, Training]:
+    """Return the trainings of notebook 08, {"row@seedN": training}, from its parameters (attributes)."""
+    given, found = parameters, {}
+    photos = {"name": given.dataset, "part": "train", "root": given.data_root, "split": given.split}
+    for row, seeds in seeds_of_rows(given).items():
+        for seed in seeds:
+            path = network_path(Path("weights/08_ablations"), row, seed)
+            found[path.stem] = Training(
+                path.as_posix(),
+                make_recipe(given.recipe, stages=given.stages, seed=seed),
+                {"heads": given.heads, **ROWS[row]},
+                photos | {"count": given.count, "seed": given.seed},
+                given.backbone,
+            )
+    return found
+
+
+def train_one(run: Run, name: str, photos: PhotoSet) -> Any:
+    """Train a network of `trainings` on its photos, or load it where this profile has it; see `train_row`."""
+    training, (row, _, _) = trainings(run.parameters)[name], name.partition("@")
+    folder, backbone = run.path(training.file).parent, backbone_file(training.backbone)
+    heads = training.switches["heads"]
+    return train_row(row, training.recipe, photos, folder, heads, backbone, run.device, run.stamp)
 
 
 def network_path(folder: Path, row: str, seed: int) -> Path:

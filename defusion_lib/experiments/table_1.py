@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,6 +28,7 @@ from defusion_lib.evaluation.statistics import correlation
 from defusion_lib.experiments.efficiency import Cost, benchmark, total_cost
 from defusion_lib.experiments.map_cache import cached_maps, fingerprint
 from defusion_lib.experiments.result_keys import result_keys
+from defusion_lib.experiments.training_run import Training, backbone_file
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import DeFusionNet, count_parameters
 from defusion_lib.paper import claims
@@ -114,21 +115,44 @@ def methods(networks: Mapping[str, nn.Module], budget: str, package: DeFusionNet
     return {row.name: row for row in rows}
 
 
-def train_networks(
-    run: Run, photos: PhotoSet, recipe: str, budget: str, backbone: str | Path | None = None, **switches
-) -> tuple[dict[str, nn.Module], dict[str, dict]]:
-    """Train each network of `TRAINED`, or load it where the run has it; return networks and their cards by name.
-
-    A network takes those of `switches` that its class has.
-    """
-    networks, cards = {}, {}
-    for name, baseline in TRAINED.items():
-        path, given = (
-            run.path(f"weights/{run.stem}/{name}.safetensors"),
-            baseline.recipe(recipe, budget, run.parameters.seed),
+def trainings(parameters: Any) -> dict[str, Training]:
+    """Return the trainings of notebook 07, {name in `TRAINED`: training}, from its parameters (attributes)."""
+    given = parameters
+    photos = {
+        "name": given.learn_from or given.dataset,
+        "part": "train",
+        "root": given.learn_root if given.learn_from else given.learn_root or given.data_root,
+        "split": given.split,
+        "count": given.count,
+        "seed": given.seed,
+        "white": "" if given.learn_from else given.masks_white,
+    }
+    return {
+        name: Training(
+            f"weights/07_table_1/{name}.safetensors",
+            baseline.recipe(given.recipe, given.budget, given.seed),
+            {"divide": given.divide, "encoder": given.encoder, "heads": given.heads},  # those that its class has
+            photos,
+            given.backbone,
+            modules=(baseline.network.__module__, "defusion_lib.baselines.deep"),
         )
-        networks[name] = baseline.train_or_load(path, photos, given, backbone, run.device, run.stamp, **switches)
-        cards[name] = read_card(path)
+        for name, baseline in TRAINED.items()
+    }
+
+
+def train_one(run: Run, name: str, photos: PhotoSet) -> nn.Module:
+    """Train a network of `trainings` on its photos, or load it where this profile has it."""
+    training = trainings(run.parameters)[name]
+    path, backbone = run.path(training.file), backbone_file(training.backbone)
+    return TRAINED[name].train_or_load(
+        path, photos, training.recipe, backbone, run.device, run.stamp, **training.switches
+    )
+
+
+def train_networks(run: Run, photos: PhotoSet) -> tuple[dict[str, nn.Module], dict[str, dict]]:
+    """Train each network of `TRAINED`, or load it where the run has it; return networks and their cards by name."""
+    networks = {name: train_one(run, name, photos) for name in TRAINED}
+    cards = {name: read_card(run.path(training.file)) for name, training in trainings(run.parameters).items()}
     return networks, cards
 
 

@@ -2,11 +2,14 @@
 
 `defusion train` prints what happens here. A run leaves three files in its folder: `network.safetensors` for
 `load_network`, `curve.png`, and `card.md`, which says in words how the network was made and how well it does.
+
+The last part trains the network of notebook 03, for the notebook itself and for the job of a batch run that trains it
+before (tools/train.py). `ablations` and `table_1` have the same two functions, `trainings` and `train_one`.
 """
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,14 +20,23 @@ from PIL import Image
 
 from defusion_lib import plots
 from defusion_lib.data import Photo, PhotoSet, first_few
-from defusion_lib.data.datasets import check_unseen
+from defusion_lib.data.datasets import check_unseen, open_dataset
 from defusion_lib.experiments import stress
 from defusion_lib.inference import detect
 from defusion_lib.network import DeFusionNet
-from defusion_lib.paths import check_writable, replacing, write_atomically
+from defusion_lib.paths import check_writable, locate, replacing, write_atomically
 from defusion_lib.runs.provenance import environment_info
-from defusion_lib.training import RECIPES, History, Recipe, check_masks, make_recipe, train, train_or_load
-from defusion_lib.weights import SHIPPED, load_network, read_card, resolve, save_network
+from defusion_lib.runs.run import Run
+from defusion_lib.training import RECIPES, History, Recipe, check_masks, identity, make_recipe, train, train_or_load
+from defusion_lib.weights import (
+    SHIPPED,
+    load_backbone,
+    load_network,
+    read_card,
+    resolve,
+    save_network,
+    weights_hash,
+)
 
 # (iterations, photo size, batch): small photos first, the size of the test last. About an hour on two cores.
 LAPTOP = ((800, 128, 4), (500, 224, 4), (300, 320, 2))
@@ -316,3 +328,115 @@ or in Python `defusion_lib.load_network("network.safetensors")`. The file holds 
     path = into / "card.md"
     write_atomically(path, text.encode())
     return path
+
+
+# ------------------------------------------------------------------------------------- the trainings of notebooks
+
+
+class Training(NamedTuple):
+    """One training of a notebook, as its parameters describe it: what the result depends on, besides code and photos.
+
+    file:       of the finished network, below `outputs/<profile>/`
+    recipe:     how the network is trained
+    switches:   of the network
+    photos:     the arguments of `open_dataset` for the photos to train on
+    backbone:   VGG-16's first weights, as a notebook's parameter names them: a file, imagenet, shipped or random
+    begin_with: a network to go on from instead, a file or shipped; "" for none
+    modules:    names of modules of the library with the network or its task, besides those that every training uses
+    """
+
+    file: str
+    recipe: Recipe
+    switches: Mapping[str, Any]
+    photos: Mapping[str, Any]
+    backbone: str
+    begin_with: str = ""
+    modules: tuple[str, ...] = ()
+
+    def open_photos(self) -> PhotoSet:
+        """Read the photos to train on."""
+        return open_dataset(**self.photos).in_memory()
+
+    def facts(self) -> dict:
+        """Return these values for JSON."""
+        return self._asdict() | {"recipe": asdict(self.recipe)}
+
+
+def backbone_file(name: str) -> str | Path | None:
+    """Return what `load_backbone` takes for a notebook's parameter `backbone`."""
+    return None if name == "random" else resolve(str(locate(name, "imagenet", "shipped")))
+
+
+def trainings(parameters: Any) -> dict[str, Training]:
+    """Return the one training of notebook 03, {"network": training}, from its parameters (attributes)."""
+    given = parameters
+    changes = ("stages", "learning_rate", "augmentation", "precision", "averaging", "seed")
+    training = Training(
+        "weights/03_training.safetensors",
+        make_recipe(given.recipe, **{name: getattr(given, name) for name in changes}),
+        {name: getattr(given, name) for name in ("heads", "steps", "cam", "fam", "ffrm", "fusion_stride")},
+        {
+            "name": given.dataset,
+            "part": given.part,
+            "root": given.data_root,
+            "split": given.split,
+            "count": given.count,
+            "seed": given.seed,
+            "white": given.masks_white,
+        },
+        given.backbone,
+        given.begin_with,
+    )
+    return {"network": training}
+
+
+def first_network(run: Run) -> tuple[DeFusionNet, str]:
+    """Make the network of notebook 03 with its first weights, and return it and words for these weights.
+
+    Notes in the run's stamp where they come from.
+    """
+    (training,) = trainings(run.parameters).values()
+    torch.manual_seed(training.recipe.seed)
+    network = DeFusionNet(**training.switches)
+    if training.begin_with:
+        file = resolve(str(locate(training.begin_with, "shipped")))
+        network.load_state_dict(load_network(file).state_dict())
+        run.note(begun_with={"weights_sha256": weights_hash(network), "card": read_card(file)})
+        words = "that of the network it begins with"
+    else:
+        words = load_backbone(network.backbone, backbone_file(training.backbone))
+    run.note(backbone=words)
+    return network, words
+
+
+def train_or_read(
+    run: Run, network: DeFusionNet, photos: PhotoSet, every: int, show: Callable[[History], None] | None = None
+) -> History:
+    """Train the network of notebook 03 from its first weights and save it, or read it where that was done before.
+
+    `network` is that of `first_network`, and ends with the trained weights. A checkpoint is written, and `show` called,
+    every `every` iterations. A file with another recipe, other photos or other first weights is replaced. Returns the
+    history of the training, and notes its stretches and the hash of its weights in the run's stamp. Raises what
+    `training.train` raises, and ValueError where the file is damaged.
+    """
+    (training,) = trainings(run.parameters).values()
+    path, checkpoint = run.path(training.file), run.path("checkpoints/03_training.pt")
+    made = identity(network, photos, training.recipe)
+    card = read_card(path) if path.is_file() else {}
+    if card.get("identity") == made:
+        network.load_state_dict(load_network(path).state_dict())
+        network.to(run.device).eval()
+        history, trained = History(card["loss"], card["training_stretches"]), card["weights_sha256"]
+    else:
+        history = train(network, photos, training.recipe, run.device, checkpoint, every, run.stamp, show)
+        trained = weights_hash(network)
+    run.note(training_stretches=history.stretches, weights_sha256=trained, data=[photos.provenance()])
+    if card.get("identity") != made:
+        save_network(network, path, run.stamp | {"identity": made, "loss": history.loss})
+        checkpoint.unlink()
+    return history
+
+
+def train_one(run: Run, name: str, photos: PhotoSet) -> None:
+    """Train the network of notebook 03, the only `name` in `trainings`, unless this profile has it already."""
+    train_or_read(run, first_network(run)[0], photos, run.parameters.every)

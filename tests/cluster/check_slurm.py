@@ -203,12 +203,12 @@ def test_a_grid_of_ablations_continues_with_the_network_where_it_was_killed(slur
     folder = collection.folder / "outputs/grid"
     weights = folder / "weights/08_ablations"
     run, words = collection.start("grid")
-    wait(lambda: len(list(weights.glob("*.safetensors"))) >= 2, run)
-    slurm.ask("scancel", "--signal=KILL", "--full", job_of(words, "08_ablations"))
+    wait((folder / ".done/08_ablations.nocam@seed1.log").exists, run)
+    slurm.ask("scancel", "--signal=KILL", "--full", job_of(words, "08_ablations/nocam@seed1"))
     code, said = collection.finish(run, words)
-    assert code != 0 and "08_ablations ... failed" in said
+    assert code != 0 and "08_ablations/nocam@seed1 ... failed" in said and "08_ablations ... job" not in said
     before = {path.name: path.stat().st_mtime_ns for path in weights.glob("*.safetensors")}
-    assert 2 <= len(before) < 6
+    assert len(before) == 5 and "nocam@seed1.safetensors" not in before
 
     code, said = collection.run("grid")
     assert code == 0, said

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from math import sqrt
+from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,6 +22,7 @@ from defusion_lib.network import DeFusionNet
 from defusion_lib.paper.claims import RESULT_NAMES
 from defusion_lib.paper.tables import TABLE_2, TABLE_3
 from defusion_lib.plots import as_levels
+from defusion_lib.training import make_recipe
 from defusion_lib.weights import SHIPPED, load_network, result_name, weights_hash
 
 RECIPE = replace(SHORT, stages=((2, 32, 2),), frozen_blocks=5)
@@ -56,6 +59,22 @@ def test_rows_are_those_of_the_tables():
         assert {result_name(DeFusionNet(**switches)): row for row, switches in STRIDE_ROWS.items()} == {
             f"defusionnet+{row}": row for row in STRIDE_ROWS
         }
+
+
+def test_a_training_for_each_row_and_seed():
+    given = SimpleNamespace(
+        rows=("full", "nocam+nofam"), rows_once=("step1",), seeds=(4, 9), dataset="shi", data_root="mine", split="last100",
+        count=3, seed=1, heads="radf", backbone="imagenet", stages=((2, 32, 1),), recipe="frozen",
+    )  # fmt: skip
+    assert ablations.seeds_of_rows(given) == {"full": (4, 9), "nocam+nofam": (4, 9), "step1": (4,)}
+    found = ablations.trainings(given)
+    assert list(found) == ["full@seed4", "full@seed9", "nocam+nofam@seed4", "nocam+nofam@seed9", "step1@seed4"]
+    training = found["nocam+nofam@seed9"]
+    assert Path(training.file) == ablations.network_path(Path("weights/08_ablations"), "nocam+nofam", 9)
+    assert training.switches == {"heads": "radf", "cam": "off", "fam": False}
+    assert training.recipe == make_recipe("frozen", stages=[[2, 32, 1]], seed=9) and training.backbone == "imagenet"
+    photos = {"name": "shi", "part": "train", "root": "mine", "split": "last100", "count": 3, "seed": 1}
+    assert training.photos == photos
 
 
 def test_a_trained_row_is_loaded_not_trained_again(finished, monkeypatch):

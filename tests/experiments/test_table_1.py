@@ -206,10 +206,19 @@ def test_methods_are_timed_in_turns():
     assert "".join(calls).count("ab") >= 3
 
 
+PARAMETERS = {
+    "seed": 3, "dataset": "folder", "data_root": "mine", "masks_white": "focus", "split": "dutlab100", "count": 4,
+    "learn_from": "", "learn_root": "", "budget": "quick", "recipe": "cpu", "backbone": "imagenet", "divide": 16,
+    "encoder": "vgg16", "heads": "compact",
+}  # fmt: skip
+
+
 def test_networks_are_trained_alike_and_kept(tmp_path, monkeypatch):
     asked = []
 
     class Baseline:
+        network = str
+
         def recipe(self, name, budget, seed):
             return name, budget, seed
 
@@ -220,16 +229,34 @@ def test_networks_are_trained_alike_and_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(table_1, "TRAINED", {"one": Baseline(), "two": Baseline()})
     monkeypatch.setattr(table_1, "read_card", lambda path: {"name": path.stem})
     run = SimpleNamespace(
-        stem="07",
         device="cpu",
         stamp={"seed": 3},
-        parameters=SimpleNamespace(seed=3),
+        parameters=SimpleNamespace(**PARAMETERS),
         path=lambda name: tmp_path / name,
     )
-    networks, cards = table_1.train_networks(run, PHOTOS, "cpu", "quick", "vgg", divide=16)
+    networks, cards = table_1.train_networks(run, PHOTOS)
     assert networks == {"one": "network", "two": "network"} and cards["two"] == {"name": "two"}
-    path = tmp_path / "weights/07/one.safetensors"
-    assert asked[0] == ((path, PHOTOS, ("cpu", "quick", 3), "vgg", "cpu", {"seed": 3}), {"divide": 16})
+    path = tmp_path / "weights/07_table_1/one.safetensors"
+    switches = {"divide": 16, "encoder": "vgg16", "heads": "compact"}
+    assert asked[0] == ((path, PHOTOS, ("cpu", "quick", 3), "imagenet", "cpu", {"seed": 3}), switches)
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ({}, {"name": "folder", "root": "mine", "white": "focus"}),
+        ({"learn_root": "other"}, {"name": "folder", "root": "other", "white": "focus"}),
+        ({"learn_from": "shi"}, {"name": "shi", "root": "", "white": ""}),
+        ({"learn_from": "shi", "learn_root": "other"}, {"name": "shi", "root": "other", "white": ""}),
+    ],
+)
+def test_networks_learn_from_the_photos_that_the_parameters_name(given, read):
+    found = table_1.trainings(SimpleNamespace(**PARAMETERS | given))
+    assert list(found) == list(table_1.TRAINED)
+    more = {"part": "train", "split": "dutlab100", "count": 4, "seed": 3}
+    assert all(training.photos == read | more for training in found.values())
+    assert found["dhde"].recipe.stages == ((60, 8, 32),) and found["dhde"].recipe.seed == 3
+    assert found["dhde"].modules[0] == "defusion_lib.baselines.deep.dhde"
 
 
 def test_the_papers_order_is_of_the_classical_methods():

@@ -15,6 +15,7 @@ from PIL import Image
 
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.data.datasets import check_unseen
+from defusion_lib.experiments import training_run
 from defusion_lib.experiments.training_run import (
     at_most,
     describe,
@@ -25,7 +26,11 @@ from defusion_lib.experiments.training_run import (
     train_network,
 )
 from defusion_lib.network import DeFusionNet
+from defusion_lib.runs.parameters import check_parameters, read_parameters
+from defusion_lib.runs.run import Run
+from defusion_lib.training import make_recipe
 from defusion_lib.weights import SHIPPED, load_network, read_card, weights_hash
+from tools.graph import parameters_cell
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -204,3 +209,64 @@ def test_first_weights_that_saw_held_out_photos_are_refused(tmp_path):
     assert load_network(going_on.network).config == load_network().config
     assert "First weights: the shipped network." in going_on.words.read_text()
     assert not (tmp_path / "a").exists() and not (tmp_path / "c").exists()
+
+
+# ------------------------------------------------------------------------------------- the training of notebook 03
+
+
+def begun(**given):
+    """A run of notebook 03 with a small network, two iterations and two rendered photos."""
+    root = Path(__file__).resolve().parents[2]
+    defaults = read_parameters(parameters_cell(root / "notebooks/03_training.ipynb"))
+    small = {"profile": "tiny", "stages": [[2, 32, 1]], "count": 2, "steps": 1, "backbone": "random", "every": 1}
+    run = Run("03_training", defaults, check_parameters(defaults, small | given))
+    return run, training_run.trainings(run.parameters)["network"]
+
+
+@pytest.mark.slow
+def test_the_training_is_what_the_parameters_of_the_notebook_say():
+    _, training = begun(augmentation=["noise"], learning_rate=0.1, averaging=0.5, seed=3, recipe="frozen", cam="off")
+    changes = {"stages": [[2, 32, 1]], "augmentation": ["noise"], "learning_rate": 0.1, "averaging": 0.5, "seed": 3}
+    assert training.recipe == make_recipe("frozen", **changes)
+    assert DeFusionNet(**training.switches).config == DeFusionNet("compact", steps=1, cam="off").config
+    assert training.open_photos().name == "synthetic" and len(training.open_photos()) == 2
+
+
+@pytest.mark.slow
+def test_a_trained_network_is_read_and_leaves_the_stamp_of_its_training(outputs, monkeypatch):
+    first, training = begun()
+    photos, path = training.open_photos(), outputs / "tiny/weights/03_training.safetensors"
+    training_run.train_one(first, "network", photos)
+    card = read_card(path)
+    assert (
+        card["notebook"] == "03_training" and card["parameters"]["steps"] == 1 and card["backbone"] == "random weights"
+    )
+    assert card["data"][0]["name"] == "synthetic" and len(card["loss"]) == 2
+    assert list((outputs / "tiny/checkpoints").iterdir()) == []
+
+    again, _ = begun()
+    network, words = training_run.first_network(again)
+    assert words == "random weights"
+    with monkeypatch.context() as patch:
+        patch.setattr(training_run, "train", None)
+        history = training_run.train_or_read(again, network, photos, 1)
+    assert history.loss == card["loss"] and again.stamp["training_stretches"] == card["training_stretches"]
+    assert again.stamp["weights_sha256"] == card["weights_sha256"] and not network.training
+    assert (
+        weights_hash(network) == weights_hash(load_network(path)) != weights_hash(training_run.first_network(again)[0])
+    )
+
+    shown = []
+    other, _ = begun(learning_rate=0.1)
+    training_run.train_or_read(
+        other, training_run.first_network(other)[0], photos, 2, lambda h: shown.append(len(h.loss))
+    )
+    assert shown == [2] and read_card(path)["weights_sha256"] == other.stamp["weights_sha256"] != card["weights_sha256"]
+
+
+@pytest.mark.slow
+def test_a_network_to_go_on_from_comes_before_a_backbone(outputs):
+    run, training = begun(begin_with="shipped", steps=3, fusion_stride=2)
+    network, _ = training_run.first_network(run)
+    assert training.begin_with == "shipped"
+    assert weights_hash(network) == weights_hash(load_network()) == run.stamp["begun_with"]["weights_sha256"]

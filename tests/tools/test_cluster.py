@@ -75,15 +75,19 @@ def test_one_line_for_each_job_that_is_taken_done_or_failed(capsys):
         logger.info(message, extra={"event": SimpleNamespace(name=event)} | more)
 
     rule = {"rule_name": "notebook", "resources": LIMITS, "local": False}
-    for number, stem in enumerate(("03_training", "04_evaluation"), start=1):
-        told("a page", "JOB_INFO", jobid=number, wildcards={"stem": stem}, **rule)
+    told("a page", "JOB_INFO", jobid=1, wildcards={"stem": "08_ablations", "network": "full@seed0"}, **rule)
+    told("a page", "JOB_INFO", jobid=2, wildcards={"stem": "04_evaluation"}, **rule)
     told("a page", "JOB_INFO", jobid=0, wildcards={}, **rule | {"local": True})
     logger.info("Job 2 has been submitted with SLURM jobid 17 (log: 17.log).")
     told("done", "JOB_FINISHED", job_id=1)
     told("done", "JOB_FINISHED", job_id=0)
     told("error", "JOB_ERROR", jobid=2, rule_msg=of_status("TIMEOUT"), log=[])
     out, err = capsys.readouterr()
-    assert out.splitlines() == ["04_evaluation ... job 17", "03_training ... done", "04_evaluation ... failed"]
+    assert out.splitlines() == [
+        "04_evaluation ... job 17",
+        "08_ablations/full@seed0 ... done",
+        "04_evaluation ... failed",
+    ]
     assert err.startswith("It ran longer than its limit of 60 min:")
 
 
@@ -126,5 +130,5 @@ def test_jobs_go_to_a_cluster_only_where_one_is_named():
 
 
 def test_an_unknown_cluster_is_named():
-    with pytest.raises(ValueError, match="no cluster 'pbs': choose one of slurm"):
+    with pytest.raises(ValueError, match="no cluster 'pbs': choose one of local, slurm"):
         notebook_run.run_notebooks(cluster="pbs")

@@ -18,8 +18,8 @@ def curves(evaluations: Mapping[str, Evaluation], dataset: str) -> Drawing:
     caption = (
         f"Precision-recall, F-measure and ROC curves on {dataset}, laid out like Figures 8-10 of the paper, with the "
         "blurred pixels as the positive class above and those in focus below. A method has the same colour and dash "
-        "in all six. A good detector is near the upper right corner, in the ROC curve the upper left. What differs: the "
-        "paper shows twelve methods, on Shi's, DUT's and CTCUG's test photos."
+        "in all six. A good detector is near the upper right corner, in the ROC curve the upper left. What differs: "
+        "the paper shows twelve methods, on Shi's, DUT's and CTCUG's test photos."
     )
     arrays = {
         f"{name}_{positive}_{axis}": getattr(curve, axis)

@@ -33,9 +33,9 @@ NETWORK, FACTS = "network.onnx", "facts.json"
 QUICK = SIZE // 2  # pixels a side of what the first map is computed from
 PATTERN, STEP = 64, 256  # the test pattern's pixels a side; every such value of its map is compared
 SAMPLES = {
-    "flower": ("a flower in front of leaves", "vultilion", "https://www.flickr.com/photos/vultilion/6056698931/"),
+    "flower": ("A flower in front of leaves", "vultilion", "https://www.flickr.com/photos/vultilion/6056698931/"),
     "china": (
-        "a pavilion by a lake, sharp everywhere: a hard one",
+        "A pavilion, sharp everywhere: a hard one",
         "danielbuechele",
         "https://www.flickr.com/photos/danielbuechele/6061409035/",
     ),
@@ -53,11 +53,11 @@ your device**: the network comes to your browser and computes the map there. Not
 
 ## What computes the map
 
-[The network of this collection](defusion_lib/shipped/README.md), a DeFusionNet with 17.8 million parameters: what
-`defusion export --precision int8` writes ({megabytes:.0f} MB), in ONNX Runtime Web {version} (MIT licence). Where the
-browser offers WebGPU, the graphics processor computes, otherwise one thread of the processor. The network sees the whole photo, resized to {size} × {size}
-pixels; a coarse map of {quick} × {quick} pixels comes first. In Python, `detect` gives the same map. Use the network for research and
-teaching.
+[The network of this collection](defusion_lib/shipped/README.md), a DeFusionNet: the file that
+`defusion export --precision int8` writes ({megabytes:.0f} MB) runs in ONNX Runtime Web {version} (MIT licence), on the
+graphics processor where the browser offers WebGPU, otherwise on one thread of the processor. The network sees the whole
+photo, resized to {size} × {size} pixels; a coarse map, from {quick} × {quick} pixels, comes first. `detect` gives the
+same map in Python. Use the network for research and teaching.
 
 ## Where it fails
 
@@ -77,17 +77,19 @@ DETECTOR = """```{{raw}} html
 <p><label for="detector-file">Choose or take a photo, or drop one on this page:</label>
 <input type="file" id="detector-file" accept="image/*"></p>
 <p id="detector-samples">Or try one of these:</p>
-<div role="group" aria-labelledby="detector-samples">
+<div class="detector-samples" role="group" aria-labelledby="detector-samples">
 {samples}
 </div>
-<p class="detector-note">The first photo loads {load:.0f} MB (with WebGPU {load_gpu:.0f} MB). Sample photos: {credits}, CC BY 2.0.</p>
+<p class="detector-note">The first photo loads {load:.0f} MB (with WebGPU {load_gpu:.0f} MB).
+Sample photos: {credits}, CC BY 2.0.</p>
 </div>
 <p id="detector-status" role="status"></p>
 <progress id="detector-progress" aria-label="Loading the detector" max="1" value="0" hidden></progress>
 <div id="detector-result" hidden>
 <div class="detector-pictures">
 <figure><canvas id="detector-overlay" role="img"></canvas><figcaption>Orange: out of focus</figcaption></figure>
-<figure><canvas id="detector-map" role="img"></canvas><figcaption>The map: white is out of focus, black in focus</figcaption></figure>
+<figure><canvas id="detector-map" role="img"></canvas>
+<figcaption>The map: white is out of focus, black in focus</figcaption></figure>
 </div>
 <p><label for="detector-threshold">Threshold: call out of focus what is brighter in the map than</label>
 <input type="range" id="detector-threshold" min="0" max="1" step="0.01" value="0.5">

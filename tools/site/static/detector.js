@@ -5,7 +5,7 @@
   const [overlay, map, threshold, share] = ["overlay", "map", "threshold", "share"].map(at);
   const ORANGE = [222, 143, 5]; // as `plots.overlay` tints
   const STRENGTH = 0.75;
-  const ENGINES = { webgpu: "the graphics processor (WebGPU)", wasm: "the processor (WebAssembly, one thread)" };
+  const ENGINES = { webgpu: "WebGPU, on the graphics processor", wasm: "WebAssembly, on one thread of the processor" };
   const COMPUTING = "Computing the map …";
   const TOO_OLD = "This browser cannot run the detector: use a current Firefox, Chrome, Edge or Safari.";
   const folder = document.currentScript.src.replace(/[^/]*$/, "");
@@ -54,7 +54,8 @@
     if (data.total) {
       progress.hidden = data.loaded === data.total;
       progress.value = data.loaded / data.total;
-      if (photo && !levels) say(progress.hidden ? COMPUTING : `Loading the detector (${Math.round(data.total / 1e6)} MB) …`);
+      const megabytes = Math.round(data.total / 1e6);
+      if (photo && !levels) say(progress.hidden ? COMPUTING : `Loading the detector (${megabytes} MB) …`);
     } else if (data.number === number) {
       if (data.problem) fail(data.problem);
       else if (data.photo) showPhoto(data.photo);
@@ -86,6 +87,7 @@
     for (const control of [threshold, at("save")]) control.disabled = true;
     share.textContent = "";
     if (progress.hidden) say(COMPUTING);
+    result.scrollIntoView({ block: "nearest" });
   }
 
   function showMap(data) {
@@ -99,8 +101,11 @@
     map.ariaLabel = `Map of ${name}: white is out of focus`;
     for (const control of [threshold, at("save")]) control.disabled = false;
     drawOverlay();
-    const seconds = `${data.seconds.toFixed(1)} seconds`;
-    say(data.last ? `The map of ${name} took ${ENGINES[data.engine]} ${seconds}.` : "This is a first, coarse map. Computing the full one …");
+    say(
+      data.last
+        ? `The map of ${name}, computed in ${data.seconds.toFixed(1)} seconds with ${ENGINES[data.engine]}.`
+        : "This is a first, coarse map. Computing the full one …",
+    );
   }
 
   function drawOverlay() {
@@ -137,7 +142,10 @@
 
   if (location.protocol === "file:") {
     at("choose").hidden = true;
-    say("A browser runs the detector only from a web server: run python -m http.server in the folder of this page, and open the address that it prints.");
+    say(
+      "A browser runs the detector only from a web server: run python -m http.server in the folder of this page, " +
+        "and open the address that it prints.",
+    );
     return;
   }
   at("choose").hidden = false;

@@ -23,7 +23,8 @@ onmessage = ({ data }) => {
 // A newer photo ends the work on this one.
 async function map(file, number) {
   if (number !== latest) return;
-  let problem = `${file.name} is not a picture that this browser can open: choose a JPEG, PNG, WebP, GIF, BMP or AVIF file.`;
+  const formats = "JPEG, PNG, WebP, GIF, BMP or AVIF";
+  let problem = `${file.name} is not a picture that this browser can open: choose a ${formats} file.`;
   try {
     // Python ignores colour profiles, too.
     const bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
@@ -78,7 +79,8 @@ function taps(from, to) {
     const centre = (i + 0.5) * scale;
     const first = Math.max(0, Math.trunc(centre - reach + 0.5));
     const end = Math.min(from, Math.trunc(centre + reach + 0.5));
-    const weights = Array.from({ length: end - first }, (_, k) => Math.max(0, 1 - Math.abs(first + k - centre + 0.5) / reach));
+    const distances = Array.from({ length: end - first }, (_, k) => Math.abs(first + k + 0.5 - centre));
+    const weights = distances.map((distance) => Math.max(0, 1 - distance / reach));
     const sum = weights.reduce((a, b) => a + b);
     return { first, weights: Float64Array.from(weights, (weight) => weight / sum) };
   });
@@ -131,7 +133,8 @@ function tensor(pixels, side, size) {
 
 // A map at the size that is shown, in 256 levels.
 function enlarged(values, size, width, height) {
-  const wide = alongRows(values.map((value) => 255 * value), size, 1, taps(size, width), new Float32Array(size * width), 1, size);
+  const scaled = values.map((value) => 255 * value);
+  const wide = alongRows(scaled, size, 1, taps(size, width), new Float32Array(size * width), 1, size);
   return alongColumns(wide, width, taps(size, height), new Uint8ClampedArray(width * height));
 }
 

@@ -60,7 +60,7 @@ def opened(browser, address, *routes):  # noqa: F811
     expect.set_options(timeout=1000 * PATIENCE)
     page.errors, page.requests = [], []
     page.on("pageerror", lambda error: page.errors.append(str(error)))
-    page.on("request", page.requests.append)
+    page.on("request", lambda request: page.requests.append(request))
     for pattern, handler in routes:
         page.route(pattern, handler)
     page.goto(f"{address}demo.html")

@@ -113,6 +113,7 @@ def network():
 def apart(found, path, network):
     """The mean difference of a map from Python's, at its size."""
     expected = Image.fromarray(detect(read_image(path), network)).resize(found.shape[::-1], Image.Resampling.BILINEAR)
+    print(np.abs(found - np.asarray(expected)).mean(), path)
     return np.abs(found - np.asarray(expected)).mean()
 
 
@@ -193,10 +194,11 @@ def test_without_a_connection_a_broken_file_and_a_turned_photo_on_a_phone(visito
     image.save(turned, exif=image.getexif(), quality=95)
     drop(visitor, turned)
     finish(visitor, "turned.jpg")
+    expect(status(visitor)).to_be_in_viewport()
+    expect(visitor.get_by_role("img", name="turned.jpg, orange")).to_be_in_viewport()
     found = saved(visitor, folder)
     assert found.shape == (640, 427)
     assert apart(found, turned, network) < APART
-    expect(visitor.get_by_role("img", name="turned.jpg, orange")).to_be_in_viewport()
     look(visitor, "turned", PHONE)
     visitor.context.set_offline(False)
     assert [request.url for request in visitor.requests[before:] if not request.url.startswith("blob:")] == []

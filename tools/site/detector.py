@@ -83,6 +83,7 @@ DETECTOR = """```{{raw}} html
 <p class="detector-note">The first photo loads {load:.0f} MB (with WebGPU {load_gpu:.0f} MB).
 Sample photos: {credits}, CC BY 2.0.</p>
 </div>
+<div id="detector-work">
 <p id="detector-status" role="status"></p>
 <progress id="detector-progress" aria-label="Loading the detector" max="1" value="0" hidden></progress>
 <div id="detector-result" hidden>
@@ -95,6 +96,7 @@ Sample photos: {credits}, CC BY 2.0.</p>
 <input type="range" id="detector-threshold" min="0" max="1" step="0.01" value="0.5">
 <span id="detector-share"></span></p>
 <p><button type="button" id="detector-save">Save the map</button></p>
+</div>
 </div>
 </div>
 <script src="_static/detector.js"></script>

@@ -87,7 +87,7 @@
     for (const control of [threshold, at("save")]) control.disabled = true;
     share.textContent = "";
     if (progress.hidden) say(COMPUTING);
-    result.scrollIntoView({ block: "nearest" });
+    at("work").scrollIntoView({ block: "nearest" });
   }
 
   function showMap(data) {

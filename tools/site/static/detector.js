@@ -35,6 +35,7 @@
     start();
     number += 1;
     name = chosen.name;
+    if (file.files[0] !== chosen) file.value = ""; // it would name another photo
     levels = undefined;
     say(`Reading ${name} …`);
     worker.postMessage({ number, file: chosen });
@@ -149,7 +150,10 @@
     return;
   }
   at("choose").hidden = false;
-  file.addEventListener("click", start); // loads while a photo is looked for
+  file.addEventListener("click", () => {
+    file.value = ""; // the same photo can be chosen again
+    start(); // loads while a photo is looked for
+  });
   file.addEventListener("change", () => file.files.length && choose(file.files[0]));
   for (const button of document.querySelectorAll("[data-sample]")) {
     button.addEventListener("click", () => chooseSample(button.dataset.sample));

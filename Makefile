@@ -56,10 +56,11 @@ test-oldest: $(OLDEST)/.ready   ## unit tests with the oldest versions allowed (
 		--deselect tests/test_dependencies.py::test_what_dependencies_need_is_pinned_too \
 		--deselect tests/data/test_synthetic.py::test_photographs_come_from_the_wheels_and_nothing_from_a_network
 
-test-browser: $(BROWSER) $(SITE)   ## drive explorer, gallery and site in a real browser; needs Chromium, keeps pictures in build/browser/
+test-browser: $(BROWSER) $(SITE)   ## drive explorer, gallery, site and its detector in a real browser; needs Chromium, keeps pictures in build/browser/
 	$(BIN)/pytest -q tests/browser/check_explorer.py
 	$(BIN)/pytest -q tests/browser/check_gallery.py
 	$(BIN)/pytest -q tests/browser/check_site.py
+	$(BIN)/pytest -q tests/browser/check_demo.py
 
 test-cluster: $(SLURM)   ## start a Slurm of one node, and run, kill and resume notebooks on it; installs Debian's Slurm, as root
 	$(BIN)/pytest -q tests/cluster/check_slurm.py

@@ -12,7 +12,7 @@ from PIL import Image
 
 from defusion_lib.paper import claims
 from defusion_lib.paper.tables import FIGURES
-from tools.site import check, ledger, pages, paper_index
+from tools.site import check, detector, ledger, pages, paper_index
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACES = paper_index.read_places()
@@ -97,7 +97,8 @@ def test_linked_files_are_copied_beside_the_pages(tmp_path, monkeypatch):
     pages.stage(root, folder)
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     assert names == ["index.md", "outputs/README.md", "outputs/cpu/bench.json", "outputs/cpu/map.png"]
-    assert (folder / "index.md").read_text().count("```{toctree}") == len(pages.chapters(root))
+    front = (folder / "index.md").read_text()
+    assert front.count("```{toctree}") == len(pages.chapters(root)) and f"# Front\n\n{pages.OFFER}\n" in front
 
 
 # ---------------------------------------------------------------------------------------- index of the paper
@@ -269,6 +270,63 @@ def test_claims_are_shown_in_the_words_of_the_paper():
     ]
 
 
+# --------------------------------------------------------------------------------------------- detector
+
+
+def test_the_runtime_of_the_detector_is_pinned_and_its_lock_names_no_host():
+    package, lock = (json.loads((detector.NPM / name).read_text()) for name in ("package.json", "package-lock.json"))
+    (version,) = package["dependencies"].values()
+    assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+    packages = {name: each for name, each in lock["packages"].items() if name}
+    assert packages["node_modules/onnxruntime-web"]["version"] == version
+    assert all(each["integrity"].startswith("sha512-") for each in packages.values())
+    assert "resolved" not in str(lock) and "://" not in str(lock)
+
+
+def npm(folder, monkeypatch, program):
+    """Put a program called npm in the place of all others."""
+    (folder / "bin").mkdir()
+    (folder / "bin/npm").write_text(f"#!/bin/sh\n{program}\n")
+    (folder / "bin/npm").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder / "bin"))
+
+
+def test_what_npm_fetched_is_kept_until_the_lock_changes(tmp_path, monkeypatch):
+    shell = "/bin/mkdir -p node_modules/onnxruntime-web/dist; echo x >> calls"
+    npm(tmp_path, monkeypatch, shell)
+    for _ in range(2):
+        assert detector.fetch_runtime(tmp_path / "npm").is_dir()
+    assert (tmp_path / "npm/calls").read_text() == "x\n"
+    (tmp_path / "npm/package-lock.json").write_text("{}")
+    detector.fetch_runtime(tmp_path / "npm")
+    assert (tmp_path / "npm/calls").read_text() == "x\nx\n"
+
+
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [
+        (None, "npm was not found when it was built. Install Node.js, which has it."),
+        (
+            "echo npm error code ENOTFOUND >&2; exit 1",
+            "npm could not fetch onnxruntime-web when it was built (npm error code ENOTFOUND). Check the connection.",
+        ),
+    ],
+    ids=["missing", "failing"],
+)
+def test_without_npm_the_page_says_what_is_missing(tmp_path, monkeypatch, program, why):
+    if program:
+        npm(tmp_path, monkeypatch, program)
+    else:
+        monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(detector, "read", lambda path: json.loads((ROOT / path.relative_to(tmp_path)).read_text()))
+    for _ in range(2):  # nothing is left that a second build would take for the runtime
+        assert detector.write(tmp_path, tmp_path, tmp_path / "files") == why
+    text = (tmp_path / detector.PAGE).read_text()
+    assert f"*The detector is missing in this copy of the site: {why} Then run `make site` again.*" in text
+    assert "<script" not in text and "{" not in text.partition("---\n\n")[2]
+    assert not (tmp_path / "files").exists()
+
+
 # ------------------------------------------------------------------------------------------ built pages
 
 
@@ -314,8 +372,12 @@ def test_the_pages_of_the_site_load_nothing_by_settings():
     settings = (ROOT / "tools/site/conf.py").read_text()
     assert "nb_ipywidgets_js = {}" in settings and 'html_math_renderer = "mathml"' in settings
     assert 'nb_execution_mode = "off"' in settings
-    script = (ROOT / "tools/site/static/ledger.js").read_text()
-    assert not re.search(r"https?:|fetch|import\(", script)
+    for script in ("ledger.js", "detector.js", "detector_worker.js"):
+        text = (ROOT / "tools/site/static" / script).read_text()
+        assert not re.search(r"""https?:|["'`]//|sendBeacon|XMLHttpRequest|WebSocket""", text), script
+        # What the detector asks for lies beside it.
+        called = re.findall(r"(?:fetch|import)\((.*)", text)
+        assert all(re.match(r"address\)|new URL\(.*, FOLDER\)", argument) for argument in called), called
 
 
 def test_notebooks_show_nothing_from_a_network():

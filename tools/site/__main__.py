@@ -1,7 +1,8 @@
 """Build the site into a folder: python -m tools.site [build/site].
 
 Nothing is executed: the pages show the stored outputs. A broken link, a page that loads something from a network, or
-one of more than 3 MB ends the build with exit code 1.
+one of more than 3 MB ends the build with exit code 1. Where npm is missing, the page of the detector says so, and all
+others are built.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import sys
 from pathlib import Path
 
 from defusion_lib.paths import display_path, project_root
-from tools.site import check, ledger, pages, paper_index
+from tools.site import check, detector, ledger, pages, paper_index
 
 
 def build(root: Path, folder: Path) -> list[str]:
@@ -23,11 +24,16 @@ def build(root: Path, folder: Path) -> list[str]:
     pages.stage(root, work / "pages")
     paper_index.write(root, work / "pages")
     ledger.write(root, work / "pages")
+    missing = detector.write(root, work / "pages", work / "detector")
     shutil.rmtree(folder, ignore_errors=True)
     options = ["-b", "html", "-W", "--keep-going", "-q", "-c", str(Path(__file__).parent), "-d", str(work / "doctrees")]
     done = subprocess.run([sys.executable, "-m", "sphinx", *options, str(work / "pages"), str(folder)])
     if done.returncode:
         return ["Sphinx found the errors above."]
+    if missing:
+        print(f"The site has no detector: {missing}", file=sys.stderr)
+    else:
+        shutil.copytree(work / "detector", folder / "_static/detector")
     return check.problems(folder)
 
 

@@ -15,11 +15,13 @@ FRONT = "index.md"
 # Profiles whose executed notebooks are pages; the last one shows most.
 COPIES = {"cpu": "real photos, profile cpu", "box": "real photos, profile box"}
 EMBEDDED = "embedded data"
-GENERATED = ("paper/index.md", "paper/claims.md")
+GENERATED = ("paper/index.md", "paper/claims.md", "demo.md")
+OFFER = f"**[Try it on a photo]({GENERATED[2]})** here in the browser, with nothing to install."
 NOTEBOOKS, RESULTS, FINDINGS = "Notebooks", "outputs/README.md", "outputs/FINDINGS.md"
+GLOSSARY = "defusion_lib/paper/glossary.md"
 CHAPTERS = {
-    "Start": ["notebooks/README.md", "notebooks/CLASS.md", FINDINGS, RESULTS, "defusion_lib/paper/glossary.md"],
-    "The paper": [*GENERATED, "defusion_lib/paper/open_choices.md"],
+    "Start": [GENERATED[2], "notebooks/README.md", "notebooks/CLASS.md", FINDINGS, RESULTS, GLOSSARY],
+    "The paper": [*GENERATED[:2], "defusion_lib/paper/open_choices.md"],
     NOTEBOOKS: [],
     "The library": [
         "defusion_lib/API.md",
@@ -117,6 +119,7 @@ def stage(root: Path, folder: Path) -> None:
         else:
             text = moved(page, (root / page).read_text(encoding="utf-8"))
             if page == "README.md":
+                text = TITLE.sub(lambda found: f"{found.group()}\n{OFFER}\n", text, count=1)
                 text += "".join(contents(page, names, caption) for caption, names in chapters(root).items())
             elif page == RESULTS:
                 text += contents(page, copies(root))

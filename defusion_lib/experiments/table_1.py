@@ -125,7 +125,10 @@ def train_networks(
             run.path(f"weights/{run.stem}/{name}.safetensors"),
             baseline.recipe(recipe, budget, run.parameters.seed),
         )
-        networks[name] = baseline.train_or_load(path, photos, given, backbone, run.device, run.stamp, **switches)
+        evaluations = baseline.budget(budget).evaluations
+        networks[name] = baseline.train_or_load(
+            path, photos, given, backbone, run.device, run.stamp, evaluations, **switches
+        )
         cards[name] = read_card(path)
     return networks, cards
 

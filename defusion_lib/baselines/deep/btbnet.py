@@ -92,4 +92,5 @@ def _conv(given: int, made: int) -> nn.Conv2d:
 
 
 def _resized(x: torch.Tensor, size) -> torch.Tensor:
-    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False, antialias=True)
+    # Antialiasing does not exist in bfloat16.
+    return F.interpolate(x.float(), size=tuple(size), mode="bilinear", align_corners=False, antialias=True)

@@ -20,7 +20,7 @@ from defusion_lib.data import PhotoSet, first_few
 from defusion_lib.data.augmentation import ROTATIONS, SCALES, STEPS, Augmented
 from defusion_lib.distributed import Processes, join
 from defusion_lib.freeze import freeze
-from defusion_lib.losses import deep_supervision
+from defusion_lib.losses import deep_supervision, side_loss
 from defusion_lib.paths import replacing
 from defusion_lib.precision import PRECISIONS, autocast, place, resolve_precision
 from defusion_lib.progress import tqdm
@@ -143,6 +143,22 @@ def make_recipe(name: str, **changes) -> Recipe:
     return replace(RECIPES[name], **frozen)
 
 
+def augmented(photos: PhotoSet, size: int, recipe: Recipe) -> Augmented:
+    """Make the samples of photos and masks at a size, augmented as a recipe says."""
+    return Augmented(photos, size, recipe.rotations, recipe.scales, seed=recipe.seed, steps=recipe.augmentation)
+
+
+def whole_photos(photos: PhotoSet, size: int, recipe: Recipe) -> list[tuple[torch.Tensor, ...]]:
+    """Make one sample of each photo and its mask at a size, without any augmentation."""
+    samples = Augmented(photos, size, rotations=(0,), scales=(1.0,))
+    return [samples[index] for index in range(0, len(samples), len(samples) // len(photos))]
+
+
+def final_loss(network: nn.Module, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Compute the cross-entropy between a network's final map and the mask, which compares between networks."""
+    return side_loss(network(image).final, mask)
+
+
 class Task(NamedTuple):
     """A training task: how samples are made, and how their loss is computed.
 
@@ -150,16 +166,15 @@ class Task(NamedTuple):
              always the same, and several threads may read samples at once
     loss:    computes the loss from the network and a batch, which is the samples' tensors, stacked
     ignores: fields of the recipe that have no effect on the task, and must have their defaults (`applicable`)
+    held_out:      makes the samples of held-out photos, as `samples` does
+    held_out_loss: computes the loss of these
     """
 
     samples: Callable[[PhotoSet, int, Recipe], Sequence[tuple[torch.Tensor, ...]]]
     loss: Callable[..., torch.Tensor]
     ignores: tuple[str, ...] = ()
-
-
-def augmented(photos: PhotoSet, size: int, recipe: Recipe) -> Augmented:
-    """Make the samples of photos and masks at a size, augmented as a recipe says."""
-    return Augmented(photos, size, recipe.rotations, recipe.scales, seed=recipe.seed, steps=recipe.augmentation)
+    held_out: Callable[[PhotoSet, int, Recipe], Sequence[tuple[torch.Tensor, ...]]] = whole_photos
+    held_out_loss: Callable[..., torch.Tensor] = final_loss
 
 
 def _supervised(network: nn.Module, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -169,20 +184,43 @@ def _supervised(network: nn.Module, image: torch.Tensor, mask: torch.Tensor) -> 
 MASKS = Task(augmented, _supervised)  # every output of a network is compared with the mask (Eq. 9-10)
 
 
+class Validation(NamedTuple):
+    """Held-out photos, which choose a run's weights and may end it early.
+
+    Every `every` iterations, and after the last, the loss on these photos is computed with the weights that the run
+    would end with. A run ends early after `patience` evaluations in a row without a new lowest loss. Its weights are
+    those of the lowest.
+    """
+
+    photos: PhotoSet
+    every: int
+    patience: int
+
+
 @dataclass
 class History:
-    """The loss of each iteration, and each uninterrupted stretch of a run.
+    """The loss of each iteration, each uninterrupted stretch of a run, and the evaluations on held-out photos.
 
-    A stretch is {"from": iteration, "to": iteration, "seconds": ..., **its stamp}.
+    A stretch is {"from": iteration, "to": iteration, "seconds": ..., **its stamp}, an evaluation [iteration, loss].
     """
 
     loss: list[float] = field(default_factory=list)
     stretches: list[dict] = field(default_factory=list)
+    held_out: list[list] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:
         """The seconds of all stretches."""
         return sum(stretch["seconds"] for stretch in self.stretches)
+
+    @property
+    def lowest(self) -> int:
+        """The place in `held_out` of the lowest loss, the first of equal ones."""
+        return min(range(len(self.held_out)), key=lambda place: self.held_out[place][1])
+
+    def has_stopped_falling(self, patience: int) -> bool:
+        """Return whether the last `patience` evaluations are not below the lowest loss before them."""
+        return bool(self.held_out) and len(self.held_out) - 1 - self.lowest >= patience
 
 
 def train(
@@ -195,18 +233,20 @@ def train(
     stamp: dict | None = None,
     show: Callable[[History], None] | None = None,
     task: Task = MASKS,
+    validation: Validation | None = None,
 ) -> History:
     """Train a network on photos with masks, from its last checkpoint if there is one.
 
     The network has `config` (the arguments it was built with) and may have a `backbone`, which has a learning rate
-    of its own, and `score_layers()`, those right under the losses. It ends with the recipe's averaged weights.
+    of its own, and `score_layers()`, those right under the losses. It ends with the recipe's averaged weights; with a
+    `validation`, with those of the lowest loss on held-out photos, which it may also end the training.
 
     Writes `checkpoint` every `every` iterations and at the end; a run that is killed and started again ends with
     the same weights, bit for bit, as an undisturbed one. `stamp` is the provenance of this stretch of the run; `show`
     is called with the history every `every` iterations. Raises ValueError where a photo has no mask or cannot be
-    read, where all masks are uniform, where a part of the recipe would have no effect, and where the checkpoint
-    belongs to another recipe, network, data set or first weights; FloatingPointError where the loss becomes infinite
-    or NaN (the last checkpoint is kept).
+    read, where all masks are uniform, where a held-out photo is also trained on, where a part of the recipe would have
+    no effect, and where the checkpoint belongs to another recipe, network, data set, validation or first weights;
+    FloatingPointError where a loss becomes infinite or NaN (the last checkpoint is kept).
 
     Under `torchrun --nproc-per-node N` the N processes share each batch (`distributed`). All of them call this and end
     with the same weights; the first one alone writes the checkpoint and calls `show`, and the losses are those of
@@ -221,27 +261,33 @@ def train(
     _refuse_unequal_parts(recipe, processes)
     photos = photos.in_memory()
     check_masks(photos)
-    made = identity(network, photos, recipe)
+    if validation is not None:
+        validation = validation._replace(photos=_held_out(validation.photos, photos))
+    made = identity(network, photos, recipe, validation)
     place(network, precision, device).train()
     optimiser = make_optimiser(network, recipe)
     base_rates = [group["lr"] for group in optimiser.param_groups]
     averaged = average_of(network, recipe)
-    history = History()
+    history, best = History(), dict[str, torch.Tensor]()
     if checkpoint is not None and checkpoint.exists():
-        history = load_checkpoint(checkpoint, network, optimiser, averaged, made)
+        history = load_checkpoint(checkpoint, network, optimiser, averaged, made, best)
     begin = len(history.loss)
+    is_over = begin == recipe.iterations or (
+        validation is not None and history.has_stopped_falling(validation.patience)
+    )
     layout = {"precision": precision, "channels_last": precision == "bf16"}
     if processes.world > 1:
         layout["processes"] = processes.world
     stretch = {"from": begin, "to": begin, "seconds": 0.0} | layout | (stamp or {})
-    if begin < recipe.iterations:
+    if not is_over:
         history.stretches.append(stretch)
     started = time.perf_counter()
     bar = tqdm(total=recipe.iterations, initial=begin, desc="training", unit="it", disable=not processes.is_writer)
     with processes.together(checkpoint):
         _refuse_unlike(processes, made | {"precision": precision, "iterations_done": begin})
         compute_loss = processes.wrap(network, task.loss)
-        for batch in batches(photos, recipe, begin, task, processes.share):
+        evaluate = None if validation is None or is_over else _evaluation(validation.photos, recipe, task)
+        for batch in () if is_over else batches(photos, recipe, begin, task, processes.share):
             for group, base in zip(optimiser.param_groups, base_rates):
                 group["lr"] = base * recipe.rate(len(history.loss))
             with autocast(precision, device):
@@ -261,14 +307,32 @@ def train(
             bar.set_postfix(loss=f"{whole.item():.3f}", refresh=False)
             bar.update()
             done = len(history.loss)
-            if done % every == 0 or done == recipe.iterations:
+            is_over = done == recipe.iterations
+            if validation is not None and evaluate is not None and (done % validation.every == 0 or is_over):
+                ending = network if averaged is None else averaged.module
+                with autocast(precision, device):
+                    found = processes.mean(evaluate(ending, device)).item()
+                if not isfinite(found):
+                    raise FloatingPointError(
+                        f"The loss on held-out photos is {found} at iteration {done}: lower the learning rate "
+                        f"(now {recipe.learning_rate:g}); the last checkpoint was kept."
+                    )
+                history.held_out.append([done, found])
+                if history.lowest == len(history.held_out) - 1:
+                    best = {name: value.detach().cpu().clone() for name, value in ending.state_dict().items()}
+                is_over = is_over or history.has_stopped_falling(validation.patience)
+            if done % every == 0 or is_over:
                 stretch.update({"to": done, "seconds": time.perf_counter() - started})
                 if checkpoint is not None and processes.is_writer:
-                    save_checkpoint(checkpoint, network, optimiser, averaged, made, history)
+                    save_checkpoint(checkpoint, network, optimiser, averaged, made, history, best)
                 if show is not None and processes.is_writer:
                     show(history)
+            if is_over:
+                break
     bar.close()
-    if averaged is not None:
+    if best:
+        network.load_state_dict(best)
+    elif averaged is not None:
         network.load_state_dict(averaged.module.state_dict())
     network.eval()
     return history
@@ -281,8 +345,39 @@ def average_of(network: nn.Module, recipe: Recipe) -> AveragedModel | None:
     return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging))
 
 
-def identity(network: nn.Module, photos: PhotoSet, recipe: Recipe) -> dict:
-    """Return what identifies a run: recipe, network, first weights, and the photos' pixels."""
+def _held_out(held_out: PhotoSet, photos: PhotoSet) -> PhotoSet:
+    """Read held-out photos; raise ValueError where one of them is trained on, and what `check_masks` raises."""
+    if held_out.name == photos.name and (both := sorted({*held_out.stems} & {*photos.stems})):
+        raise ValueError(
+            f"{first_few(both)} of {photos.name} are held out and trained on: they may be only one of both."
+        )
+    held_out = held_out.in_memory()
+    check_masks(held_out)
+    return held_out
+
+
+def _evaluation(photos: PhotoSet, recipe: Recipe, task: Task) -> Callable[[nn.Module, Any], torch.Tensor]:
+    """Return the mean loss on held-out photos as a function of a network and a device; the samples are made once."""
+    _, size, batch = recipe.stages[-1]
+    samples = task.held_out(photos, size, recipe)
+
+    @torch.no_grad()
+    def evaluate(network: nn.Module, device) -> torch.Tensor:
+        training = network.training
+        network.eval()
+        total = torch.zeros((), device=device)
+        for begin in range(0, len(samples), batch):
+            part = [samples[index] for index in range(begin, min(begin + batch, len(samples)))]
+            tensors = (torch.stack(each).to(device) for each in zip(*part))
+            total += len(part) * task.held_out_loss(network, *tensors)
+        network.train(training)
+        return total / len(samples)
+
+    return evaluate
+
+
+def identity(network: nn.Module, photos: PhotoSet, recipe: Recipe, validation: Validation | None = None) -> dict:
+    """Return what identifies a run: recipe, network, first weights, the photos' pixels, and its validation."""
     made = {
         "recipe": asdict(recipe),
         "recipe_version": RECIPE_VERSION,
@@ -290,15 +385,19 @@ def identity(network: nn.Module, photos: PhotoSet, recipe: Recipe) -> dict:
         "data": photos.provenance() | {"pixels_sha256": photos.in_memory().sha256},
         "begun_with_sha256": weights_hash(network),
     }
+    if validation is not None:
+        held_out = validation.photos.in_memory()
+        rule = {"every": validation.every, "patience": validation.patience}
+        made["validation"] = held_out.provenance() | {"pixels_sha256": held_out.sha256} | rule
     return json.loads(json.dumps(made))  # as a card keeps it, with lists
 
 
 def _differences(found: dict, expected: dict) -> str:
     """Name what differs between two identities, "key=found instead of expected" for the first six, or an empty text."""
     names = {
-        f"{group}.{key}" if group == "data" else key: (found.get(group, {}).get(key), value)
-        for group in ("recipe", "switches", "data")
-        for key, value in expected[group].items()
+        f"{group}.{key}" if group in ("data", "validation") else key: (found.get(group, {}).get(key), value)
+        for group in ("recipe", "switches", "data", "validation")
+        for key, value in expected.get(group, dict.fromkeys(found.get(group, {}))).items()
     } | {key: (found.get(key), value) for key, value in expected.items() if not isinstance(value, dict)}
     return first_few([f"{key}={old!r} instead of {new!r}" for key, (old, new) in names.items() if old != new], 6)
 
@@ -362,11 +461,13 @@ def train_or_load(
     device: torch.device | str = "cpu",
     stamp: Mapping | None = None,
     task: Task = MASKS,
+    validation: Validation | None = None,
 ) -> nn.Module:
     """Train the network that `build` makes under the recipe's seed and save it as `path`, or load it from there.
 
     `backbone` is what `weights.load_backbone` takes, for a network that has one. A run that was stopped resumes from
-    its checkpoint beside the file. The file's card keeps the recipe, the data, the losses and the stretches of the run.
+    its checkpoint beside the file. The file's card keeps the recipe, the data, the losses and the stretches of the run,
+    and of a `validation` the rule, the evaluations (`held_out`) and the place of the lowest among them (`kept`).
     Under torchrun (see `train`) the first process writes the file, and all processes load it.
     Raises ValueError where the file was made in another way, and what `train` raises.
     """
@@ -376,7 +477,9 @@ def train_or_load(
     if isinstance(vgg16, VGG16):
         load_backbone(vgg16, backbone)
     photos = photos.in_memory()
-    made = identity(network, photos, recipe)
+    if validation is not None:
+        validation = validation._replace(photos=validation.photos.in_memory())
+    made = identity(network, photos, recipe, validation)
     processes, checkpoint = join(device), path.with_suffix(".pt")
     with processes.together(checkpoint):
         _refuse_unlike(processes, made | {"is_trained": path.exists()})
@@ -388,9 +491,13 @@ def train_or_load(
                 "or delete the file to train that network again."
             )
     else:
-        history = train(network, photos, recipe, device, checkpoint, EVERY, dict(stamp or {}), task=task)
+        stamped = dict(stamp or {})
+        history = train(network, photos, recipe, device, checkpoint, EVERY, stamped, task=task, validation=validation)
         if processes.is_writer:
-            save_network(network, path, made | {"loss": history.loss, "stretches": history.stretches})
+            learnt = {"loss": history.loss, "stretches": history.stretches}
+            if validation is not None:
+                learnt |= {"held_out": history.held_out, "kept": history.lowest}
+            save_network(network, path, made | learnt)
             checkpoint.unlink()
         with processes.together(checkpoint):
             processes.gather(None)  # nobody reads the file before it is written
@@ -494,14 +601,19 @@ def save_checkpoint(
     averaged: AveragedModel | None,
     made: dict,
     history: History,
+    best: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
-    """Write all that a run needs to resume; a run killed while writing leaves the previous file."""
+    """Write all that a run needs to resume; a run killed while writing leaves the previous file.
+
+    `best` are the weights of the lowest loss on held-out photos so far.
+    """
     state = {
         "made": made,
         "network": network.state_dict(),
         "averaged": averaged and averaged.state_dict(),
         "optimiser": optimiser.state_dict(),
         "history": asdict(history),
+        "best": dict(best or {}),
     }
     with replacing(path) as part:
         torch.save(state, part)
@@ -513,8 +625,9 @@ def load_checkpoint(
     optimiser: torch.optim.Optimizer,
     averaged: AveragedModel | None,
     made: dict,
+    best: dict[str, torch.Tensor] | None = None,
 ) -> History:
-    """Restore a run's last checkpoint and return its history so far.
+    """Restore a run's last checkpoint and return its history so far; `best` is filled as `save_checkpoint` got it.
 
     `made` is the run's `identity`. Raises ValueError, naming what differs, where the checkpoint has another one, and
     where the file cannot be read, was changed after it was written, or holds numbers that are not finite.
@@ -538,14 +651,20 @@ def load_checkpoint(
         if averaged is not None:
             averaged.load_state_dict(state["averaged"])
         history = History(**state["history"])
-        weights = [*network.parameters(), *(averaged.parameters() if averaged is not None else [])]
+        kept = state.get("best", {})
+        if kept and kept.keys() != network.state_dict().keys():
+            raise ValueError
+        if best is not None:
+            best.update(kept)
+        weights = [*network.parameters(), *(averaged.parameters() if averaged is not None else []), *kept.values()]
         begun = 0
         for stretch in history.stretches:
             if stretch["from"] != begun or stretch["to"] < begun:
                 raise ValueError
             begun = stretch["to"]
-        finite = all(map(isfinite, history.loss)) and all(weight.isfinite().all() for weight in weights)
-        if begun != len(history.loss) or not finite:
+        losses = [*history.loss, *(loss for _, loss in history.held_out)]
+        finite = all(map(isfinite, losses)) and all(weight.isfinite().all() for weight in weights)
+        if begun != len(history.loss) or not finite or bool(history.held_out) != bool(kept):
             raise ValueError
     except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
         raise _unreadable(path, error) from None

@@ -7,7 +7,7 @@ returns the defocus map, float32 (H, W) in [0, 1], 1 = blurred. A network is a `
 from collections.abc import Callable
 
 from defusion_lib.baselines.classical import dbdf, hifst, jnb, ksfv, lbp, ss
-from defusion_lib.baselines.deep import Budget, Deep, dhde, dmenet
+from defusion_lib.baselines.deep import Budget, Deep, dhde, dmenet, timed
 from defusion_lib.baselines.deep.btbnet import BTBNet
 from defusion_lib.baselines.deep.dbm import DBM
 from defusion_lib.baselines.deep.dhde import DHDE
@@ -27,22 +27,30 @@ BASELINES: dict[str, Callable | Deep] = {
         detect=dhde.detect,
         budgets={
             "quick": Budget(((60, 8, 32),), 27),
-            "cpu": Budget(((8000, 32, 64),), 27),
+            "cpu": timed(
+                (1, 32, 512, 0.0926), evaluation=1.9, preparation=282, precision="fp32", learning_rate=1e-3
+            )._replace(size=27),
             "paper": Budget(((20_000, 8, 64),), 27),
         },
     ),
     "hifst": hifst.detect,
-    "dbm": Deep(DBM),
-    "dmenet": Deep(DMENet, dmenet.TASK),
+    "dbm": Deep(DBM, budgets={"cpu": timed((0.5, 160, 8, 0.787), (0.5, 224, 8, 1.41), evaluation=4.1)}),
+    "dmenet": Deep(
+        DMENet, dmenet.TASK, budgets={"cpu": timed((0.5, 160, 4, 1.59), (0.5, 224, 4, 2.80), evaluation=12.3)}
+    ),
     "btbnet": Deep(
         BTBNet,
         budgets={
             "quick": Budget(((4, 48, 2),), 48),
-            "cpu": Budget(((60, 64, 4),), 96),
+            "cpu": timed((1, 64, 4, 2.51), evaluation=32, frozen_blocks=5, learning_rate=1e-3),
             "paper": Budget(((10_000, 320, 1),), 320),
         },
     ),
-    "cvpr19": Deep(DeFusionNet, config={"cam": "off", "fam": False}),
+    "cvpr19": Deep(
+        DeFusionNet,
+        config={"cam": "off", "fam": False},
+        budgets={"cpu": timed((0.5, 160, 4, 1.21), (0.5, 224, 4, 2.24), evaluation=10.8)},
+    ),
 }
 CLASSICAL = {name: method for name, method in BASELINES.items() if not isinstance(method, Deep)}
 DEEP = {name: method for name, method in BASELINES.items() if isinstance(method, Deep)}

@@ -142,10 +142,11 @@ def trainings(parameters: Any) -> dict[str, Training]:
 
 def train_one(run: Run, name: str, photos: PhotoSet) -> nn.Module:
     """Train a network of `trainings` on its photos, or load it where this profile has it."""
-    training = trainings(run.parameters)[name]
+    training, baseline = trainings(run.parameters)[name], TRAINED[name]
     path, backbone = run.path(training.file), backbone_file(training.backbone)
-    return TRAINED[name].train_or_load(
-        path, photos, training.recipe, backbone, run.device, run.stamp, **training.switches
+    evaluations = baseline.budget(run.parameters.budget).evaluations
+    return baseline.train_or_load(
+        path, photos, training.recipe, backbone, run.device, run.stamp, evaluations, **training.switches
     )
 
 
@@ -277,6 +278,10 @@ def training_results(
         row = row_name(name, network)
         results[f"{dataset}/{row}/training-seconds"] = sum(stretch["seconds"] for stretch in cards[name]["stretches"])
         results[f"{dataset}/{row}/parameters"] = count_parameters(network)
+        if "held_out" in cards[name]:
+            iteration, loss = cards[name]["held_out"][cards[name]["kept"]]
+            kept = {"iterations": len(cards[name]["loss"]), "iterations-kept": iteration, "held-out-loss": loss}
+            results |= result_keys(dataset, {row: kept})
     for name in [name for name in costs if name in DEEP]:
         results |= {f"full/{name}/gmac": costs[name].macs / 1e9, f"full/{name}/parameters": costs[name].parameters}
     return results
@@ -291,14 +296,34 @@ def median_seconds(
 
 
 def training_times(cards: Mapping[str, Mapping]) -> dict[str, dict]:
-    """Return how long each network was trained, and on what, from the cards of their files."""
+    """Return how long each network was trained, and on what, from the cards of their files; and why it ended."""
     return {
         name: {
             "minutes": sum(stretch["seconds"] for stretch in card["stretches"]) / 60,
             "where": "; ".join(sorted({f"{each['device']}, threads: {each['threads']}" for each in card["stretches"]})),
         }
+        | ending(card)
         for name, card in cards.items()
     }
+
+
+def ending(card: Mapping) -> dict:
+    """Return why a training ended and which weights it kept, {column: value}; nothing without held-out photos."""
+    if "held_out" not in card:
+        return {}
+    done, planned = len(card["loss"]), planned_iterations(card)
+    iteration, loss = card["held_out"][card["kept"]]
+    return {
+        "iterations": f"{done:,} of {planned:,}",
+        "ended because": "the time was over" if done == planned else "the held-out loss had stopped falling",
+        "weights of iteration": f"{iteration:,}",
+        "their held-out loss": f"{loss:.3f}",
+    }
+
+
+def planned_iterations(card: Mapping) -> int:
+    """Return how many iterations the recipe in a card has."""
+    return sum(iterations for iterations, _, _ in card["recipe"]["stages"])
 
 
 # -------------------------------------------------------------------------------------------- beside the paper
@@ -458,21 +483,41 @@ def best_constant_error(confusion: np.ndarray) -> float:
 
 
 def losses(cards: Mapping[str, Mapping]) -> Drawing:
-    """Draw the loss of each trained network over the share of its training."""
-    figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    """Draw the loss of each trained network over the share of its training, and its losses on held-out photos."""
+    validated = {name for name, card in cards.items() if "held_out" in card}
+    height = 3.2 if not validated else 6.4
+    figure, axes = plt.subplots(1 + bool(validated), figsize=(7, height), squeeze=False, layout="constrained")
+    arrays = {name: card["loss"] for name, card in cards.items()}
     for style, (name, card) in zip(cycle(plots.STYLES), cards.items()):
         loss = np.array(card["loss"])
         window = max(1, len(loss) // 20)
         mean = np.convolve(loss, np.ones(window) / window, mode="valid")
-        axis.plot(np.linspace(0, 100, len(mean)), mean / loss[:window].mean(), label=name, **style)
-    axis.set(xlabel="training done, %", ylabel="loss / first loss", ylim=(0, 1.5))
-    axis.set_title("Training losses, running means over a twentieth")
-    axis.legend()
+        planned = planned_iterations(card) if name in validated else len(loss)
+        axes[0, 0].plot(
+            np.linspace(0, 100 * len(loss) / planned, len(mean)), mean / loss[:window].mean(), label=name, **style
+        )
+        if name in validated:
+            iterations, held_out = np.array(card["held_out"]).T
+            axes[1, 0].plot(100 * iterations / planned, held_out, label=name, **style)
+            kept = 100 * iterations[card["kept"]] / planned, held_out[card["kept"]]
+            axes[1, 0].plot(*kept, "o", color=style["color"])
+            arrays |= {f"{name}_held_out": held_out, f"{name}_held_out_at": iterations}
+    axes[0, 0].set(xlabel="training done, %", ylabel="loss / first loss", ylim=(0, 1.5))
+    axes[0, 0].set_title("Training losses, running means over a twentieth")
+    axes[0, 0].legend()
     caption = (
         "The loss of each network over its training, divided by its first losses. The networks have different losses, "
         "so compare only the shapes."
     )
-    return Drawing("rivals_loss", figure, caption, {name: card["loss"] for name, card in cards.items()})
+    if validated:
+        axes[1, 0].set(xlabel="training done, %", ylabel="loss (log)", yscale="log")
+        axes[1, 0].set_title("Losses on held-out photos")
+        caption += (
+            " Below, the loss on held-out photos; a dot is the lowest, whose weights are kept, and a line that ends "
+            "early had stopped falling. DBM, BTBNet, CVPR 2019 and DeFusionNet have the same loss there, the "
+            "cross-entropy of the final map."
+        )
+    return Drawing("rivals_loss", figure, caption, arrays)
 
 
 def confusion_matrix(confusion: np.ndarray, dataset: str) -> Drawing:

@@ -11,6 +11,7 @@ from reference import layers
 from defusion_lib.backbone import MEAN
 from defusion_lib.baselines.deep.btbnet import BTBNet
 from defusion_lib.experiments.efficiency import layer_costs
+from defusion_lib.precision import autocast
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -132,3 +133,11 @@ def test_the_whole_network_sees_as_far_as_its_smallest_stream():
     # The stream takes them to 12 and 49, between the middles of pixels 19 and 83 of the photograph. FNet adds
     # 2 pixels and RRNet 3 in each of 3 rounds.
     assert reach(lambda photo: network(photo).final, 102, 51) == (32 + 11, 32 + 11, 32 + 11, 32 + 11)
+
+
+def test_it_works_in_bfloat16():
+    """Antialiased resizing does not exist there."""
+    network, photo = narrow(), torch.rand(1, 3, 24, 20)
+    with torch.no_grad(), autocast("bf16"):
+        found = network(photo).final.float()
+    torch.testing.assert_close(found, network(photo).final.detach(), rtol=0.05, atol=0.05)

@@ -11,8 +11,10 @@ from test_training import MADE_UP, SHORT
 
 from defusion_lib import training
 from defusion_lib.baselines import BASELINES, DEEP
-from defusion_lib.baselines.deep import BUDGETS, OURS
+from defusion_lib.baselines.deep import BUDGETS, EVALUATIONS, MINUTES, OURS, PATIENCE, held_out, timed
+from defusion_lib.data import PhotoSet
 from defusion_lib.data.datasets import open_dataset
+from defusion_lib.data.shi import split_stems
 from defusion_lib.data.synthetic import open_synthetic
 from defusion_lib.paper.tables import TABLE_1
 from defusion_lib.training import applicable
@@ -148,6 +150,40 @@ def test_a_file_of_another_kind_is_named(photos, tmp_path):
 def test_every_budget_has_a_recipe_for_every_network(name, budget):
     network = NETWORKS[name]
     assert network.recipe("cpu", budget, seed=3).stages == network.budget(budget).stages
+
+
+def test_a_budget_of_time_is_spent_on_iterations_and_evaluations():
+    budget = timed((0.25, 128, 8, 0.5), (0.75, 224, 4, 2.0), evaluation=20.0, learning_rate=1e-3)
+    left = 60 * MINUTES - 20 * EVALUATIONS
+    assert budget.stages == ((round(left / 4 / 0.5), 128, 8), (round(left * 3 / 4 / 2), 224, 4))
+    assert budget.size == 224 and budget.evaluations == EVALUATIONS
+    iterations = sum(stage[0] for stage in budget.stages)
+    assert budget.changes["averaging"] == pytest.approx(1 - 1 / (0.03 * iterations), abs=1e-4)
+    assert budget.changes["learning_rate"] == 1e-3
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_budget_cpu_holds_photos_out_of_every_training(name):
+    budget, recipe = NETWORKS[name].budget("cpu"), NETWORKS[name].recipe("cpu", "cpu")
+    assert budget.evaluations == EVALUATIONS and NETWORKS[name].budget("quick").evaluations == 0
+    # The average reaches back over 3 % of the iterations, whether these are hundreds or thousands.
+    assert recipe.averaging == pytest.approx(1 - 1 / (0.03 * recipe.iterations), abs=1e-4)
+
+
+def test_held_out_photos_are_those_of_the_parts_of_shis_set():
+    for split in ("dutlab100", "last100"):
+        fit, unseen = held_out(PhotoSet(f"shi-{split}", split_stems(split, "train"), None))
+        assert fit.stems == split_stems(split, "fit") and unseen.stems == split_stems(split, "validation")
+
+
+def test_a_network_is_validated_on_every_tenth_photo(tmp_path):
+    photos = PhotoSet("made-up", [str(number) for number in range(12)], MADE_UP.read)
+    trained("dbm", replace(RECIPE, stages=((5, 32, 2),)), photos, tmp_path, divide=16, evaluations=3)
+    card = read_card(tmp_path / "dbm.safetensors")
+    assert [iteration for iteration, _ in card["held_out"]] == [2, 4, 5]
+    assert card["data"]["photographs"] == 11 and card["validation"]["photographs"] == 1
+    assert card["validation"]["stems_sha256"] == photos[5:6].provenance()["stems_sha256"]
+    assert (card["validation"]["every"], card["validation"]["patience"]) == (2, PATIENCE)
 
 
 def test_a_switch_that_a_network_does_not_have_is_left_out():

@@ -206,6 +206,27 @@ def test_the_loss_is_the_one_written_down():
     assert found == pytest.approx(expected, rel=1e-10)
 
 
+def test_held_out_photos_are_measured_without_d():
+    network = narrow().double()
+    with torch.no_grad():
+        apart = (dmenet.loss(network, *batch()) - dmenet.loss_without_d(network, *batch())).item()
+        rendered, _, real, _ = batch()
+        features = [network.maps_and_features(images)[1] for images in (rendered, real)]
+        fake, true = (network.discriminator(each).numpy() for each in features)
+    assert apart == pytest.approx((cross_entropy(fake, 0) + cross_entropy(true, 1)) / 2, rel=1e-10)
+
+
+def test_held_out_pairs_have_scenes_that_training_does_not_show():
+    recipe = replace(RECIPE, seed=1)
+    pairs, training = dmenet.held_out_pairs(MADE_UP, 64, recipe), Pairs(MADE_UP, 64, recipe)
+    assert len(pairs) == 3
+    seen = {training[index][0].numpy().tobytes() for index in range(len(training))}
+    assert not seen & {rendered.numpy().tobytes() for rendered, *_ in pairs}
+    for (_, amount, real, mask), photo in zip(pairs, (0, 2, 4)):
+        torch.testing.assert_close(real, training[photo][2])  # even samples are not mirrored
+        assert torch.equal(mask, training[photo][3]) and amount.shape == mask.shape
+
+
 def test_each_part_learns_what_is_its_own():
     network = narrow().double()
     rendered, amount, real, mask = batch()

@@ -304,6 +304,42 @@ def test_budgets_and_costs_are_of_every_network(rows):
     assert results["full/dbm/parameters"] == 14715201 and "full/defusionnet/gmac" not in results
 
 
+def test_the_ending_of_a_training_is_told():
+    rule = {
+        "stretches": [{"seconds": 90.0, "device": "A", "threads": 1}],
+        "recipe": {"stages": [[1500, 32, 4], [500, 64, 4]]},
+    }
+    held_out = [[500, 0.5], [1000, 0.25], [1500, 0.375], [2000, 0.3]]
+    cards = {
+        "dbm": {"loss": [1.0] * 2000, "held_out": held_out, "kept": 1} | rule,
+        "btbnet": {"loss": [1.0] * 1500, "held_out": held_out[:3], "kept": 1} | rule,
+        "dhde": {"loss": [1.0] * 2000} | rule,
+    }
+    found = table_1.training_times(cards)
+    assert found["dbm"] == {
+        "minutes": 1.5, "where": "A, threads: 1", "iterations": "2,000 of 2,000", "ended because": "the time was over",
+        "weights of iteration": "1,000", "their held-out loss": "0.250",
+    }  # fmt: skip
+    assert found["btbnet"]["iterations"] == "1,500 of 2,000"
+    assert found["btbnet"]["ended because"] == "the held-out loss had stopped falling"
+    assert found["dhde"].keys() == {"minutes", "where"}
+    networks = {name: table_1.TRAINED[name].build(divide=16) for name in cards}
+    results = table_1.training_results("made-up", networks, cards, {})
+    kept = {"iterations": 1500, "iterations-kept": 1000, "held-out-loss": 0.25}
+    assert {name: results[f"made-up/btbnet/{name}"] for name in kept} == kept
+    assert "made-up/dhde/iterations" not in results
+    drawing = table_1.losses(cards)
+    above, below = drawing.figure.axes
+    assert [line.get_label() for line in above.lines] == list(cards)
+    assert [round(max(line.get_xdata())) for line in above.lines] == [100, 75, 100]
+    curves = [line for line in below.lines if len(line.get_xdata()) > 1]
+    assert [line.get_label() for line in curves] == ["dbm", "btbnet"]
+    assert curves[1].get_xdata().tolist() == [25, 50, 75] and curves[1].get_ydata().tolist() == [0.5, 0.25, 0.375]
+    dots = [(*line.get_xdata(), *line.get_ydata()) for line in below.lines if len(line.get_xdata()) == 1]
+    assert dots == [(50, 0.25)] * 2
+    assert drawing.arrays["dbm_held_out"].tolist() == [0.5, 0.25, 0.375, 0.3]
+
+
 def legend(figure):
     """The names in the legends of a figure."""
     legends = [*figure.legends, *(axis.get_legend() for axis in figure.axes if axis.get_legend())]

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,23 +14,62 @@ from torch import nn
 from defusion_lib import inference
 from defusion_lib.data import PhotoSet
 from defusion_lib.network import DeFusionNet
-from defusion_lib.training import MASKS, Recipe, Task, applicable, make_recipe, train_or_load
+from defusion_lib.training import MASKS, Recipe, Task, Validation, applicable, make_recipe, train_or_load
 
 
 class Budget(NamedTuple):
     """How much a network learns, and what it sees when it is tested.
 
-    `stages` as in `training.Recipe`; `size` is in pixels.
+    stages:  as in `training.Recipe`
+    size:    in pixels, of the test
+    changes: fields of the recipe that differ under this budget
+    evaluations: on held-out photos, at equal distances (`held_out`); 0: learn from all photos, without evaluations
     """
 
     stages: tuple[tuple[int, int, int], ...]
     size: int
+    changes: Mapping[str, Any] = {}
+    evaluations: int = 0
+
+
+# Decided before any of these trainings: how long they are, when they end, and which weights they keep.
+MINUTES = 90  # of one core, for each network under budget cpu: preparation, iterations and evaluations
+EVALUATIONS = 15  # in a training
+PATIENCE = 4  # evaluations in a row without a new lowest loss, after which a training ends
+HELD_OUT = 10  # every tenth photo is held out
+# The weights are a moving average over this share of the iterations, because the loss of the last ones alone varies;
+# kept is the average of the lowest loss on held-out photos, because a network may fit the training photos too closely.
+AVERAGED = 0.03
+# Bfloat16 where the processor has it, and random steps of the augmentation, because a photo is seen dozens of times.
+ENGINE = {"precision": "auto", "augmentation": ("crop", "turn", "tone")}
+
+
+def timed(
+    *stages: tuple[float, int, int, float], evaluation: float, preparation: float = 0.0, **changes: Any
+) -> Budget:
+    """Make the budget that takes `MINUTES` of one core.
+
+    Stages are (share of the time, photo size, batch size, seconds per iteration); `evaluation` is the seconds of one of
+    60 photos, `preparation` those before the first iteration. All were measured once, as the median processor time of
+    one thread (AMD EPYC with AVX512-BF16), so that the iterations do not depend on what else a machine computes.
+    """
+    seconds = 60 * MINUTES - preparation - EVALUATIONS * evaluation
+    planned = tuple((round(share * seconds / each), size, batch) for share, size, batch, each in stages)
+    averaging = round(1 - 1 / (AVERAGED * sum(iterations for iterations, _, _ in planned)), 4)
+    return Budget(planned, planned[-1][1], ENGINE | {"averaging": averaging} | changes, EVALUATIONS)
+
+
+def held_out(photos: PhotoSet) -> tuple[PhotoSet, PhotoSet]:
+    """Divide training photos: those to learn from, and every tenth, as Shi's parts "fit" and "validation"."""
+    stems = photos.stems[HELD_OUT // 2 :: HELD_OUT]
+    rest = [stem for stem in photos.stems if stem not in stems]
+    return PhotoSet(photos.name, rest, photos.read), PhotoSet(photos.name, stems, photos.read)
 
 
 # What every network gets that has no other budget of its own under the same name.
 BUDGETS = {
     "quick": Budget(((4, 64, 2),), 64),
-    "cpu": Budget(((400, 128, 4), (150, 224, 4)), 224),
+    "cpu": timed((0.5, 160, 4, 1.74), (0.5, 224, 4, 3.29), evaluation=14.3),  # the times of DeFusionNet
     "paper": Budget(((10_000, 320, 4),), 320),
 }
 
@@ -61,7 +101,8 @@ class Deep(NamedTuple):
 
     def recipe(self, name: str, budget: str, seed: int = 0) -> Recipe:
         """Return a recipe of `training.RECIPES` with the stages of a budget, as far as it applies to the task."""
-        return applicable(make_recipe(name, stages=self.budget(budget).stages, seed=seed), self.task)
+        given = self.budget(budget)
+        return applicable(make_recipe(name, stages=given.stages, seed=seed, **given.changes), self.task)
 
     def train_or_load(
         self,
@@ -71,11 +112,18 @@ class Deep(NamedTuple):
         backbone: str | Path | None = None,
         device: torch.device | str = "cpu",
         stamp: Mapping | None = None,
+        evaluations: int = 0,
         **switches,
     ) -> nn.Module:
-        """Train the network and save it as `path`, or load it from there; see `training.train_or_load`."""
-        build = partial(self.build, **switches)
-        return train_or_load(path, build, photos, recipe, backbone, device, stamp, self.task)
+        """Train the network and save it as `path`, or load it from there; see `training.train_or_load`.
+
+        With `evaluations` (`Budget`), a part of the photos is held out; see `held_out`.
+        """
+        build, validation = partial(self.build, **switches), None
+        if evaluations:
+            photos, unseen = held_out(photos)
+            validation = Validation(unseen, ceil(recipe.iterations / evaluations), PATIENCE)
+        return train_or_load(path, build, photos, recipe, backbone, device, stamp, self.task, validation)
 
     def detector(self, network: nn.Module, size: int) -> Callable[[np.ndarray], np.ndarray]:
         """Return the call of a trained network, `detect(image)`, as classical methods have it."""

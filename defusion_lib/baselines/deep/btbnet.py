@@ -92,4 +92,6 @@ def _conv(given: int, made: int) -> nn.Conv2d:
 
 
 def _resized(x: torch.Tensor, size) -> torch.Tensor:
+    # Antialiasing does not exist in bfloat16 on a CPU.
+    x = x.float() if x.dtype == torch.bfloat16 else x
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False, antialias=True)

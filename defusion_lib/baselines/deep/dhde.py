@@ -10,6 +10,8 @@ Sizes, thresholds and constants are those of the authors' released model. A blur
 blurs of 2 pixels and more are one class. Differences from the authors' model:
 - Training patches are sharp parts of photos with masks, cut at edges of the blurred photo, found as in detection. The
   authors use the edges of the sharp photo, found with twice the thresholds.
+- The last class is trained with blurs of 2 to 8 pixels, log-uniformly, not of 2 alone. Out-of-focus areas of photos
+  are blurred that much, and a classifier that has never seen it predicts small sigmas there.
 - There is no dropout, because a resumed run would have to repeat its random numbers, and no ReLU after the last layer.
 - The range weight of the joint filter (100, on colours in 0..1) is above 0.9998 everywhere, and so omitted. The rolling
   guidance filter (1.5 pixels; 1.5 in colours) hardly preserves edges either: we smooth by a Gaussian.
@@ -36,6 +38,7 @@ from defusion_lib.progress import tqdm
 from defusion_lib.training import Recipe, Task
 
 SIGMAS = np.arange(0.5, 2.01, 0.15)  # pixels: the classes
+LARGEST = 8.0  # pixels: the strongest blur of the last class in training
 SIDES = (27, 15)  # pixels: patches at weak and at strong edges
 THRESHOLDS = ((0.117, 0.176), (0.234, 0.351))  # of the strongest gradient, (low, high): weak, strong edges
 SMOOTHING = 2**0.5  # pixels: before gradients are computed
@@ -49,7 +52,7 @@ GUIDE_SIGMA = 1.5  # pixels: smoothing of the image that guides the propagation
 KNOWN_WEIGHT = 0.005  # lambda: weight of an edge pixel's sigma
 EPSILON = 1e-5
 PRIOR_WEIGHT = 1e-7  # of the mean of `SIGMAS` at every pixel: decides only where no edge reaches
-PAIRS = 1812  # of photo and sigma in training: 3 sigmas for each of 604 photos
+PAIRS = 6644  # of photo and sigma in training: all 11 sigmas for each of 604 photos
 TEST_PATCHES = 64  # per photo and sigma in `confusion`
 CHUNK = 2048  # patches classified together
 
@@ -167,11 +170,11 @@ class Patches(Sequence):
     """Training patches of known blur: `size` per photo and sigma, half of each scale.
 
     An item is (patch (3, 27, 27) float32 in [0, 1], features (120,) float32, class () int64). Patches are cut where
-    the mask is sharp in every pixel of the patch, after the photo was blurred by a Gaussian and rounded to uint8. Each
-    photo is blurred by some of `SIGMAS`, so that all are equally frequent and there are about `PAIRS` pairs of photo
-    and sigma; if there are fewer edges than `size`, all are used. The patches are computed when the object is created
-    and depend only on the photos, `size` and the recipe's seed. Raises ValueError for a photo without a mask and if no
-    photo has a sharp edge.
+    the mask is sharp in every pixel of the patch, after the photo was blurred by a Gaussian of the class (the last one
+    has 2 to `LARGEST` pixels) and rounded to uint8. Each photo is blurred by some of `SIGMAS`, so that all are equally
+    frequent and there are about `PAIRS` pairs of photo and sigma; if there are fewer edges than `size`, all are used.
+    The patches are computed when the object is created and depend only on the photos, `size` and the recipe's seed.
+    Raises ValueError for a photo without a mask and if no photo has a sharp edge.
     """
 
     def __init__(self, photos: PhotoSet, size: int, recipe: Recipe):
@@ -201,7 +204,9 @@ def _photo_patches(
     sharp = [maximum_filter(photo.mask, side, mode="nearest") == 0 for side in SIDES]
     found = []
     for label in labels:
-        image = blur(photo.image, SIGMAS[label])
+        is_last = label == len(SIGMAS) - 1
+        sigma = SIGMAS[-1] * (LARGEST / SIGMAS[-1]) ** rng.random() if is_last else SIGMAS[label]
+        image = blur(photo.image, sigma)
         for side, edge, allowed in zip(SIDES, edges(image), sharp):
             at = np.argwhere(edge & allowed)
             at = at[rng.permutation(len(at))[: size // 2]]

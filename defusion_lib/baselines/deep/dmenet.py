@@ -38,7 +38,7 @@ from defusion_lib.data.synthetic import CHALLENGES, make_scene
 from defusion_lib.inference import predict_maps
 from defusion_lib.network import Maps
 from defusion_lib.progress import tqdm
-from defusion_lib.training import Recipe, Task, augmented
+from defusion_lib.training import Recipe, Task, augmented, whole_photos
 
 ENCODERS = {
     "vgg19": ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4),  # 20.0 M parameters
@@ -52,6 +52,7 @@ CALIBRATION = 16  # channels of S
 FULL_DIAMETER = 15.0  # pixels: the amount is 1 for circles of confusion of this diameter and larger
 ADVERSARIAL, CALIBRATED = 1e-3, 2e-2  # weights in the loss
 SCENES = 160  # rendered images to learn the amount from
+HELD_OUT_SEED = 1_000_003  # added to the seed of a run: its held-out scenes
 
 
 class Stage(nn.Module):
@@ -188,16 +189,35 @@ def loss(
     """
     count = len(rendered)
     maps, features = network.maps_and_features(torch.cat((rendered, real)))
-    estimation = sum(
-        F.mse_loss(torch.sigmoid(logits[:count].to(amount.dtype)), amount) for logits in (maps.final, *maps.sides)
-    )
+    estimation = _estimation(maps, amount)
     # D learns from both; B changes only the features of real photos, to increase the loss of D.
     compared = torch.cat((features[:count].detach(), reverse(features[count:], ADVERSARIAL)))
     is_real = torch.cat((compared.new_zeros(count, 1), compared.new_ones(len(real), 1)))
     logits = network.discriminator(compared)
     adaptation = F.binary_cross_entropy_with_logits(logits.to(mask.dtype), is_real.to(mask.dtype))
-    blurred = network.calibration(torch.sigmoid(maps.final[count:]))
-    return estimation + adaptation + CALIBRATED * F.binary_cross_entropy_with_logits(blurred.to(mask.dtype), mask)
+    return estimation + adaptation + CALIBRATED * _calibration(network, maps, mask)
+
+
+def loss_without_d(
+    network: DMENet, rendered: torch.Tensor, amount: torch.Tensor, real: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """Compute `loss` without the part of D, which B and D push in opposite directions, so that it shows no progress."""
+    maps = network(torch.cat((rendered, real)))
+    return _estimation(maps, amount) + CALIBRATED * _calibration(network, maps, mask)
+
+
+def _estimation(maps: Maps, amount: torch.Tensor) -> torch.Tensor:
+    """Sum the squared errors of the amounts of the rendered images, which come first, over the decoder's scales."""
+    total = amount.new_zeros(())
+    for logits in (maps.final, *maps.sides):
+        total = total + F.mse_loss(torch.sigmoid(logits[: len(amount)].to(amount.dtype)), amount)
+    return total
+
+
+def _calibration(network: DMENet, maps: Maps, mask: torch.Tensor) -> torch.Tensor:
+    """Compute the cross-entropy of S on the real photos, which come last."""
+    blurred = network.calibration(torch.sigmoid(maps.final[-len(mask) :]))
+    return F.binary_cross_entropy_with_logits(blurred.to(mask.dtype), mask)
 
 
 @cache
@@ -240,7 +260,14 @@ class Pairs(Sequence):
         return to_tensor(self.images[scene][:, columns]), amount, real, mask
 
 
-TASK = Task(Pairs, loss)
+def held_out_pairs(photos: PhotoSet, size: int, recipe: Recipe) -> list[tuple[torch.Tensor, ...]]:
+    """Make a pair of each held-out photo, without augmentation, and a rendered image that training does not show."""
+    images, amounts = render_scenes(len(photos), size, 2 * (recipe.seed + HELD_OUT_SEED))
+    real = whole_photos(photos, size, recipe)
+    return [(to_tensor(images[i]), torch.from_numpy(amounts[i])[None], *real[i]) for i in range(len(photos))]
+
+
+TASK = Task(Pairs, loss, held_out=held_out_pairs, held_out_loss=loss_without_d)
 
 
 def amount_error(network: DMENet, size: int, count: int = 40, seed: int = 0) -> tuple[float, float]:

@@ -202,7 +202,7 @@ def test_the_glossary_has_the_words_of_the_paper_and_of_result_files():
 
 
 def test_the_table_of_claims_has_a_row_for_each(tmp_path, monkeypatch):
-    monkeypatch.setattr(claims, "load_results", lambda: {("cpu", "07_table_1", "shi-dutlab100/jnb/mae"): 0.17777})
+    monkeypatch.setattr(claims, "load_results", lambda: {("cpu-last100", "07_table_1", "shi-last100/jnb/mae"): 0.17777})
     ledger.write(ROOT, tmp_path)
     text = (tmp_path / ledger.PAGE).read_text()
     rows = re.findall(r'<tr data-status="(.*?)">(.*?)</tr>', text)

@@ -23,8 +23,9 @@ GROUP_TAPS = {"shallow": TAPS[:SHALLOW], "deep": TAPS[SHALLOW:], "all": TAPS}
 
 def fusion_modules(network: DeFusionNet) -> dict[CamKey, Any]:
     """Return the `FeatureFusion` modules with a CAM, by key; raises ValueError for a network without CAM."""
-    if network.config["cam"] == "off":
-        raise ValueError('The network has no CAM (cam="off"): choose a network that was trained with CAM.')
+    cam = network.config["cam"]
+    if cam in ("off", "constant"):
+        raise ValueError(f'The network has no CAM (cam="{cam}"): choose a network that was trained with CAM.')
     return {
         (step, group): getattr(module, name)
         for step, module in enumerate(network.steps, start=1)

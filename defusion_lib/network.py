@@ -25,7 +25,7 @@ HEADS = {
     "radf": ((128, 3), (128, 3), (256, 5), (256, 5), (512, 5), (512, 7)),
     "compact": ((32, 3), (64, 3), (128, 3), (128, 3), (128, 3), (128, 3)),
 }
-CAMS = ("gap+gmp", "gap", "gmp", "off")
+CAMS = ("gap+gmp", "gap", "gmp", "constant", "off")
 OUTPUTS = ("fused", "o1", "o2", "o3", "o4", "o5", "o6")
 FUSION_STRIDES = (1, 2, 4)
 MOST_STEPS = 6
@@ -79,6 +79,26 @@ class CAM(nn.Module):
         return x * self.weights(x)[:, :, None, None]  # Eq. 7
 
 
+class ConstantGate(nn.Module):
+    """Weight each channel by a learnt number that is the same for every photo; the paper has no such row.
+
+    It has the two matrices of a CAM, and so as many parameters, but reads no photo: what the CAM does beyond it is
+    attention. No ReLU stands between them: a unit that it cuts off at a constant input never learns again.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.down = nn.Linear(channels, channels // REDUCTION, bias=False)
+        self.up = nn.Linear(channels // REDUCTION, channels, bias=False)
+
+    def weights(self) -> torch.Tensor:
+        """Compute channel weights (C,) in (0, 1)."""
+        return torch.sigmoid(self.up(self.down.weight.sum(dim=1)))  # Eq. 6 with an input of ones
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.weights()[:, None, None]
+
+
 class FAM(nn.Module):
     """Feature adaptation module: weight fused features position by position and add them back (Sec. 3.3).
 
@@ -102,7 +122,8 @@ class FeatureFusion(nn.Module):
     def __init__(self, layers: int, cam: str, fam: bool):
         super().__init__()
         channels = layers * CHANNELS
-        self.cam = nn.Identity() if cam == "off" else CAM(channels, cam)
+        without = {"off": nn.Identity, "constant": ConstantGate}
+        self.cam = without[cam](channels) if cam in without else CAM(channels, cam)
         self.fuse = nn.Conv2d(channels, FUSED, 1)
         self.fam = FAM(FUSED) if fam else nn.Identity()
 
@@ -163,7 +184,7 @@ class DeFusionNet(nn.Module):
 
     heads:  "radf" (the reference, 62.58 M parameters) or "compact" (for laptops)
     steps:  t, the recurrent steps, 1 to 6; nothing is shared between steps (Table 3)
-    cam:    "gap+gmp" (the paper), "gap" (noGMP), "gmp" (noGAP) or "off"
+    cam:    "gap+gmp" (the paper), "gap" (noGMP), "gmp" (noGAP), "constant" (the same weights for every photo) or "off"
     fam:    feature adaptation module on or off
     ffrm:   two groups that refine each other, or all six layers in one group (woFFRM)
     output: "fused" (Eq. 8), or a single side "o1" ... "o6" of the last step

@@ -354,7 +354,7 @@ def _draw_fusion(canvas: _Canvas, trace: Trace, name: str, kind: str, members: l
     concatenated = f"concatenate {len(members)} × {given // len(members)} = {given} channels"
     canvas.text(166, y + (40 if above else -40), concatenated, anchor="start")
     boxes = [
-        ("CAM", f"{given} → {given}", 96, switches["cam"] != "off"),
+        ("gate" if switches["cam"] == "constant" else "CAM", f"{given} → {given}", 96, switches["cam"] != "off"),
         (f"conv {kernel}×{kernel}, ReLU", f"{given} → {channels}{equation}", 146, True),
         ("FAM", f"{channels} → {channels}", 96, switches["fam"]),
     ]
@@ -377,8 +377,8 @@ def _draw_fusion(canvas: _Canvas, trace: Trace, name: str, kind: str, members: l
 def draw_cam(network: DeFusionNet, size: int) -> Diagram:
     """Draw the first CAM of a network for an image of size x size pixels (Figure 5); ValueError without a CAM."""
     pooling = network.config["cam"]
-    if pooling == "off":
-        raise ValueError('The network has no CAM (cam="off"): draw a network that has one.')
+    if pooling in ("off", "constant"):
+        raise ValueError(f'The network has no CAM (cam="{pooling}"): draw a network that has one.')
     trace, canvas = Trace(network, size), _Canvas()
     name = f"{_first_fusion(trace)}.cam"
     (given,), (found,) = trace.inputs[name], trace.output[name]

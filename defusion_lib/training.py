@@ -122,7 +122,8 @@ class Recipe:
         return (1 + cos(pi * (iteration - warm_up) / (self.iterations - warm_up))) / 2
 
 
-# How networks are trained, by name; `stages` and the seed belong to a run. "frozen" keeps VGG-16 as it is.
+# How networks are trained, by name; `stages` and the seed belong to a run. "frozen" keeps VGG-16 as it is,
+# "blocks-4-5" its first three blocks.
 RECIPES = {"paper": Recipe()}
 RECIPES["cpu"] = Recipe(
     optimiser="adamw",
@@ -135,6 +136,7 @@ RECIPES["cpu"] = Recipe(
     rotations=(0,),
 )
 RECIPES["frozen"] = replace(RECIPES["cpu"], learning_rate=1e-3, frozen_blocks=5)
+RECIPES["blocks-4-5"] = replace(RECIPES["cpu"], frozen_blocks=3, precision="auto")
 
 
 def make_recipe(name: str, **changes) -> Recipe:

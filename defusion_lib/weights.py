@@ -33,7 +33,7 @@ def resolve(name: str) -> str | Path:
 def result_name(network: DeFusionNet) -> str:
     """Return a network's name in result files: "defusionnet", its heads if not "radf", and what is switched off."""
     names: dict[str, dict] = {
-        "cam": {"off": "nocam", "gap": "nogmp", "gmp": "nogap"},
+        "cam": {"off": "nocam", "gap": "nogmp", "gmp": "nogap", "constant": "constant-gate"},
         "fam": {False: "nofam"},
         "ffrm": {False: "noffrm"},
     }

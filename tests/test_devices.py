@@ -166,6 +166,7 @@ def test_a_network_trains_resumes_and_predicts_on_one_device(name, away, tmp_pat
     [
         {"cam": "gap", "output": "o3"},
         {"cam": "gmp", "ffrm": False},
+        {"cam": "constant"},
         {"cam": "off", "fusion_stride": 2},
         {"fam": False, "fusion_stride": 4},
     ],

@@ -133,7 +133,13 @@ def test_torchscript_needs_no_part_of_the_library(network, written, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "switches", [{"cam": "off", "fam": False}, {"fusion_stride": 2, "output": "o3"}, {"ffrm": False, "cam": "gmp"}]
+    "switches",
+    [
+        {"cam": "off", "fam": False},
+        {"cam": "constant"},
+        {"fusion_stride": 2, "output": "o3"},
+        {"ffrm": False, "cam": "gmp"},
+    ],
 )
 def test_networks_with_parts_switched_off(switches, tmp_path):
     told = export_network(DeFusionNet("compact", steps=1, **switches), tmp_path / "part.onnx", CARD)

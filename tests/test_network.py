@@ -7,7 +7,19 @@ import pytest
 import torch
 from reference import paper
 
-from defusion_lib.network import CAM, CHANNELS, FAM, FUSED, HEADS, OUTPUTS, DeFusionNet, FeatureFusion, FFRMStep, Head
+from defusion_lib.network import (
+    CAM,
+    CHANNELS,
+    FAM,
+    FUSED,
+    HEADS,
+    OUTPUTS,
+    ConstantGate,
+    DeFusionNet,
+    FeatureFusion,
+    FFRMStep,
+    Head,
+)
 
 STORED = Path(__file__).parent / "stored" / "network_pair.npz"
 # Two float64 computations in another order of additions differ by rounding alone.
@@ -46,6 +58,16 @@ def test_cam_is_equations_4_to_7(pooling, average, maximum):
     cam, x = lively(CAM(96, pooling)), torch.rand(1, 96, 5, 7, dtype=torch.float64)
     expected = paper.cam(x[0].numpy(), *numbers(cam.down), *numbers(cam.up), average=average, maximum=maximum)
     np.testing.assert_allclose(cam(x)[0].detach().numpy(), expected, **ROUNDING)
+
+
+def test_a_constant_gate_has_the_cams_matrices_and_reads_no_photo():
+    gate, x = lively(ConstantGate(96)), torch.rand(2, 96, 5, 7, dtype=torch.float64)
+    down, up = numbers(gate.down)[0], numbers(gate.up)[0]
+    assert [down.shape, up.shape] == [numbers(layer)[0].shape for layer in (CAM(96).down, CAM(96).up)]
+    weights = 1 / (1 + np.exp(-(up @ down @ np.ones(96))))
+    np.testing.assert_allclose(gate(x).detach().numpy(), x.numpy() * weights[:, None, None], **ROUNDING)
+    gate(x).sum().backward()
+    assert all((parameter.grad != 0).all() for parameter in gate.parameters())  # no unit is cut off
 
 
 def test_fam_weighs_every_position_and_adds_it_back():
@@ -160,6 +182,8 @@ def test_padding_repeats_the_border_and_is_cut_off():
         ({"cam": "off"}, 3 * 2 * 1_152),
         ({"cam": "gap"}, 0),
         ({"cam": "gmp"}, 0),
+        ({"cam": "constant"}, 0),
+        ({"cam": "constant", "ffrm": False}, 3 * (2 * 1_152 - 4_608 + 3_104 - 3_088 + 4_640)),
         ({"fam": False}, 3 * 2 * 4_640),
         # One group of 192 channels: one CAM of 4,608 instead of two, one 1x1 of 3,088, one FAM.
         ({"ffrm": False}, 3 * (2 * 1_152 - 4_608 + 3_104 - 3_088 + 4_640)),

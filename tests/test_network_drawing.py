@@ -126,7 +126,7 @@ def test_each_group_is_refined_by_the_other(own, other):
 
 @pytest.mark.parametrize("cam", CAMS)
 def test_cam_shows_its_poolings_and_widths(cam):
-    if cam == "off":
+    if cam in ("off", "constant"):
         with pytest.raises(ValueError, match="has no CAM"):
             draw_cam(network(cam=cam), SIZE)
         return
@@ -177,6 +177,7 @@ def test_drawing_allocates_no_weights():
     [
         ({}, "to 96 channels; CAM, a 1×1 convolution and FAM turn them into FSHF of 16"),
         ({"cam": "off"}, "to 96 channels; a 1×1 convolution and FAM turn them into FSEF of 16"),
+        ({"cam": "constant"}, "to 96 channels; gate, a 1×1 convolution and FAM turn them into FSEF of 16"),
         ({"cam": "off", "fam": False}, "to 96 channels; a 1×1 convolution turns them into FSHF of 16"),
         (
             {"ffrm": False},

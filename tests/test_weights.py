@@ -165,6 +165,7 @@ def test_weights_that_are_not_finite_are_not_written(tmp_path):
         ({}, "defusionnet-compact"),
         ({"cam": "gap"}, "defusionnet-compact+nogmp"),
         ({"cam": "gmp"}, "defusionnet-compact+nogap"),
+        ({"cam": "constant"}, "defusionnet-compact+constant-gate"),
         ({"cam": "off", "fam": False}, "defusionnet-compact+nocam+nofam"),
         ({"ffrm": False}, "defusionnet-compact+noffrm"),
         ({"steps": 5}, "defusionnet-compact+step5"),

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
+from scipy.optimize import brentq
 
 
 def contrast(values: Sequence[float], reference: Sequence[float]) -> tuple[float, float, float]:
@@ -17,6 +19,59 @@ def contrast(values: Sequence[float], reference: Sequence[float]) -> tuple[float
         return difference, np.nan, np.nan
     interval = stats.ttest_ind(values, reference, equal_var=False).confidence_interval(0.95)
     return difference, float(interval.low), float(interval.high)
+
+
+def residual_spread(scores: Sequence[Sequence[float]]) -> tuple[float, int]:
+    """Compute the standard deviation of scores (rows, seeds) that neither the row nor the seed explains.
+
+    A seed moves all rows alike where it draws the same first weights and the same samples for them: such a shift
+    changes no difference of rows. So the mean of each row and of each seed is subtracted first (a randomised block
+    design). Returns the deviation and its degrees of freedom, (rows - 1)(seeds - 1); NaN and 0 for one row or seed.
+    """
+    values = np.asarray(scores, float)
+    freedom = (values.shape[0] - 1) * (values.shape[1] - 1)
+    if not freedom:
+        return np.nan, 0
+    residual = values - values.mean(1, keepdims=True) - values.mean(0) + values.mean()
+    return float(np.sqrt((residual**2).sum() / freedom)), freedom
+
+
+class PairedContrast(NamedTuple):
+    """A mean difference over seeds, the ends of its 95 % interval, and its two-sided p-value."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+def paired_contrast(values: Sequence[float], reference: Sequence[float], spread: float, freedom: int) -> PairedContrast:
+    """Compare two rows on the seeds that both have, the first ones, with the `residual_spread` of all rows (t test).
+
+    One seed is enough, because the spread is that of the whole table. Without a spread the interval and p are NaN.
+    """
+    shared = min(len(values), len(reference))
+    difference = float(np.mean(values[:shared]) - np.mean(reference[:shared]))
+    if not freedom:
+        return PairedContrast(difference, np.nan, np.nan, np.nan)
+    around = stats.t(freedom, difference, spread * math.sqrt(2 / shared))
+    low, high = around.ppf([0.025, 0.975])
+    return PairedContrast(difference, float(low), float(high), float(2 * min(around.cdf(0), around.sf(0))))
+
+
+def detectable_difference(spread: float, seeds: int, freedom: int, level: float = 0.05, power: float = 0.8) -> float:
+    """Compute the true difference of two rows that a two-sided t test at `level` finds with a probability of `power`.
+
+    `spread` is the `residual_spread`, `seeds` the number of seeds that both rows have. If the difference is in truth
+    d, the test statistic has a noncentral t distribution, whose noncentrality is d over the standard error of the
+    difference, spread * sqrt(2 / seeds). NaN without a spread.
+    """
+    if not freedom:
+        return np.nan
+    critical = stats.t.isf(level / 2, freedom)
+    # A difference found with the wrong sign would count too, but at such a noncentrality that does not happen.
+    noncentrality = brentq(lambda centre: stats.nct.sf(critical, freedom, centre) - power, 0, 3 * critical)
+    return noncentrality * spread * math.sqrt(2 / seeds)
 
 
 def correlation(ours: np.ndarray, theirs: np.ndarray) -> float:

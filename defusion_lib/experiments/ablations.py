@@ -1,9 +1,13 @@
 """Tables 2 and 3: train, evaluate and compare a separate network for each row.
 
 A row is a set of switches of DeFusionNet. Rows are compared over seeds: a seed sets the initial weights and the order
-of the samples, and with one seed all rows are trained on the same samples in the same order.
+of the samples, and with one seed all rows are trained on the same samples in the same order. So a seed shifts all rows
+together, and differences of rows are compared with the spread that is left without these shifts
+(`evaluation.statistics.residual_spread`).
 """
 
+import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,12 +20,13 @@ import torch
 
 from defusion_lib.backbone import TAPS
 from defusion_lib.data import Photo, PhotoSet
-from defusion_lib.evaluation.statistics import contrast
+from defusion_lib.evaluation.bootstrap import LEVEL, holm
+from defusion_lib.evaluation.statistics import contrast, detectable_difference, paired_contrast, residual_spread
 from defusion_lib.evaluation.tables import MEASURES, table
 from defusion_lib.experiments.training_run import Training, backbone_file
 from defusion_lib.inference import predict_maps, resize_map
 from defusion_lib.metrics import Evaluation
-from defusion_lib.network import OUTPUTS, DeFusionNet
+from defusion_lib.network import FUSION_STRIDES, MOST_STEPS, OUTPUTS, DeFusionNet
 from defusion_lib.paper.claims import RESULT_NAMES
 from defusion_lib.paper.tables import METHODS, TABLE_2, TABLE_3, VARIANTS
 from defusion_lib.plots import COLOURS, Drawing, as_levels, lettered, lettered_sheet
@@ -45,9 +50,11 @@ PAPER_ROWS: dict[str, dict[str, Any]] = {
     "step5": {"steps": 5},
     "step6": {"steps": 6},
 }
-# Rows that the paper does not have: features fused on a coarser grid.
-STRIDE_ROWS: dict[str, dict[str, Any]] = {"stride2": {"fusion_stride": 2}, "stride4": {"fusion_stride": 4}}
-ROWS = PAPER_ROWS | STRIDE_ROWS
+# Rows that the paper does not have: each CAM replaced by weights that are the same for every photo, in as many
+# parameters; and features fused on another grid.
+GATE_ROWS: dict[str, dict[str, Any]] = {"constant-gate": {"cam": "constant"}}
+STRIDE_ROWS: dict[str, dict[str, Any]] = {f"stride{stride}": {"fusion_stride": stride} for stride in FUSION_STRIDES}
+ROWS = PAPER_ROWS | GATE_ROWS | STRIDE_ROWS
 # The rows that Figures 13 and 14 put beside the full network, and what these lack.
 PART_FIGURES = {13: ("nocam+nofam",), 14: ("nogap", "nogmp")}
 MEANINGS = {
@@ -55,6 +62,8 @@ MEANINGS = {
     14: "The CAM of noGAP has only the maximum of a channel, that of noGMP only its mean",
 }
 BORDER = "mae-border"
+_VIEWS = {*OUTPUTS, *(f"after{step}" for step in range(1, MOST_STEPS + 1))}
+_OF_SEED = re.compile(r"[^/]+/([^/]+)/([^/]+)@seed(\d+)")  # a value of one seed in a result file
 
 Scores = Mapping[str, Sequence[float]]  # {metric: one value per seed}
 
@@ -83,13 +92,28 @@ def train_row(
     backbone: str | Path | None = None,
     device: torch.device | str = "cpu",
     stamp: Mapping | None = None,
+    fusion_stride: int = 1,
 ) -> Any:
     """Train the network of a row with a recipe and its seed, or load it from `folder`; see `training.train_or_load`.
 
-    Raises KeyError for a row that is not in `ROWS`.
+    `fusion_stride` is that of all rows but `STRIDE_ROWS`. Raises KeyError for a row that is not in `ROWS`.
     """
     path = network_path(folder, row, recipe.seed)
-    return train_or_load(path, partial(DeFusionNet, heads, **ROWS[row]), photos, recipe, backbone, device, stamp)
+    build = partial(DeFusionNet, heads, **{"fusion_stride": fusion_stride} | ROWS[row])
+    return train_or_load(path, build, photos, recipe, backbone, device, stamp)
+
+
+def check_rows(rows: Sequence[str], fusion_stride: int = 1) -> None:
+    """Raise ValueError where a row is listed twice, or is the same network as another one."""
+    seen: dict[str, str] = {}
+    for row in rows:
+        switches = str({"fusion_stride": fusion_stride} | ROWS[row])
+        if switches in seen:
+            raise ValueError(
+                f"The rows {seen[switches]} and {row} are the same network at fusion_stride={fusion_stride}: "
+                "leave one of them out."
+            )
+        seen[switches] = row
 
 
 def seeds_of_rows(parameters: Any) -> dict[str, tuple[int, ...]]:
@@ -108,7 +132,7 @@ def trainings(parameters: Any) -> dict[str, Training]:
             found[path.stem] = Training(
                 path.as_posix(),
                 make_recipe(given.recipe, stages=given.stages, seed=seed),
-                {"heads": given.heads, **ROWS[row]},
+                {"heads": given.heads, "fusion_stride": given.fusion_stride} | ROWS[row],
                 photos | {"count": given.count, "seed": given.seed},
                 given.backbone,
             )
@@ -119,8 +143,8 @@ def train_one(run: Run, name: str, photos: PhotoSet) -> Any:
     """Train a network of `trainings` on its photos, or load it where this profile has it; see `train_row`."""
     training, (row, _, _) = trainings(run.parameters)[name], name.partition("@")
     folder, backbone = run.path(training.file).parent, backbone_file(training.backbone)
-    heads = training.switches["heads"]
-    return train_row(row, training.recipe, photos, folder, heads, backbone, run.device, run.stamp)
+    heads, stride = training.switches["heads"], run.parameters.fusion_stride
+    return train_row(row, training.recipe, photos, folder, heads, backbone, run.device, run.stamp, stride)
 
 
 def network_path(folder: Path, row: str, seed: int) -> Path:
@@ -199,33 +223,140 @@ def seed_table(scores: Mapping[str, Scores], reference: str, metrics: Iterable[s
     return table(rows)
 
 
+class Contrast(NamedTuple):
+    """How a row differs from the reference row in one metric, and what the design could find.
+
+    difference:  the mean over the seeds that both rows have
+    low, high:   its 95 % interval
+    p:           corrected for the number of contrasts of the metric (Holm)
+    detectable:  the true difference that the design finds with a probability of 0.8
+    decided:     whether p is below 0.05
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    detectable: float
+    decided: bool
+
+
+def contrasts(scores: Mapping[str, Scores], reference: str, metric: str) -> dict[str, Contrast]:
+    """Compare each row with the reference row in a metric, {row: contrast}; `scores` is {row: {metric: values}}.
+
+    Values are one per seed. The spread is that of the rows that have as many seeds as the reference
+    (`residual_spread`); rows with fewer seeds are compared on the seeds that they have. Everything is NaN but the
+    differences, and nothing is decided, where only one row has several seeds.
+    """
+    seeds = len(scores[reference][metric])
+    spread, freedom = residual_spread([row[metric] for row in scores.values() if len(row[metric]) == seeds])
+    others = [name for name in scores if name != reference]
+    found = [paired_contrast(scores[name][metric], scores[reference][metric], spread, freedom) for name in others]
+    rows = {}
+    for name, each, p in zip(others, found, holm([each.p for each in found])):
+        detectable = _detectable(spread, len(scores[name][metric]), freedom, len(others))
+        rows[name] = Contrast(each.difference, each.low, each.high, float(p), detectable, bool(p < 1 - LEVEL))
+    return rows
+
+
+def _detectable(spread: float, seeds: int, freedom: int, count: int) -> float:
+    """Compute the detectable difference at the level of the strictest of `count` tests that are corrected by Holm."""
+    return detectable_difference(spread, seeds, freedom, (1 - LEVEL) / max(count, 1))
+
+
+def decision_table(scores: Mapping[str, Scores], reference: str, metric: str) -> pd.DataFrame:
+    """Make the table of `contrasts` in a metric, whose name is that of the columns."""
+    rows = {}
+    for name, found in contrasts(scores, reference, metric).items():
+        rows[f"{name} - {reference}"] = {
+            "seeds": min(len(scores[name][metric]), len(scores[reference][metric])),
+            "difference": found.difference,
+            "low": found.low,
+            "high": found.high,
+            "p, corrected": found.p,
+            "detectable": found.detectable,
+            "verdict": "decided" if found.decided else "undecided",
+        }
+    return table(rows, 4).rename_axis(columns=MEASURES[metric])
+
+
+def power_table(pilot: Path, rows: Sequence[str], rows_once: Sequence[str], seeds: Sequence[int]) -> pd.DataFrame:
+    """Make a table of the differences that a design could detect, if its scores spread like those of a pilot.
+
+    `pilot` is a result file of notebook 08, `rows` are trained with every seed, the first of them is the reference,
+    `rows_once` are trained with one seed. For each metric the table has the spread in the pilot (`residual_spread`),
+    the true difference that the design finds with a probability of 0.8, for rows with all seeds and with one, and how
+    many of these rows differ as much in the paper. Raises what `read_seeds` raises.
+    """
+    numbers = {row: len(seeds) for row in rows[1:]} | dict.fromkeys(rows_once, 1)
+    freedom, found = (len(rows) - 1) * (len(seeds) - 1), dict[str, dict[str, object]]()
+    for metric, scores in read_seeds(pilot).items():
+        spread, _ = residual_spread(scores)
+        least = {n: _detectable(spread, n, freedom, len(numbers)) for n in dict.fromkeys((len(seeds), 1))}
+        paper = {row: _paper_difference(row, metric) for row in numbers}
+        known = {row: abs(difference) for row, difference in paper.items() if difference is not None}
+        as_large = sum(difference >= least[numbers[row]] for row, difference in known.items())
+        found[metric] = {"spread in the pilot": spread, "contrasts": len(numbers)}
+        found[metric] |= {f"detectable, {n} seed{'s' * (n > 1)}": value for n, value in least.items()}
+        found[metric] |= {"as large in the paper": f"{as_large} of {len(known)}"}
+    return table({MEASURES[metric]: row for metric, row in found.items()}, 4)
+
+
+def read_seeds(path: Path) -> dict[str, np.ndarray]:
+    """Read the scores of a result file of notebook 08 that has several seeds: {metric: float (rows, seeds)}.
+
+    The rows are the networks with most seeds; `METRICS` are read. Raises ValueError where fewer than two rows have two
+    or more seeds.
+    """
+    found: dict[str, dict[str, dict[int, float]]] = {metric: {} for metric in METRICS}
+    for key, value in json.loads(path.read_text(encoding="utf-8"))["values"].items():
+        named = _OF_SEED.fullmatch(key)
+        if named and named[2] in METRICS and not _VIEWS & set(named[1].split("+")):
+            found[named[2]].setdefault(named[1], {})[int(named[3])] = value
+    most = max((len(row) for rows in found.values() for row in rows.values()), default=0)
+    scores = {
+        metric: np.array([[row[seed] for seed in sorted(row)] for row in rows.values() if len(row) == most])
+        for metric, rows in found.items()
+    }
+    if most < 2 or any(len(rows) < 2 for rows in scores.values()):
+        raise ValueError(
+            f"{path.name} holds no two rows with two or more seeds, whose spread could be computed: "
+            "give a result file of notebook 08 that has them."
+        )
+    return scores
+
+
+def _paper_difference(row: str, metric: str) -> float | None:
+    """Return how the paper's row differs from its full network on Shi's set; None where it has no such row."""
+    method, column = f"defusionnet+{row}", METRICS[metric].paper
+    method = next((paper for paper, ours in RESULT_NAMES.items() if ours == method), method)
+    published = (TABLE_2 | TABLE_3).get(("shi", column, method))
+    return None if published is None else round(published - TABLE_2["shi", column, "defusionnet"], 4)
+
+
 def direction_table(scores: Mapping[str, Scores], reference: str) -> pd.DataFrame:
     """Make a table of whether each row is better or worse than the reference row, in the paper and here.
 
-    `scores` is {row: {metric: one value per seed}}. Here a direction is given where the 95 % interval of the difference
-    excludes zero; elsewhere it is "undecided", or "one seed".
+    `scores` is {row: {metric: one value per seed}}. Here a direction is given where a difference is decided
+    (`contrasts`); elsewhere it is "undecided".
     """
+    decided = {metric: contrasts(scores, reference, metric) for metric in METRICS}
     rows: dict[str, dict[str, object]] = {}
     for name in scores:
         if name == reference:
             continue
         rows[name] = {}
-        for metric in METRICS:
+        for metric, of_rows in decided.items():
             rows[name][f"{MEASURES[metric]}: paper"] = _direction_in_the_paper(name, metric)
-            difference, low, high = contrast(scores[name][metric], scores[reference][metric])
-            decided = _direction(difference, metric) if low * high > 0 else "undecided"
-            rows[name][f"{MEASURES[metric]}: here"] = "one seed" if np.isnan(low) else decided
+            here = _direction(of_rows[name].difference, metric) if of_rows[name].decided else "undecided"
+            rows[name][f"{MEASURES[metric]}: here"] = here
     return table(rows)
 
 
 def _direction_in_the_paper(row: str, metric: str) -> str:
     """Return whether the paper's row on Shi's set is better or worse than its full network."""
-    method = f"defusionnet+{row}"
-    method = next((paper for paper, ours in RESULT_NAMES.items() if ours == method), method)
-    published = (TABLE_2 | TABLE_3).get(("shi", METRICS[metric].paper, method))
-    if published is None:
-        return "not in the tables"
-    return _direction(round(published - TABLE_2["shi", METRICS[metric].paper, "defusionnet"], 4), metric)
+    difference = _paper_difference(row, metric)
+    return "not in the tables" if difference is None else _direction(difference, metric)
 
 
 def _direction(difference: float, metric: str) -> str:

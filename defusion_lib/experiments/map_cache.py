@@ -6,6 +6,7 @@ from another photo or by another method, is computed again.
 """
 
 import ast
+import functools
 import hashlib
 import inspect
 import io
@@ -19,7 +20,7 @@ from typing import NamedTuple, TypeGuard
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from defusion_lib.baselines.fitted import fitted_path, load_fitted
+from defusion_lib.baselines.fitted import SPLIT, fitted_path, load_fitted
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.metrics import quantise
 from defusion_lib.paths import write_atomically
@@ -46,8 +47,11 @@ def fingerprint(detect: Callable, *settings) -> str:
     The code is that of the method's file and of all files of this library that it imports, without comments,
     docstrings, layout and calls of `stopping`. For a function that is not in this library, it is the function alone.
     `settings` are numbers and texts that its maps also depend on: for a network, its input size and the hash of its
-    weights.
+    weights. A method may come with its split (`fitted_to`).
     """
+    split = SPLIT
+    if isinstance(detect, functools.partial):
+        detect, split = detect.func, detect.keywords["split"]
     function = inspect.unwrap(detect)
     if function.__module__.partition(".")[0] == PACKAGE:
         sources = dict(sorted(all_imports([function.__module__], LEFT_OUT).items()))
@@ -58,7 +62,7 @@ def fingerprint(detect: Callable, *settings) -> str:
         digest.update(f"\n{name}: {_code(source)}".encode())
         method = name.removeprefix(f"{PACKAGE}.baselines.classical.")
         # Not the file's bytes: its stamp holds the time of the fit, which changes no map.
-        for key, array in load_fitted(method).items() if fitted_path(method).is_file() else ():
+        for key, array in load_fitted(method, split).items() if fitted_path(method, split).is_file() else ():
             digest.update(f"{key} {array.dtype} {array.shape}".encode() + array.tobytes())
     return digest.hexdigest()
 

@@ -19,6 +19,7 @@ from torch import nn
 from defusion_lib import inference, metrics, plots
 from defusion_lib.baselines import BASELINES, CLASSICAL, DEEP, images
 from defusion_lib.baselines.deep import OURS, Deep, dhde
+from defusion_lib.baselines.fitted import SPLIT, fitted_to
 from defusion_lib.data import PhotoSet
 from defusion_lib.data.shi import read_manifest, split_stems
 from defusion_lib.evaluation import protocols
@@ -94,24 +95,32 @@ def row_name(name: str, network: nn.Module) -> str:
     return name + ("" if heads == "radf" else f"-{heads}") + ("+budget" if name == "defusionnet" else "")
 
 
-def methods(networks: Mapping[str, nn.Module], budget: str, package: DeFusionNet, size: int) -> dict[str, Method]:
+def methods(
+    networks: Mapping[str, nn.Module], budget: str, package: DeFusionNet | None, size: int, split: str = SPLIT
+) -> dict[str, Method]:
     """Return the rows of the table, {name: method}, in the order of `BASELINES`; DeFusionNet is last.
 
-    networks: the trained ones by their names in `TRAINED`; they see images at the size of their `budget`
-    package:  the network that ships with the library, which sees images at `size` pixels (0: as they are)
+    networks: the trained ones by their names in `TRAINED`; they see images at the size of their `budget`, and those
+              that are missing have no row
+    package:  the network that ships with the library, which sees images at `size` pixels (0: as they are), or None
+    split:    of Shi's set, whose training photos the classical methods have learnt from
     """
     rows = []
     for name, baseline in (BASELINES | {"defusionnet": OURS}).items():
         in_paper = "" if name == "defusionnet" else name  # the paper's row is that of the network in the package
         if not isinstance(baseline, Deep):
-            rows.append(Method(name, baseline, fingerprint(baseline), in_paper))
+            classical = fitted_to(baseline, split)
+            rows.append(Method(name, classical, fingerprint(classical), in_paper))
+            continue
+        if name not in networks:
             continue
         network, seen = networks[name], baseline.budget(budget).size
         state = fingerprint(baseline.detect, seen, weights_hash(network))
         rows.append(Method(row_name(name, network), baseline.detector(network, seen), state, in_paper, network, True))
-    detect = partial(inference.detect, network=package, size=size or None)
-    state = fingerprint(inference.detect, weights_hash(package), size)
-    rows.append(Method(result_name(package), detect, state, "defusionnet", package))
+    if package is not None:
+        detect = partial(inference.detect, network=package, size=size or None)
+        state = fingerprint(inference.detect, weights_hash(package), size)
+        rows.append(Method(result_name(package), detect, state, "defusionnet", package))
     return {row.name: row for row in rows}
 
 

@@ -43,6 +43,8 @@ GROUPS = {
     "count": "Counts",
     "setting": "Settings",
 }
+# The photos on which a data set's claims are compared, where the paper's text says which of them: see claims.yaml.
+PHOTOS = {"shi": "shi-last100"}
 # Names in result files of networks that have another name in the paper's tables.
 RESULT_NAMES = {"cvpr19": "defusionnet+nocam+nofam", "defusionnet+step3": "defusionnet"}
 
@@ -139,7 +141,7 @@ class Record:
     data:      the missing data sets, keys of `DATA`
     notebook:  the notebook that measures or draws it, or would do so
     profile, result: the result file and the key in it; {dataset}, {metric}, {method}, {group} and {name} are replaced
-               by the parts of the claim's id, in `data` too
+               by the parts of the claim's id, in `data` too, and {photos} by those of its data set (`PHOTOS`)
     protocol:  the function that computes the number, module.function in this library
     tolerance: the largest accepted difference from the paper's number
     reason:    why the tolerance has this size
@@ -173,7 +175,13 @@ def _parts(claim: str) -> dict[str, str]:
     group, *rest = claim.split("/")
     if group.startswith("table-"):
         dataset, metric, method = rest
-        return {"dataset": dataset, "metric": metric, "method": RESULT_NAMES.get(method, method)}
+        photos = PHOTOS.get(dataset, dataset)
+        return {
+            "dataset": dataset,
+            "photos": photos,
+            "metric": metric,
+            "method": RESULT_NAMES.get(method, method),
+        }
     return {"group": group, "name": "/".join(rest)}
 
 
@@ -261,6 +269,9 @@ def _untrue(claim: str, value: float | None, record: Record, results: dict) -> l
         return [f"{claim} is {value}: a tolerance of {record.tolerance} would accept zero."]
     where = record.key(claim)
     named = "{}/{}, {}".format(*where)
+    photos = _parts(claim).get("photos")
+    if photos and where[2].partition("/")[0] != photos:
+        return [f"{claim} is compared with the result {named}: expected one on {photos}, as the paper's text says."]
     if where not in results:
         missing = f"{claim} has the status {record.status!r}, but there is no result {named}."
         return [missing] if record.status in MEASURED else []

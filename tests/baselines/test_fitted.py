@@ -1,5 +1,6 @@
 """Files of fitted arrays: written atomically, read without pickle, and refused in one sentence."""
 
+import inspect
 import json
 import sys
 from types import ModuleType
@@ -7,8 +8,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from defusion_lib.baselines import CLASSICAL
 from defusion_lib.baselines import fitted as module
-from defusion_lib.baselines.fitted import fitted_path, load_fitted, save_fitted
+from defusion_lib.baselines.fitted import fitted_path, fitted_to, load_fitted, save_fitted
+from defusion_lib.baselines.wrapper import classical_method
 from defusion_lib.data.synthetic import open_synthetic
 from tools.fit_baseline import main, train
 
@@ -139,12 +142,44 @@ def test_the_command_ends_in_one_sentence(tmp_path, capsys):
     assert "dblurdetect" in capsys.readouterr().err
 
 
-def test_the_command_learns_from_the_training_photographs(method, shi_root, capsys):
+@pytest.mark.parametrize(("options", "split"), [([], "dutlab100"), (["--split", "last100"], "last100")])
+def test_the_command_learns_from_the_training_photographs_of_a_split(method, shi_root, capsys, options, split):
     seen = []
     method.learn = lambda photos, seed, progress: seen.append(photos) or {"seed": np.array(seed)}
-    main(["tiny", "--data", str(shi_root), "--seed", "4"])
+    main(["tiny", "--data", str(shi_root), "--seed", "4", *options])
     (photos,) = seen
-    assert (photos.name, len(photos)) == ("shi-dutlab100", 604)
-    assert load_fitted("tiny")["seed"] == 4
+    assert (photos.name, len(photos)) == (f"shi-{split}", 604)
+    assert load_fitted("tiny", split)["seed"] == 4
     assert "fitted to 604 photos" in capsys.readouterr().out
-    assert json.dumps(read_stamp("tiny"))
+    assert [path.name for path in fitted_path("tiny").parent.iterdir()] == [fitted_path("tiny", split).name]
+
+
+def test_fits_of_two_splits_stand_side_by_side():
+    save_fitted("tiny", {"a": np.zeros(3)}, {})
+    with pytest.raises(FileNotFoundError, match="needs tiny_last100.npz.*fit_baseline tiny --split last100, or"):
+        load_fitted("tiny", "last100")
+    save_fitted("tiny", {"a": np.ones(3)}, {}, "last100")
+    assert load_fitted("tiny")["a"].sum() == 0 and load_fitted("tiny", "last100")["a"].sum() == 3
+
+
+def test_a_method_is_called_with_what_it_learnt_from_a_split():
+    def learnt(image, progress, split="dutlab100"):
+        return np.full(image.shape[:2], {"dutlab100": 0.25, "last100": 0.75}[split])
+
+    image = np.zeros((4, 5, 3), np.uint8)
+    detect = classical_method(learnt)
+    assert (fitted_to(detect, "last100")(image) == 0.75).all() and (fitted_to(detect, "dutlab100")(image) == 0.25).all()
+    fixed = classical_method(lambda image, progress: np.ones(image.shape[:2]))
+    assert fitted_to(fixed, "last100") is fixed
+
+
+def test_every_method_that_learns_names_its_split(monkeypatch):
+    asked = []
+    for method in CLASSICAL.values():
+        source = sys.modules[inspect.unwrap(method).__module__]
+        if hasattr(source, "learn"):
+            with monkeypatch.context() as patch:
+                patch.setattr(source, "load_fitted", lambda *given: asked.append(given) or {})
+                with pytest.raises((KeyError, TypeError)):  # no arrays: what was asked for is enough
+                    fitted_to(method, "last100")(np.zeros((32, 32, 3), np.uint8))
+    assert asked == [(name, "last100") for name in ("jnb", "dbdf", "ksfv")]

@@ -1,5 +1,6 @@
 """Tables 2 and 3: the rows are the paper's, a trained row is kept, and differences have their intervals."""
 
+import json
 from dataclasses import replace
 from math import sqrt
 from pathlib import Path
@@ -12,9 +13,10 @@ import torch
 from test_training import MADE_UP, SHORT
 
 from defusion_lib import training
-from defusion_lib.evaluation.statistics import contrast
+from defusion_lib.evaluation.bootstrap import holm
+from defusion_lib.evaluation.statistics import contrast, detectable_difference, paired_contrast, residual_spread
 from defusion_lib.experiments import ablations
-from defusion_lib.experiments.ablations import PAPER_ROWS, STRIDE_ROWS, train_row
+from defusion_lib.experiments.ablations import GATE_ROWS, PAPER_ROWS, STRIDE_ROWS, train_row
 from defusion_lib.experiments.result_keys import result_keys
 from defusion_lib.inference import detect
 from defusion_lib.metrics import Evaluation
@@ -56,22 +58,41 @@ def test_rows_are_those_of_the_tables():
     assert paper - {f"defusionnet+o{i}" for i in range(1, 7)} == set(ours) - {"defusionnet+nogap", "defusionnet+nogmp"}
     assert all(name == f"defusionnet+{row}" for name, row in ours.items() if row != "full")
     with torch.device("meta"):
-        assert {result_name(DeFusionNet(**switches)): row for row, switches in STRIDE_ROWS.items()} == {
-            f"defusionnet+{row}": row for row in STRIDE_ROWS
+        added = {row: result_name(DeFusionNet(**switches)) for row, switches in (GATE_ROWS | STRIDE_ROWS).items()}
+    assert added.pop("stride1") == "defusionnet"  # where the other rows have another stride
+    assert added == {row: f"defusionnet+{row}" for row in added}
+
+
+def test_rows_are_different_networks():
+    ablations.check_rows([*PAPER_ROWS, "constant-gate", "stride1", "stride4"], fusion_stride=2)
+    with pytest.raises(ValueError, match="full and stride2 are the same network at fusion_stride=2: leave one"):
+        ablations.check_rows(["full", "stride2"], fusion_stride=2)
+    with pytest.raises(ValueError, match="noffrm and noffrm are the same"):
+        ablations.check_rows(["noffrm", "full", "noffrm"])
+
+
+def test_the_fusion_stride_is_that_of_every_row_but_those_about_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(ablations, "train_or_load", lambda path, build, *given: build())
+    with torch.device("meta"):
+        found = {
+            row: train_row(row, RECIPE, MADE_UP, tmp_path, fusion_stride=2).config["fusion_stride"]
+            for row in ("full", "constant-gate", "stride1", "stride4")
         }
+    assert found == {"full": 2, "constant-gate": 2, "stride1": 1, "stride4": 4}
 
 
 def test_a_training_for_each_row_and_seed():
     given = SimpleNamespace(
         rows=("full", "nocam+nofam"), rows_once=("step1",), seeds=(4, 9), dataset="shi", data_root="mine", split="last100",
-        count=3, seed=1, heads="radf", backbone="imagenet", stages=((2, 32, 1),), recipe="frozen",
+        count=3, seed=1, heads="radf", fusion_stride=2,
+        backbone="imagenet", stages=((2, 32, 1),), recipe="frozen",
     )  # fmt: skip
     assert ablations.seeds_of_rows(given) == {"full": (4, 9), "nocam+nofam": (4, 9), "step1": (4,)}
     found = ablations.trainings(given)
     assert list(found) == ["full@seed4", "full@seed9", "nocam+nofam@seed4", "nocam+nofam@seed9", "step1@seed4"]
     training = found["nocam+nofam@seed9"]
     assert Path(training.file) == ablations.network_path(Path("weights/08_ablations"), "nocam+nofam", 9)
-    assert training.switches == {"heads": "radf", "cam": "off", "fam": False}
+    assert training.switches == {"heads": "radf", "fusion_stride": 2, "cam": "off", "fam": False}
     assert training.recipe == make_recipe("frozen", stages=[[2, 32, 1]], seed=9) and training.backbone == "imagenet"
     photos = {"name": "shi", "part": "train", "root": "mine", "split": "last100", "count": 3, "seed": 1}
     assert training.photos == photos
@@ -181,23 +202,95 @@ def test_seed_table_shows_mean_spread_and_interval():
     assert list(ablations.seed_table(SCORES, "full", ["mae"])) == ["seeds", "MAE ↓", "MAE ↓: difference"]
 
 
-def test_direction_table_has_a_direction_where_the_interval_excludes_zero():
-    found = ablations.direction_table(SCORES, "full")
-    assert list(found.index) == ["noffrm", "stride2"]
+# {row: {metric: one value per seed}}: three rows of three seeds, which move all rows alike, and one of one seed.
+SHIFT = np.array([0.0, 0.03, -0.02])
+DESIGN = {
+    "full": {metric: (0.1 + SHIFT).tolist() for metric in ablations.METRICS},
+    "noffrm": {metric: (0.2 + SHIFT + [0.001, 0, 0]).tolist() for metric in ablations.METRICS},
+    "step1": {metric: (0.1 + SHIFT + [0, 0.001, 0]).tolist() for metric in ablations.METRICS},
+    "constant-gate": {metric: [0.15] for metric in ablations.METRICS},
+}
+
+
+def test_contrasts_are_paired_by_seed_and_corrected():
+    spread, freedom = residual_spread([DESIGN[row]["mae"] for row in ("full", "noffrm", "step1")])
+    found = ablations.contrasts(DESIGN, "full", "mae")
+    assert list(found) == ["noffrm", "step1", "constant-gate"] and freedom == 4 and spread < 0.001
+    alone = [paired_contrast(DESIGN[row]["mae"], DESIGN["full"]["mae"], spread, freedom) for row in found]
+    assert [each[:3] for each in found.values()] == [each[:3] for each in alone]
+    assert [each.p for each in found.values()] == pytest.approx(holm([each.p for each in alone]))
+    assert [each.decided for each in found.values()] == [True, False, True]
+    assert contrast(DESIGN["noffrm"]["mae"], DESIGN["full"]["mae"])[1] < 0.05  # unpaired, it is barely above zero
+    detectable = [detectable_difference(spread, seeds, 4, 0.05 / 3) for seeds in (3, 3, 1)]
+    assert [each.detectable for each in found.values()] == pytest.approx(detectable)
+
+
+def test_nothing_is_decided_without_a_spread():
+    found = ablations.contrasts({"full": {"mae": [0.1, 0.2]}, "step1": {"mae": [0.9]}}, "full", "mae")["step1"]
+    assert not found.decided and found.difference == pytest.approx(0.8) and np.isnan(found.p)
+
+
+def test_the_decision_table_has_a_verdict_per_contrast():
+    found = ablations.decision_table(DESIGN, "full", "max-f-focus")
+    assert list(found.index) == ["noffrm - full", "step1 - full", "constant-gate - full"]
+    assert found["verdict"].tolist() == ["decided", "undecided", "decided"] and found["seeds"].tolist() == [3, 3, 1]
+    assert list(found) == ["seeds", "difference", "low", "high", "p, corrected", "detectable", "verdict"]
+    assert found.columns.name == "max F, in focus ↑"
+
+
+def pilot_file(folder, rows):
+    """A result file with some rows of DESIGN, and a view that is no row."""
+    values = {
+        f"shi/ours+{row}/{metric}@seed{seed}": value
+        for row in rows
+        for metric, of_row in DESIGN[row].items()
+        for seed, value in enumerate(of_row)
+    }
+    values |= {f"shi/ours+o3/mae@seed{seed}": 9.0 * seed for seed in range(3)} | {"shi/ours/mae": 0.1}
+    values |= {f"shi/ours+after2/mae@seed{seed}": 9.0 * seed for seed in range(3)} | {"shi/ours/mae-border@seed0": 0.1}
+    path = folder / "08_ablations.json"
+    path.write_text(json.dumps({"stamp": {}, "values": values}), encoding="utf-8")
+    return path
+
+
+def test_a_pilot_is_read_by_row_and_seed(tmp_path):
+    found = ablations.read_seeds(pilot_file(tmp_path, DESIGN))
+    assert found.keys() == ablations.METRICS.keys()
+    np.testing.assert_array_equal(found["mae"], [DESIGN[row]["mae"] for row in ("full", "noffrm", "step1")])
+    with pytest.raises(ValueError, match="08_ablations.json holds no two rows with two or more seeds"):
+        ablations.read_seeds(pilot_file(tmp_path, ["full", "constant-gate"]))
+
+
+def test_power_is_stated_for_the_design_not_for_the_pilot(tmp_path):
+    pilot = pilot_file(tmp_path, DESIGN)
+    spread, _ = residual_spread([DESIGN[row]["mae"] for row in ("full", "noffrm", "step1")])
+    found = ablations.power_table(pilot, ["full", "noffrm"], ["nofam", "constant-gate"], [0, 1])
+    row = found.loc["MAE ↓"]
+    assert row["spread in the pilot"] == f"{spread:.4f}" and row["contrasts"] == 3
+    least = [detectable_difference(spread, seeds, 1, 0.05 / 3) for seeds in (2, 1)]
+    assert [row["detectable, 2 seeds"], row["detectable, 1 seed"]] == [f"{each:.4f}" for each in least]
+    # The paper's differences of MAE: 0.050 without FFRM, 0.003 without FAM, and no row with a constant gate.
+    assert least[0] < 0.050 and least[1] > 0.003 and row["as large in the paper"] == "1 of 2"
+
+
+def test_direction_table_has_a_direction_where_a_difference_is_decided():
+    found = ablations.direction_table(DESIGN, "full")
+    assert list(found.index) == ["noffrm", "step1", "constant-gate"]
     assert found.loc["noffrm"].to_dict() == {
         "MAE ↓: paper": "worse",
         "MAE ↓: here": "worse",
         "max F, in focus ↑: paper": "worse",
-        "max F, in focus ↑: here": "undecided",
+        "max F, in focus ↑: here": "better",
         "AUC on the paper's axis, in focus ↑: paper": "worse",
         "AUC on the paper's axis, in focus ↑: here": "better",
     }
-    assert set(found.loc["stride2"]) == {"not in the tables", "one seed"}
+    assert found.loc["step1", "MAE ↓: here"] == "undecided"
+    assert found.loc["constant-gate", "MAE ↓: paper"] == "not in the tables"
 
 
 def test_direction_in_the_paper_uses_the_names_of_its_tables():
     """The network of CVPR 2019 is `nocam+nofam`, and a lower MAE is better."""
-    swapped = {"full": SCORES["noffrm"], "nocam+nofam": SCORES["full"], "step5": SCORES["full"]}
+    swapped = {"full": DESIGN["noffrm"], "nocam+nofam": DESIGN["full"], "step5": DESIGN["full"]}
     found = ablations.direction_table(swapped, "full")
     assert found.loc["nocam+nofam", "MAE ↓: paper"] == "worse"
     assert TABLE_2["shi", "mae", "cvpr19"] > TABLE_2["shi", "mae", "defusionnet"]

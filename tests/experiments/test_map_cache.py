@@ -271,6 +271,17 @@ def test_fingerprint_of_changed_arrays(library, monkeypatch):
     load_fitted.cache_clear()
 
 
+def test_fingerprint_of_a_split_has_its_arrays(library, monkeypatch):
+    monkeypatch.setattr(learnt_module, "FOLDER", library / "baselines/classical")
+    seen = []
+    for value in (1, 2):
+        save_fitted("tiny", {"a": [value]}, {}, "last100")
+        load_fitted.cache_clear()
+        seen.append([fingerprint(tiny()), fingerprint(functools.partial(tiny(), split="last100"))])
+    load_fitted.cache_clear()
+    assert seen[0][0] == seen[1][0] and len({seen[0][1], *seen[1]}) == 3
+
+
 def test_fingerprint_of_a_function_from_elsewhere(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     seen = []

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def files_of(stem):
-    (notebook,) = (ROOT / "notebooks").glob(f"{stem}*.ipynb")
+    (notebook,) = (ROOT / "notebooks").glob(f"{stem}_*.ipynb")
     return {Path(name).relative_to(ROOT / "defusion_lib").as_posix() for name in library_files(notebook, ROOT)}
 
 

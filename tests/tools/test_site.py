@@ -242,7 +242,9 @@ def test_the_glossary_has_the_words_of_the_paper_and_of_result_files():
 
 
 def test_the_table_of_claims_has_a_row_for_each(tmp_path, monkeypatch):
-    monkeypatch.setattr(claims, "load_results", lambda: {("cpu", "07_table_1", "shi-dutlab100/jnb/mae"): 0.17777})
+    monkeypatch.setattr(
+        claims, "load_results", lambda: {("cpu-last100", "07b_other_photos", "shi-last100/jnb/mae"): 0.17777}
+    )
     ledger.write(ROOT, tmp_path)
     text = (tmp_path / ledger.PAGE).read_text()
     rows = re.findall(r'<tr data-status="(.*?)">(.*?)</tr>', text)
@@ -250,7 +252,7 @@ def test_the_table_of_claims_has_a_row_for_each(tmp_path, monkeypatch):
     assert {status for status, _ in rows} <= set(claims.STATUSES)
     assert all(row.count("<td") == len(ledger.COLUMNS) for _, row in rows)
     (jnb,) = [row for _, row in rows if "MAE of JNB on Shi<" in row]
-    assert ">0.355<" in jnb and ">0.1778<" in jnb and 'href="../notebooks/07_table_1.html"' in jnb
+    assert ">0.355<" in jnb and ">0.1778<" in jnb and 'href="../notebooks/07b_other_photos.html"' in jnb
 
 
 def test_claims_are_shown_in_the_words_of_the_paper():

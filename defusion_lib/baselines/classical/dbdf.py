@@ -24,7 +24,7 @@ from scipy.linalg import eigh
 from scipy.special import expit
 
 from defusion_lib.baselines.belief_propagation import propagate
-from defusion_lib.baselines.fitted import load_fitted
+from defusion_lib.baselines.fitted import SPLIT, load_fitted
 from defusion_lib.baselines.images import luma
 from defusion_lib.baselines.wrapper import classical_method
 from defusion_lib.data import PhotoSet
@@ -49,9 +49,9 @@ MARGIN = SCALES[-1] // 2
 
 
 @classical_method
-def detect(image, progress):
+def detect(image, progress, split=SPLIT):
     """Compute DBDF's defocus map: the belief in blur after inference over three scales."""
-    parts = load_fitted("dbdf")
+    parts = load_fitted("dbdf", split)
     found = features(grey_levels(image), parts["filters"], progress)
     evidence = np.stack([posterior(found[s], parts, s) for s in range(len(SCALES))])
     belief = propagate(evidence.astype(np.float32)).mean(0)

@@ -18,7 +18,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from defusion_lib.baselines.domain_transform import domain_transform
-from defusion_lib.baselines.fitted import load_fitted
+from defusion_lib.baselines.fitted import SPLIT, load_fitted
 from defusion_lib.baselines.images import interpolate_windows
 from defusion_lib.baselines.wrapper import classical_method
 from defusion_lib.data import PhotoSet
@@ -40,9 +40,9 @@ BLOCK = 1024  # patches coded together, few enough for the processor's cache
 
 
 @classical_method
-def detect(image, progress):
+def detect(image, progress, split=SPLIT):
     """Compute JNB's defocus map: lengths of sparse codes as blur, smoothed between the edges of the image."""
-    dictionary = load_fitted("jnb")["dictionary"]
+    dictionary = load_fitted("jnb", split)["dictionary"]
     grey = np.asarray(Image.fromarray(image).convert("L")) / 255
     patches, grid = patches_of(grey)
     blocks = range(0, len(patches), BLOCK)

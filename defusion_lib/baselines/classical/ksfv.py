@@ -18,7 +18,7 @@ from scipy.ndimage import correlate1d, gaussian_filter, uniform_filter
 from scipy.signal import fftconvolve
 from scipy.special import expit
 
-from defusion_lib.baselines.fitted import load_fitted
+from defusion_lib.baselines.fitted import SPLIT, load_fitted
 from defusion_lib.baselines.images import luma
 from defusion_lib.baselines.wrapper import classical_method
 from defusion_lib.data import PhotoSet
@@ -39,9 +39,9 @@ SAMPLES = 200  # windows of each class and photo
 
 
 @classical_method
-def detect(image, progress):
+def detect(image, progress, split=SPLIT):
     """Compute KSFV's defocus map: the smoothed decisions of the support vector machine, mapped to 0..1."""
-    decision = window_decisions(features(luma(image), progress), load_fitted("ksfv"))
+    decision = window_decisions(features(luma(image), progress), load_fitted("ksfv", split))
     # Beyond the border the nearest window is repeated.
     smooth = expit(gaussian_filter(decision, SMOOTHING, mode="nearest"))
     height, width = image.shape[:2]

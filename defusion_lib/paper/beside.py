@@ -1,0 +1,69 @@
+"""Our results beside the paper's numbers for orientation: the other split, and small networks. They give no status."""
+
+from collections.abc import Mapping
+
+from defusion_lib.baselines import CLASSICAL
+from defusion_lib.evaluation.tables import MEASURES
+from defusion_lib.paper.claims import PHOTOS, RESULT_NAMES, Record, assigned
+from defusion_lib.paper.tables import METRICS, TABLE_1, TABLE_2, TABLE_3, matching_metrics
+
+Results = Mapping[tuple[str, str, str], float]  # as `claims.load_results` returns them
+MISSING = "not stored"
+FIELDS = "shi-dutlab100"  # the split that most of the field uses
+OF_FIELDS_SPLIT = ("cpu", "07_table_1")  # the profile and the notebook with results on it
+
+
+def both_splits(records: list[Record], results: Results) -> dict[str, dict[str, object]]:
+    """Return the rows of a table of the classical methods on both splits of Shi's set, {"method, metric": columns}.
+
+    The split of the paper's text decides the status; the difference of the other split is beside it.
+    """
+    claimed, rows = assigned(records), {}
+    for method in CLASSICAL:
+        if ("shi", "f", method) not in TABLE_1:
+            continue
+        for metric in METRICS:
+            claim, paper = f"table-1/shi/{metric}/{method}", TABLE_1["shi", metric, method]
+            record = claimed[claim]
+            here = results.get(record.key(claim), MISSING)
+            other = results.get(
+                (*OF_FIELDS_SPLIT, f"{FIELDS}/{method}/{matching_metrics('shi', method)[metric]}"), MISSING
+            )
+            rows[f"{method}, {metric}"] = {
+                "paper": paper,
+                PHOTOS["shi"]: here,
+                "difference": _difference(here, paper),
+                "tolerance": record.tolerance,
+                "status": record.status,
+                FIELDS: other,
+                "its difference": _difference(other, paper),
+            }
+    return rows
+
+
+def _difference(here: float | str, paper: float) -> float | str:
+    return MISSING if isinstance(here, str) else here - paper
+
+
+def small_ablations(results: Results) -> dict[str, dict[str, object]]:
+    """Return the rows of a table of the paper's ablations beside small networks of profile cpu, {method: columns}.
+
+    The small ones fuse at a stride of 2, or at 1 where results are older.
+    """
+    cpu = {
+        key: value
+        for (profile, notebook, key), value in results.items()
+        if (profile, notebook) == ("cpu", "08_ablations")
+    }
+    rows: dict[str, dict[str, object]] = {}
+    for method in dict.fromkeys(method for *_, method in TABLE_2 | TABLE_3):
+        name = RESULT_NAMES.get(method, method).replace("defusionnet", "defusionnet-compact")
+        base, output, number = name.partition("+o")
+        keys = [f"{FIELDS}/{each}{output}{number}" for each in (f"{base}+stride2", base)]
+        rows[method] = {}
+        for metric, ours in (("mae", "mae"), ("f", "max-f-focus")):
+            title = MEASURES[ours]
+            rows[method][f"{title}: paper"] = (TABLE_2 | TABLE_3)["shi", metric, method]
+            found = [cpu[f"{key}/{ours}"] for key in keys if f"{key}/{ours}" in cpu]
+            rows[method][f"{title}: profile cpu"] = found[0] if found else MISSING
+    return rows

@@ -1,0 +1,202 @@
+"""Methods on other photos: scores with intervals, beside published maps and beside results elsewhere."""
+
+import json
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy import stats
+
+from defusion_lib.data import Photo, PhotoSet
+from defusion_lib.data.shi import split_stems
+from defusion_lib.evaluation.bootstrap import holm, interval
+from defusion_lib.evaluation.published_maps import open_published
+from defusion_lib.experiments import other_photos, table_1
+from defusion_lib.metrics import Evaluation, quantise
+from defusion_lib.weights import save_network, weights_hash
+
+DRAWS = 400
+
+
+@pytest.fixture(autouse=True)
+def close():
+    yield
+    plt.close("all")
+
+
+def read(stem):
+    """A photo whose left part is blurred, and red where it is, with noise."""
+    rng = np.random.default_rng(int(stem))
+    mask = np.zeros((24, 30), np.float32)
+    mask[:, : 4 + int(stem)] = 1
+    image = rng.integers(0, 156, (24, 30, 3), np.uint8)
+    image[..., 0] += (mask * rng.integers(40, 100)).astype(np.uint8)
+    return Photo(stem, image, mask)
+
+
+PHOTOS = PhotoSet("made-up", [str(n) for n in range(12)], read)
+METHODS = {
+    "red": table_1.Method("red", lambda image: image[..., 0] / np.float32(255), "red"),
+    "green": table_1.Method("green", lambda image: image[..., 1] / np.float32(255), "green"),
+}
+
+
+@pytest.fixture
+def maps(tmp_path):
+    """Published maps: of half of the photos by the method red, half as bright; of all photos by another one."""
+    for name, stems, channel in (("red", PHOTOS.stems[:6], 0), ("other", PHOTOS.stems, 2)):
+        (tmp_path / name).mkdir()
+        for stem in stems:
+            Image.fromarray(PHOTOS.read(stem).image[..., channel] // 2).save(tmp_path / name / f"{stem}.png")
+    return open_published(tmp_path)
+
+
+@pytest.fixture
+def measured(maps, tmp_path):
+    return other_photos.measure(METHODS, maps, PHOTOS, tmp_path / "cache")
+
+
+def evaluation(method, stems=PHOTOS.stems):
+    found = Evaluation()
+    for photo in map(PHOTOS.read, stems):
+        found.add(quantise(METHODS[method].detect(photo.image)) / 255, photo.mask)
+    return found
+
+
+def test_scores_are_those_of_notebook_07(measured):
+    assert list(measured) == ["red", "green", "other+published", "red+published", "all-blurred"]
+    found = other_photos.results(PHOTOS, measured, DRAWS, 0)
+    for metric, value in evaluation("red").values().items():
+        assert found[f"made-up/red/{metric}"] == pytest.approx(value, abs=1e-9), metric
+    for metric, value in evaluation("red", PHOTOS.stems[:6]).values().items():
+        assert found[f"made-up-maps6/red/{metric}"] == pytest.approx(value, abs=1e-9), metric
+    assert {key.rpartition("/")[0] for key in found} == {
+        "made-up/red",
+        "made-up/green",
+        "made-up/other+published",
+        "made-up/all-blurred",
+        "made-up-maps6/red",
+        "made-up-maps6/red+published",
+    }
+    assert found["made-up/all-blurred/auc"] == 0.5
+
+
+def test_every_score_has_its_interval(measured):
+    rows = other_photos.score_rows(measured, DRAWS, 0)
+    assert list(rows)[0] in ("red", "red+published") and rows["red+published"]["photos"] == 6
+    aucs = table_1.auc_of_photos(evaluation("red"))
+    drawn = np.random.default_rng(0).integers(0, 12, (DRAWS, 12))
+    low, high = interval(aucs[drawn].mean(1))
+    assert rows["red"]["auc"] == f"{aucs.mean():.3f} [{low:.3f}, {high:.3f}]"
+
+
+def test_published_maps_are_compared_on_their_photos(measured):
+    rows = other_photos.published_rows(measured, "green", DRAWS, 0)
+    assert list(rows) == [
+        f"{row}, {metric}"
+        for row in ("green - other+published", "red - red+published", "green - red+published")
+        for metric in ("auc", "mae")
+    ]
+    same = rows["red - red+published, auc"]
+    assert same["photos"] == 6 and same["first"] == pytest.approx(evaluation("red", PHOTOS.stems[:6]).auc())
+    assert abs(same["difference"]) < 0.01  # half as bright, in the same order
+    worse = rows["green - red+published, auc"]
+    assert worse["high"] < 0 and worse["verdict"] == "larger than chance" and worse["p, corrected"] < 0.05
+    assert "not shown" == rows["green - other+published, auc"]["verdict"]
+    assert other_photos.published_rows({"red": measured["red"]}, "green", DRAWS, 0) == {}
+    assert list(other_photos.published_rows(measured, "", DRAWS, 0)) == [
+        "red - red+published, auc",
+        "red - red+published, mae",
+    ]
+
+
+def test_a_folder_without_a_map_of_these_photos_is_named(maps, tmp_path):
+    with pytest.raises(ValueError, match="red.published has no map of a photo of others"):
+        other_photos.measure({}, {"red": maps["red"]}, PhotoSet("others", ["9"], read), tmp_path / "cache")
+
+
+def stored(folder, **auc):
+    values = {f"shi-dutlab100/{row}/auc": value for row, (value, _) in auc.items()}
+    values |= {f"shi-dutlab100/{row}/auc-std": error for row, (_, error) in auc.items()}
+    path = folder / "07_table_1.json"
+    path.write_text(json.dumps({"values": values | {"shi-maps48/red/auc": 0.5}}), encoding="utf-8")
+    return path
+
+
+def test_results_elsewhere_are_read(tmp_path):
+    found = other_photos.read_elsewhere(stored(tmp_path, red=(0.9, 0.01), green=(0.8, 0.02)))
+    assert found == ("shi-dutlab100", {"red": (0.9, 0.01), "green": (0.8, 0.02)})
+    with pytest.raises(ValueError, match="07_table_1.json has an AUC with a standard error on 0 sets of photos"):
+        other_photos.read_elsewhere(stored(tmp_path))
+
+
+def test_two_sets_of_photos_are_independent_samples(measured):
+    red = evaluation("red").auc()
+    elsewhere = other_photos.Elsewhere("shi", {"red": (red + 0.2, 0.03), "green": (0.5, 0.01), "absent": (0.9, 0.1)})
+    rows = other_photos.carried_rows(measured, elsewhere, "made-up", DRAWS, 0)
+    assert list(rows) == sorted(["red", "green"], key=lambda row: -elsewhere.auc[row][0])
+    own = other_photos.results(PHOTOS, measured, DRAWS, 0)["made-up/red/auc-std"]
+    both = np.sqrt(0.03**2 + own**2)
+    assert rows["red"]["difference"] == pytest.approx(-0.2)
+    assert rows["red"]["low"] == pytest.approx(-0.2 - 1.96 * both, abs=1e-4)
+    p = {row: 2 * stats.norm.cdf(-abs(each["difference"]) / each_error(each)) for row, each in rows.items()}
+    assert [row["p, corrected"] for row in rows.values()] == pytest.approx(holm(list(p.values())))
+    assert rows["red"]["verdict"] == "changes" and rows["green"]["verdict"] == "no change shown"
+
+
+def each_error(row):
+    return (row["high"] - row["low"]) / 2 / stats.norm.ppf(0.975)
+
+
+def test_the_order_is_compared_with_that_elsewhere(measured):
+    elsewhere = other_photos.Elsewhere("shi", {"red": (0.6, 0.01), "green": (0.7, 0.01)})
+    said = other_photos.describe_order(measured, elsewhere, DRAWS, 0)
+    assert said.startswith("the order of 2 methods here and on shi: tau -1.00") and said.endswith("red over green")
+    alone = elsewhere._replace(auc={"red": (0.6, 0.01)})
+    assert "there is no order" in other_photos.describe_order(measured, alone, DRAWS, 0)
+
+
+def test_both_sets_of_photos_are_drawn(measured):
+    elsewhere = other_photos.Elsewhere("shi", {"red": (0.9, 0.01), "green": (0.5, 0.02), "absent": (0.7, 0.1)})
+    drawing = other_photos.carried(measured, elsewhere, "made-up", DRAWS, 0)
+    assert drawing.arrays["methods"] == ["green", "red"] and drawing.arrays["shi"][1][0] == 0.9
+    assert drawing.arrays["shi"][1][1] == pytest.approx(0.9 - 1.96 * 0.01, abs=1e-5)
+    assert drawing.arrays["made-up"][0][0] == pytest.approx(evaluation("green").auc())
+    assert [text.get_text() for text in drawing.figure.axes[0].get_yticklabels()] == ["green", "red"]
+
+
+def test_a_sheet_has_the_maps_of_all_methods(tmp_path):
+    drawing = other_photos.sheet(METHODS, PHOTOS, 3, tmp_path, "look_maps")
+    assert drawing.name == "look_maps" and drawing.arrays["names"][0] == "0" and drawing.arrays["names"][-1] == "11"
+    last = METHODS["green"].detect(PHOTOS.read("11").image)
+    assert np.array_equal(drawing.arrays["green_2"], quantise(last))
+
+
+def test_networks_come_from_the_run_of_another_profile(outputs):
+    photos = PhotoSet("szu", ["0"], read)
+    assert other_photos.load_networks("", photos) == {}
+    with pytest.raises(FileNotFoundError, match="holds no network: run notebook 07 in that profile first"):
+        other_photos.load_networks("cpu", photos)
+    torch.manual_seed(0)
+    network = table_1.TRAINED["cvpr19"].build(heads="compact", steps=1)
+    path = outputs / "cpu/weights/07_table_1/cvpr19.safetensors"
+    path.parent.mkdir(parents=True)
+    save_network(network, path, {"data": {"name": "shi-dutlab100", "stems": ["0"]}})
+    (name, found), *others = other_photos.load_networks("cpu", photos).items()
+    assert name == "cvpr19" and not others and found.config == network.config and weights_hash(found)
+    with pytest.raises(ValueError, match="trained on 0 of shi-dutlab100"):
+        other_photos.load_networks("cpu", PhotoSet("shi-dutlab100", ["0"], read))
+
+
+def test_methods_without_networks_are_the_classical_ones_fitted_to_the_split():
+    rows = table_1.methods({}, "quick", None, 32, "last100")
+    assert list(rows) == ["jnb", "dbdf", "ss", "lbp", "ksfv", "hifst"]
+    default = table_1.methods({}, "quick", None, 32)
+    changed = {name for name in rows if rows[name].state != default[name].state}
+    assert changed == {"jnb", "dbdf", "ksfv"}
+
+
+def test_the_other_split_was_seen_by_the_network_in_the_package():
+    assert table_1.seen_in_training(PhotoSet("shi-last100", split_stems("last100", "test"), read)) == 80

@@ -21,7 +21,6 @@ from IPython.core.inputtransformer2 import TransformerManager
 from minimal_notebook import minimal_notebook, write_notebook
 
 from defusion_lib.runs import parameters
-from defusion_lib.sources import direct_imports
 from tools import execute, graph
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -169,8 +168,7 @@ def reads_every_parameter(notebook):
 
 def read_by_trainer(notebook):
     """The parameters that the module reads which trains the networks of a notebook."""
-    imported = set().union(*(direct_imports(cell.source) for cell in code_cells(notebook)))
-    trainer = next((name for name in graph.TRAINERS if name in imported), None)
+    trainer = graph.trainer(cell.source for cell in code_cells(notebook))
     if trainer is None:
         return set()
     defaults, read = parameters.read_parameters(parameters_cell(notebook).source), set()
@@ -465,9 +463,8 @@ def test_every_check_is_shown_to_fail():
 
 def test_a_parameter_that_only_the_trainer_reads_is_read():
     notebook = nbformat.read(ROOT / "notebooks/08_ablations.ipynb", as_version=4)
-    assert "rows_once" not in "".join(cell.source for cell in code_cells(notebook)[2:]) and "rows_once" in (
-        read_by_trainer(notebook)
-    )
+    assert "heads" not in "".join(cell.source for cell in code_cells(notebook)[2:])
+    assert "heads" in read_by_trainer(notebook)
     parameters_cell(notebook).source += "\nidle = 1  # read by nothing"
     assert reads_every_parameter(notebook) == ["no cell reads parameter idle"]
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 # results. Only the notebook of the claims counts the status.
 SHOWN = (f"{PACKAGE}.exercises", f"{PACKAGE}.paper.claims")
 CLAIMS = "06_claims"
-# Modules with `trainings` and `train_one`; a notebook that imports one has its trainings.
-TRAINERS = tuple(f"{PACKAGE}.experiments.{name}" for name in ("training_run", "table_1", "ablations"))
+# Modules of experiments with `trainings` and `train_one`; a notebook that calls such a function has its trainings.
+TRAINERS = ("training_run", "table_1", "ablations")
 # What every training computes with.
 TRAINING = (f"{PACKAGE}.training", f"{PACKAGE}.data.datasets")
 
@@ -59,10 +59,10 @@ def _files(names: Iterable[str], left_out: Iterable[str], root: Path) -> set[Pat
     return found
 
 
-def trainer(notebook: Path) -> str | None:
-    """Return the name of the module that trains the networks of a notebook, None for a notebook that trains none."""
-    names = set().union(*(direct_imports(cell["source"]) for cell in code_cells(notebook)))
-    return next((name for name in TRAINERS if name in names), None)
+def trainer(sources: Iterable[str]) -> str | None:
+    """Return the name of the module that trains the networks of a notebook with these cells, None for none."""
+    code = "\n".join(sources)
+    return next((f"{PACKAGE}.experiments.{name}" for name in TRAINERS if f"{name}.train" in code), None)
 
 
 def trainings(notebook: Path, profile: str) -> "dict[str, Training]":
@@ -72,7 +72,7 @@ def trainings(notebook: Path, profile: str) -> "dict[str, Training]":
     seconds, less than a process takes to import torch and to read photos. There are none either where the parameters
     are wrong: the notebook, which trains what no job did, says why.
     """
-    module = trainer(notebook)
+    module = trainer(cell["source"] for cell in code_cells(notebook))
     if module is None:
         return {}
     try:

@@ -38,7 +38,7 @@ def train(notebook: Path, profile: str, name: str) -> str:
     """
     if not notebook.is_file():
         raise ValueError(f"There is no notebook {notebook.stem}: give its file name without .ipynb.")
-    module = trainer(notebook)
+    module = trainer(cell["source"] for cell in code_cells(notebook))
     if module is None:
         raise ValueError(f"{notebook.stem} trains no network: choose another notebook.")
     path = find_parameters(notebook, profile)

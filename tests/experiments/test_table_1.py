@@ -222,6 +222,9 @@ def test_networks_are_trained_alike_and_kept(tmp_path, monkeypatch):
         def recipe(self, name, budget, seed):
             return name, budget, seed
 
+        def budget(self, name):
+            return SimpleNamespace(evaluations={"quick": 7}[name])
+
         def train_or_load(self, *given, **switches):
             asked.append((given, switches))
             return "network"
@@ -238,7 +241,7 @@ def test_networks_are_trained_alike_and_kept(tmp_path, monkeypatch):
     assert networks == {"one": "network", "two": "network"} and cards["two"] == {"name": "two"}
     path = tmp_path / "weights/07_table_1/one.safetensors"
     switches = {"divide": 16, "encoder": "vgg16", "heads": "compact"}
-    assert asked[0] == ((path, PHOTOS, ("cpu", "quick", 3), "imagenet", "cpu", {"seed": 3}), switches)
+    assert asked[0] == ((path, PHOTOS, ("cpu", "quick", 3), "imagenet", "cpu", {"seed": 3}, 7), switches)
 
 
 @pytest.mark.parametrize(

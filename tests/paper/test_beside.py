@@ -44,5 +44,7 @@ def test_small_networks_are_found_under_either_fusion_stride():
         "max F, in focus ↑: paper": TABLE_2["shi", "f", "defusionnet+noffrm"],
         "max F, in focus ↑: profile cpu": "not stored",
     }
-    assert rows["cvpr19"]["MAE ↓: profile cpu"] == 0.3 and rows["defusionnet+o3"]["max F, in focus ↑: profile cpu"] == 0.8
+    assert (
+        rows["cvpr19"]["MAE ↓: profile cpu"] == 0.3 and rows["defusionnet+o3"]["max F, in focus ↑: profile cpu"] == 0.8
+    )
     assert rows["defusionnet+nofam"]["MAE ↓: profile cpu"] == "not stored"

@@ -15,7 +15,7 @@ from PIL import Image
 from defusion_lib.apps.cli import main
 from defusion_lib.data.datasets import open_dataset
 from defusion_lib.data.synthetic import open_synthetic
-from tools import render_readme
+from tools import graph, render_readme
 from tools.render_results import BEGIN, END, rendered
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,6 +39,7 @@ MAP, SCORE, TRAIN = (
     f".venv/bin/defusion {rest}"
     for rest in ("map my_photographs", "score my_maps --data synthetic", "train --root my_data")
 )
+JOB = ".venv/bin/python -m tools.train cpu 08_ablations full@seed0"
 
 
 @pytest.fixture
@@ -55,9 +56,15 @@ def test_make_commands_are_targets(command):
     assert asked.returncode == 0 and asked.stdout, asked.stderr
 
 
+def test_the_training_alone_is_one_of_its_profile():
+    _, _, module, profile, notebook, name = JOB.split()
+    assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
+    assert name in graph.trainings(ROOT / f"notebooks/{notebook}.ipynb", profile)
+
+
 def test_every_shell_command_is_tested():
     others = [command for command in COMMANDS if not command.startswith("make ")]
-    assert others == [MAP, SCORE, TRAIN]
+    assert others == [MAP, SCORE, TRAIN, JOB]
 
 
 def in_process(command, folder, monkeypatch, *more):

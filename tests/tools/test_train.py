@@ -59,11 +59,13 @@ def test_each_network_of_a_long_profile_is_a_job(project):
     assert names("03_training", "cpu") == names("03_training", "paper") == ["network"]
     assert names("07_table_1", "cpu") == names("07_table_1", "paper") == list(TRAINED)
     rows = Counter(name.partition("@")[0] for name in names("08_ablations", "cpu"))
-    assert rows["full"] == rows["nocam+nofam"] == 3 and rows["step6"] == 1 and rows.total() == 20
+    assert rows["full"] == rows["nocam+nofam"] == 3 and rows["step6"] == 1 and rows.total() == 24
     assert len(names("08_ablations", "paper")) == 36 and "step6@seed2" in names("08_ablations", "paper")
     assert names("04_evaluation", "cpu") == []
     assert names("08_ablations", "tiny") == ["full@seed0", "step1@seed0"]
-    assert [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if graph.trainer(path)] == [
+    every = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    code = {path.stem: [cell["source"] for cell in graph.code_cells(path)] for path in every}
+    assert [stem for stem, sources in code.items() if graph.trainer(sources)] == [
         "03_training",
         "07_table_1",
         "08_ablations",

@@ -166,8 +166,9 @@ def test_changes_do_not_nest(network):
     np.testing.assert_array_equal(detect(image(), network, SIZE), before)
 
 
-def test_a_network_without_cam_raises():
-    without = made(steps=1, cam="off")
+@pytest.mark.parametrize("cam", ["off", "constant"])
+def test_a_network_without_cam_raises(cam):
+    without = DeFusionNet("compact", steps=1, cam=cam)
     with pytest.raises(ValueError, match="has no CAM"):
         attention.record(image(), without, SIZE)
     with pytest.raises(ValueError, match="has no CAM"):

@@ -102,6 +102,7 @@ def test_published_maps_are_compared_on_their_photos(measured):
     same = rows["red - red+published, auc"]
     assert same["photos"] == 6 and same["first"] == pytest.approx(evaluation("red", PHOTOS.stems[:6]).auc())
     assert abs(same["difference"]) < 0.01  # half as bright, in the same order
+    assert -0.01 < same["low"] <= same["high"] < 0.01  # the same photos in each resample
     worse = rows["green - red+published, auc"]
     assert worse["high"] < 0 and worse["verdict"] == "larger than chance" and worse["p, corrected"] < 0.05
     assert "not shown" == rows["green - other+published, auc"]["verdict"]

@@ -220,7 +220,7 @@ def sheet(methods: Mapping[str, Method], photos: PhotoSet, count: int, cache: Pa
     chosen = table_1.diverse(evaluation, count)
     shown = PhotoSet(photos.name, [photos.stems[i] for i in chosen], photos.read)
     maps = {row: [found.defocus for _, found in method.maps(shown, cache)] for row, method in methods.items()}
-    return table_1.map_sheet(shown, range(len(shown)), maps)._replace(name=name)
+    return table_1.map_sheet(shown, range(len(shown)), maps, methods)._replace(name=name)
 
 
 def carried(measured: Measurements, elsewhere: Elsewhere, dataset: str, draws: int, seed: int) -> plots.Drawing:

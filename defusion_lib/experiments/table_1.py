@@ -581,11 +581,14 @@ def curves(evaluations: Mapping[str, Evaluation], rows: Mapping[str, Method], ou
 
 def _trained_here(rows: Mapping[str, Method]) -> str:
     names = paper_names(rows)
+    words = "DeFusionNet is the network in the package." if "DeFusionNet" in names.values() else ""
     trained = [names[name] for name in names if rows[name].trained and names[name] != RETRAINED]
-    return (
-        f"DeFusionNet is the network in the package. {', '.join(trained[:-1])} and {trained[-1]} were trained here "
-        f'with one budget, and so was DeFusionNet once more, as "{RETRAINED}".'
-    )
+    if trained:
+        words += (
+            f" {', '.join(trained[:-1])} and {trained[-1]} were trained here with one budget, and so was DeFusionNet "
+            f'once more, as "{RETRAINED}".'
+        )
+    return words.strip()
 
 
 def figure_1(

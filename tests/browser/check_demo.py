@@ -94,6 +94,15 @@ def choose(page, path):
     chooser.value.set_files(path)
 
 
+@pytest.fixture
+def loaded(visitor):
+    """The same page after a first photo."""
+    if not [request for request in visitor.requests if request.url.endswith("wasm.js")]:
+        visitor.get_by_role("button", name="A flower").click()
+        finish(visitor, "flower.jpg")
+    return visitor
+
+
 def status(page):
     return page.get_by_role("status")
 
@@ -182,32 +191,32 @@ def look(page, words, size):
     page.screenshot(path=PICTURES / f"demo_{words}.png", full_page=True)
 
 
-def test_without_a_connection_a_broken_file_and_a_turned_photo_on_a_phone(visitor, folder, network):
+def test_without_a_connection_a_broken_file_and_a_turned_photo_on_a_phone(loaded, folder, network):
     """The network is there: nothing more is loaded."""
-    visitor.set_viewport_size(PHONE)
-    before = len(visitor.requests)
-    visitor.context.set_offline(True)
+    loaded.set_viewport_size(PHONE)
+    before = len(loaded.requests)
+    loaded.context.set_offline(True)
     (folder / "notes.jpg").write_text("This is no picture.")
-    choose(visitor, folder / "notes.jpg")
-    expect(status(visitor)).to_have_text(
+    choose(loaded, folder / "notes.jpg")
+    expect(status(loaded)).to_have_text(
         "notes.jpg is not a picture that this browser can open: choose a JPEG, PNG, WebP, GIF, BMP or AVIF file."
     )
-    expect(visitor.get_by_role("slider")).to_be_hidden()
+    expect(loaded.get_by_role("slider")).to_be_hidden()
 
     image = Image.open(wheel_file("sklearn", "china.jpg"))
     image.getexif()[ORIENTATION] = 6
     turned = folder / "turned.jpg"
     image.save(turned, exif=image.getexif(), quality=95)
-    drop(visitor, turned)
-    finish(visitor, "turned.jpg")
-    expect(status(visitor)).to_be_in_viewport()
-    expect(visitor.get_by_role("img", name="turned.jpg, orange")).to_be_in_viewport()
-    found = saved(visitor, folder)
+    drop(loaded, turned)
+    finish(loaded, "turned.jpg")
+    expect(status(loaded)).to_be_in_viewport()
+    expect(loaded.get_by_role("img", name="turned.jpg, orange")).to_be_in_viewport()
+    found = saved(loaded, folder)
     assert found.shape == (640, 427)
     assert apart(found, turned, network) < APART
-    look(visitor, "turned", PHONE)
-    visitor.context.set_offline(False)
-    assert [request.url for request in visitor.requests[before:] if not request.url.startswith("blob:")] == []
+    look(loaded, "turned", PHONE)
+    loaded.context.set_offline(False)
+    assert [request.url for request in loaded.requests[before:] if not request.url.startswith("blob:")] == []
 
 
 def drop(page, path):
@@ -225,28 +234,28 @@ def drop(page, path):
     )
 
 
-def test_a_photo_of_50_megapixels_and_a_newer_one_ends_the_work_on_it(visitor, folder, network):
+def test_a_photo_of_50_megapixels_and_a_newer_one_ends_the_work_on_it(loaded, folder, network):
     photo = Image.open(wheel_file("sklearn", "flower.jpg"))
     # With noise, which only a resize without aliasing removes.
     noise = np.random.default_rng(0).integers(-60, 60, (5774, 8660, 1), np.int8)
     pixels = np.clip(photo.resize((8660, 5774)) + noise.astype(np.int16), 0, 255).astype(np.uint8)
     large = folder / "large.jpg"
     Image.fromarray(pixels).save(large, quality=60)
-    choose(visitor, large)
-    finish(visitor, "large.jpg")
-    found = saved(visitor, folder)
+    choose(loaded, large)
+    finish(loaded, "large.jpg")
+    found = saved(loaded, folder)
     assert max(found.shape) == 1280
     assert apart(found, large, network) < APART
 
     small = folder / "small.png"
     photo.resize((100, 60)).save(small)
-    visitor.evaluate("window.said.length = 0")
-    choose(visitor, large)
-    expect(status(visitor)).to_contain_text("Reading large.jpg")
-    choose(visitor, small)
-    finish(visitor, "small.png")
-    assert saved(visitor, folder).shape == (60, 100)
-    assert not [words for words in visitor.evaluate("window.said") if "The map of large.jpg" in words]
+    loaded.evaluate("window.said.length = 0")
+    choose(loaded, large)
+    expect(status(loaded)).to_contain_text("Reading large.jpg")
+    choose(loaded, small)
+    finish(loaded, "small.png")
+    assert saved(loaded, folder).shape == (60, 100)
+    assert not [words for words in loaded.evaluate("window.said") if "The map of large.jpg" in words]
 
 
 # ------------------------------------------------------------------------------------- what may go wrong
@@ -270,8 +279,9 @@ def test_where_webgpu_does_not_work_the_processor_computes(browser, address, det
         assert names.index("webgpu.js") < names.index("wasm.js")
 
 
-def test_a_network_that_cannot_be_loaded_is_asked_for_again(browser, address):  # noqa: F811
-    failing = ("**/network.onnx", lambda route: route.abort())
+@pytest.mark.parametrize("file", ["network.onnx", "detector_worker.js"])
+def test_a_file_that_cannot_be_loaded_is_asked_for_again(browser, address, file):  # noqa: F811
+    failing = (f"**/{file}", lambda route: route.abort())
     with opened(browser, address, failing) as page:
         page.get_by_role("button", name="A flower").click()
         expect(status(page)).to_contain_text("The detector could not be loaded: check the connection")

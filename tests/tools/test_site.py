@@ -379,7 +379,7 @@ def test_the_pages_of_the_site_load_nothing_by_settings():
         assert not re.search(r"""https?:|["'`]//|sendBeacon|XMLHttpRequest|WebSocket""", text), script
         # What the detector asks for lies beside it.
         called = re.findall(r"(?:fetch|import)\((.*)", text)
-        assert all(re.match(r"address\)|new URL\(.*, FOLDER\)", argument) for argument in called), called
+        assert all(re.match(r"address\)|new URL\(.*, FOLDER\)[,)]", argument) for argument in called), called
 
 
 def test_notebooks_show_nothing_from_a_network():

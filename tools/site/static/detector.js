@@ -7,7 +7,8 @@
   const STRENGTH = 0.75;
   const ENGINES = { webgpu: "WebGPU, on the graphics processor", wasm: "WebAssembly, on one thread of the processor" };
   const COMPUTING = "Computing the map …";
-  const TOO_OLD = "This browser cannot run the detector: use a current Firefox, Chrome, Edge or Safari.";
+  const NO_WORKER =
+    "The detector could not be loaded: check the connection, and use a current Firefox, Chrome, Edge or Safari.";
   const folder = document.currentScript.src.replace(/[^/]*$/, "");
   let worker;
   let number = 0; // of the photo that is shown
@@ -27,7 +28,10 @@
     if (worker) return;
     worker = new Worker(`${folder}detector_worker.js`, { type: "module" });
     worker.onmessage = ({ data }) => receive(data);
-    worker.onerror = () => fail(TOO_OLD);
+    worker.onerror = () => {
+      worker = undefined; // the next photo tries again
+      fail(NO_WORKER);
+    };
     worker.postMessage({});
   }
 

@@ -177,7 +177,9 @@ async function start(engine, facts) {
   const total = names.reduce((sum, name) => sum + facts.bytes[name], 0);
   let loaded = 0;
   const report = (count) => postMessage({ loaded: (loaded += count), total });
-  const [network, program] = await Promise.all(names.map((name) => bytes(name, facts.bytes[name], report)));
+  const stopping = new AbortController();
+  const files = names.map((name) => bytes(name, facts.bytes[name], report, stopping.signal));
+  const [network, program] = await Promise.all(files).finally(() => stopping.abort()); // of two, one may have failed
   const runtime = await import(new URL(`${engine}.js`, FOLDER));
   runtime.env.wasm.numThreads = 1; // more need headers that static hosts do not send
   runtime.env.wasm.wasmBinary = program.buffer;
@@ -211,17 +213,17 @@ async function detect(values, size) {
   }
 }
 
-async function load(name) {
-  const response = await fetch(new URL(name, FOLDER));
+async function load(name, signal) {
+  const response = await fetch(new URL(name, FOLDER), { signal });
   if (!response.ok) throw new Error(`${name}: ${response.status}`);
   return response;
 }
 
 // The content of a file, whose length is known: a compressed answer does not say it.
-async function bytes(name, length, report) {
+async function bytes(name, length, report, signal) {
   const content = new Uint8Array(length);
   let at = 0;
-  for (const reader = (await load(name)).body.getReader(); ; ) {
+  for (const reader = (await load(name, signal)).body.getReader(); ; ) {
     const { done, value } = await reader.read();
     if (done) return content;
     content.set(value, at);

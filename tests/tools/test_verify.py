@@ -8,7 +8,7 @@ import torch
 
 from defusion_lib import metrics, network
 from defusion_lib.data import PhotoSet, augmentation, camera, shi
-from defusion_lib.experiments import efficiency
+from defusion_lib.experiments import efficiency, training_run
 from defusion_lib.paper import claims, tables
 from tools import verify
 from tools.run_cells import run_cells
@@ -62,6 +62,7 @@ DEFECTS = {
         (network, "DeFusionNet", one_step_fewer),
         (claims, "DeFusionNet", one_step_fewer),
         (efficiency, "DeFusionNet", one_step_fewer),
+        (training_run, "DeFusionNet", one_step_fewer),
     ],
     "colours reversed": [(augmentation, "to_tensor", reversed_colours)],
     "less blur in front": [(camera.Camera, "blur_radius", less_in_front)],

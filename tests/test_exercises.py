@@ -45,7 +45,7 @@ def test_the_stored_output_says_that_it_is_not_solved(stem, number, cell, soluti
     assert said.startswith(f"Exercise {number}: not yet. ")
 
 
-@pytest.mark.parametrize("path", filter(exercises_of, NOTEBOOKS), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*filter(exercises_of, NOTEBOOKS)], ids=lambda path: path.stem)
 def test_the_last_cell_shows_how_many_are_done(path):
     last = nbformat.read(path, as_version=4).cells[-1]
     assert last.source.endswith(f'show_progress("{path.stem}")')

@@ -105,7 +105,7 @@ class: $(READY)   ## write copies for a class: build/class/student/ without solu
 explorer: $(BROWSER)   ## open notebook 14 as a page without code (Voila)
 	DEFUSION_UPLOAD="64 MB" $(BIN)/voila --Voila.$(UPLOAD) notebooks/14_explorer.ipynb
 
-site: $(SITE)   ## build notebooks, pages, the index of the paper and the claims as static HTML: build/site/index.html
+site: $(SITE)   ## build notebooks, pages, the index of the paper, the claims and a detector (needs npm) as static HTML: build/site/index.html
 	$(BIN)/python -m tools.site
 
 bundle: $(READY)   ## pack a training for a GPU machine without a network connection: PROFILE=paper DATA=data/shi BACKBONE=file

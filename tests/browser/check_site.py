@@ -79,9 +79,12 @@ def side(page, name):  # noqa: F811
     return page.locator("article h1")
 
 
-def test_a_visitor_finds_notebook_index_glossary_and_search(visitor):
+def test_a_visitor_finds_detector_notebook_index_glossary_and_search(visitor):
     expect(visitor.locator("article h1")).to_contain_text("DeFusionNet Notebooks")
     look(visitor, "front")
+
+    visitor.locator("article").get_by_role("link", name="Try it on a photo").click()
+    expect(visitor.locator("article h1")).to_contain_text("Try it on a photo")
 
     expect(side(visitor, "02 · The network, part by part")).to_contain_text("02")
     assert visitor.locator("math[display=block]").first.bounding_box()["height"] > 15

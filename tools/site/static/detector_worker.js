@@ -183,8 +183,8 @@ async function start(engine, facts) {
   const runtime = await import(new URL(`${engine}.js`, FOLDER));
   runtime.env.wasm.numThreads = 1; // more need headers that static hosts do not send
   runtime.env.wasm.wasmBinary = program.buffer;
-  runtime.env.logLevel = "error";
-  const session = await runtime.InferenceSession.create(network, { executionProviders: [engine] });
+  const options = { executionProviders: [engine], logSeverityLevel: 3 }; // errors
+  const session = await runtime.InferenceSession.create(network, options);
   const run = async (values, size) => {
     const { defocus } = await session.run({ photo: new runtime.Tensor("float32", values, [1, 3, size, size]) });
     return defocus.data;

@@ -88,6 +88,7 @@ CASES = [
     ("masks inverted", "05a_protocols"),
     ("masks inverted", "05b_what_auc_means"),
     ("masks inverted", "07_table_1"),
+    ("masks inverted", "07b_other_photos"),
     ("masks inverted", "12_own_maps"),
     ("one step fewer", "02_network"),
     ("one step fewer", "03_training"),

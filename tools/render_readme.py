@@ -2,8 +2,8 @@
 
     python -m tools.render_readme
 
-writes the results between the two marks of a page, outputs/FINDINGS.md, and the card beside the network; a test
-compares all of them.
+writes the results between the two marks of a page, outputs/FINDINGS.md, outputs/COSTS.md, and the card beside the
+network; a test compares all of them.
 """
 
 import json
@@ -14,7 +14,7 @@ from defusion_lib.paper import claims
 from defusion_lib.paper.tables import TABLE_1
 from defusion_lib.paths import project_root, write_atomically
 from defusion_lib.weights import SHIPPED
-from tools import render_findings
+from tools import render_costs, render_findings
 from tools.render_card import model_card
 from tools.render_results import cell, read, rendered, rows_of
 
@@ -193,6 +193,9 @@ def makers() -> dict[Path, Callable[[], str]]:
         table_page: between_marks(table_page, lambda: results_tables(evaluations, *tables)),
         SHIPPED.with_name("README.md"): lambda: model_card(SHIPPED, box, results, LOOKS),
         outputs / "FINDINGS.md": lambda: render_findings.page(outputs),
+        outputs / "COSTS.md": lambda: render_costs.costs_page(
+            results, box, project_root() / "params/paper/08_ablations.yaml"
+        ),
     }
 
 

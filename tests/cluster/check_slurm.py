@@ -18,6 +18,8 @@ import pytest
 from minimal_notebook import write_notebook
 from small_slurm import SmallSlurm, install
 
+from defusion_lib.apps import photo_folder
+from defusion_lib.weights import load_network
 from tools import verify
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -218,6 +220,23 @@ def test_a_grid_of_ablations_continues_with_the_network_where_it_was_killed(slur
     assert code == 0, said
     local, fresh = verify.read(collection.folder / "local/grid"), verify.read(folder)
     assert verify.problems(local, fresh, dict.fromkeys(local, verify.SINGLE)) == []
+
+
+def test_an_array_of_jobs_maps_a_folder(slurm, tmp_path):
+    """The commands of tools/slurm/README.md, with three jobs instead of sixteen, give the table of one run."""
+    (block,) = re.findall(r"```sh\n(sbatch.*?)```", (ROOT / "tools/slurm/README.md").read_text(), re.DOTALL)
+    block = block.replace("16", "3").replace(".venv/bin/defusion", f"{sys.executable} -m defusion_lib.apps.cli")
+    (tmp_path / "my_photos").mkdir()
+    photo_folder.write_example(tmp_path / "my_photos")
+    for name in ("broken_cut.jpg", "broken_empty.png", "broken_letter.jpg"):
+        (tmp_path / "my_photos" / name).unlink()  # a job with a broken photo fails, as the command does
+    subprocess.run(["bash", "-ec", block], cwd=tmp_path, check=True, timeout=PATIENCE)
+    alone = photo_folder.map_folder(tmp_path / "my_photos", load_network(), into=tmp_path / "alone", progress=False)
+    joined = photo_folder.read_table(tmp_path / "maps")
+    assert len(joined) == 8
+    assert {file: row._replace(seconds=None) for file, row in joined.items()} == {
+        row.file: row._replace(seconds=None) for row in alone.rows
+    }
 
 
 def test_jobs_over_their_limits_get_a_sentence_and_the_others_run(slurm, tiny):

@@ -28,6 +28,7 @@ CHAPTERS = {
         "defusion_lib/shipped/README.md",
         "params/README.md",
         "tools/slurm/README.md",
+        "outputs/COSTS.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
     ],

@@ -142,8 +142,6 @@ def tiny(tmp_path):
     }
     for stem, body in bodies.items():
         write_notebook(project.folder / f"notebooks/{stem}.ipynb", body=body)
-    (project.folder / "defusion_lib/runs").mkdir(parents=True)
-    (project.folder / "defusion_lib/runs/__init__.py").write_text("")
     (project.folder / "params/paper").mkdir(parents=True)
     (project.folder / "params/paper/00_first.yaml").write_text("size: 8\n")
     settings = project.folder / "tools/slurm/config.yaml"

@@ -19,7 +19,7 @@ from sklearn.metrics import roc_auc_score
 
 from defusion_lib import metrics, plots
 from defusion_lib.baselines import BASELINES, CLASSICAL
-from defusion_lib.baselines.deep import dhde
+from defusion_lib.baselines.deep import Budget, dhde
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.data.shi import split_stems
 from defusion_lib.evaluation.bootstrap import resampled_means
@@ -210,6 +210,9 @@ def test_networks_are_trained_alike_and_kept(tmp_path, monkeypatch):
     asked = []
 
     class Baseline:
+        def budget(self, name):
+            return Budget((), 64, evaluations=15)
+
         def recipe(self, name, budget, seed):
             return name, budget, seed
 
@@ -229,7 +232,7 @@ def test_networks_are_trained_alike_and_kept(tmp_path, monkeypatch):
     networks, cards = table_1.train_networks(run, PHOTOS, "cpu", "quick", "vgg", divide=16)
     assert networks == {"one": "network", "two": "network"} and cards["two"] == {"name": "two"}
     path = tmp_path / "weights/07/one.safetensors"
-    assert asked[0] == ((path, PHOTOS, ("cpu", "quick", 3), "vgg", "cpu", {"seed": 3}), {"divide": 16})
+    assert asked[0] == ((path, PHOTOS, ("cpu", "quick", 3), "vgg", "cpu", {"seed": 3}, 15), {"divide": 16})
 
 
 def test_the_papers_order_is_of_the_classical_methods():

@@ -7,7 +7,6 @@ from PIL import Image
 from scipy.ndimage import correlate
 
 from defusion_lib.backbone import MEAN
-from defusion_lib.baselines.deep import btbnet
 from defusion_lib.baselines.deep.btbnet import BTBNet
 from defusion_lib.experiments.efficiency import layer_costs
 from defusion_lib.precision import autocast
@@ -80,7 +79,7 @@ def plain_maps(network, photo):
         for block in ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28)):
             for layer in block:
                 x = relu(convolved(x, f"backbone.features.{layer}"))
-            tops.append(x / (np.sqrt(np.mean(x**2)) + 1e-6))
+            tops.append(x / 255)
         down = relu(convolved(tops[4], "forth.4"))
         for step, block in enumerate((3, 2, 1, 0)):
             down = relu(convolved(tops[block], f"forth.{block}")) + relu(convolved(down, f"back.{step}"))
@@ -127,13 +126,6 @@ def reach(function, side, pixel):
     return pixel - rows.min(), rows.max() - pixel, pixel - columns.min(), columns.max() - pixel
 
 
-@pytest.fixture
-def unscaled(monkeypatch):
-    """Without the root mean squares: one number per block, which depends on all pixels of an image."""
-    monkeypatch.setattr(btbnet, "_scaled", lambda x: x)
-
-
-@pytest.mark.usefixtures("unscaled")
 @pytest.mark.parametrize("pixel", [22, 23])
 def test_a_stream_sees_one_pixel_further_with_each_convolution(pixel):
     stream = BTBNet(divide=32).double().stream
@@ -141,7 +133,6 @@ def test_a_stream_sees_one_pixel_further_with_each_convolution(pixel):
     assert reach(stream, 46, pixel) == (18, 18, 18, 18)
 
 
-@pytest.mark.usefixtures("unscaled")
 def test_the_whole_network_sees_as_far_as_its_smallest_stream():
     network = BTBNet(divide=32).double()
     # At 0.6 the middle of pixel 51 lies at 51.5 x 0.6 = 30.9, less than 1 from the middles of pixels 30, 31.

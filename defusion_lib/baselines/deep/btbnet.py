@@ -11,9 +11,8 @@ Our reading, where the paper does not specify it or we do not have the text:
   would be 9.4 M weights instead of 1.0 M, each used at every pixel.
 - The three streams share their weights. Separate streams would be 47.1 M parameters instead of 15.7 M at the same
   arithmetic.
-- The features of VGG-16 are divided by their root mean square before the extra convolutions. Without poolings, which
-  keep the largest of four values, ImageNet's weights make them 200 times smaller in the top block than in the third, so
-  that the extra convolution of the top block would hardly contribute.
+- The features of VGG-16, which expects values of 0 to 255, are divided by 255 before the extra convolutions: they
+  reach hundreds, which would saturate the first maps.
 - FNet is two 3x3 convolutions with 64 channels between them, RRNet three. RRNet takes the map and the image, predicts
   a correction of the map's logits and is the same network in each of three rounds. Maps enter both as probabilities.
 - The loss is the cross-entropy of each pixel, summed over the streams' maps, the fused map and each round's map.
@@ -29,7 +28,6 @@ from defusion_lib.network import Maps
 SCALES = (1.0, 0.8, 0.6)  # of the image, one per stream
 CHANNELS = 64  # of the top-bottom side, FNet and RRNet
 ROUNDS = 3  # of RRNet
-TINY = 1e-6  # added to a root mean square, which may be 0
 
 
 class BTBNet(nn.Module):
@@ -67,7 +65,7 @@ class BTBNet(nn.Module):
         for layer in self.backbone.features:
             if isinstance(layer, nn.MaxPool2d):
                 # Computed here, so that VGG-16's maps, up to 512 channels per pixel, need not be kept.
-                forth.append(F.relu(self.forth[len(forth)](_scaled(x))))  # (64, H, W)
+                forth.append(F.relu(self.forth[len(forth)](x * STD)))  # (64, H, W)
             else:
                 x = layer(x)
         down = forth.pop()
@@ -91,11 +89,6 @@ class BTBNet(nn.Module):
 
 def _conv(given: int, made: int) -> nn.Conv2d:
     return nn.Conv2d(given, made, 3, padding=1)
-
-
-def _scaled(x: torch.Tensor) -> torch.Tensor:
-    """Divide features (N, C, H, W) by the root mean square of each image's."""
-    return x / (x.square().mean(dim=(1, 2, 3), keepdim=True, dtype=torch.float32).sqrt() + TINY).to(x.dtype)
 
 
 def _resized(x: torch.Tensor, size) -> torch.Tensor:

@@ -151,8 +151,11 @@ def augmented(photos: PhotoSet, size: int, recipe: Recipe) -> Augmented:
 
 
 def whole_photos(photos: PhotoSet, size: int, recipe: Recipe) -> list[tuple[torch.Tensor, ...]]:
-    """Make one sample of each photo and its mask at a size, without any augmentation."""
-    samples = Augmented(photos, size, rotations=(0,), scales=(1.0,))
+    """Make one sample of each photo and its mask at a size: the whole of both, without any augmentation.
+
+    Of a recipe that shows no whole photos, a sample is a window, at its smallest scale.
+    """
+    samples = Augmented(photos, size, rotations=(0,), scales=(min(recipe.scales),), seed=recipe.seed)
     return [samples[index] for index in range(0, len(samples), len(samples) // len(photos))]
 
 

@@ -9,9 +9,9 @@ from test_distributed import Stop, stopping, tiny
 from test_training import BARE, MADE_UP, read_made_up
 from torch.nn import functional as F
 
-from defusion_lib.data import PhotoSet
+from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.data.augmentation import resize_to_square, to_tensor
-from defusion_lib.training import MASKS, Recipe, Validation, train, train_or_load
+from defusion_lib.training import MASKS, Recipe, Validation, train, train_or_load, whole_photos
 from defusion_lib.weights import read_card, weights_hash
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -93,6 +93,19 @@ def pictures(photo):
     from PIL import Image
 
     return Image.fromarray(photo.image), Image.fromarray(photo.mask)
+
+
+def test_a_recipe_of_windows_is_evaluated_on_windows():
+    ramp = np.repeat(np.arange(60, dtype=np.uint8)[None, :, None], 60, 0).repeat(3, 2)
+    photos = PhotoSet("ramps", ["1", "2"], lambda stem: Photo(stem, ramp, ramp[..., 0].astype(np.float32) / 59))
+    samples = whole_photos(photos, 20, replace(RECIPE, scales=(2.0, 3.0), rotations=(90,), augmentation=("grey",)))
+    first = [image[0, 0, 0].item() for image, _ in samples]
+    assert len(samples) == 2 and first[0] != first[1]  # windows begin anywhere
+    for image, mask in samples:
+        assert image.shape == (3, 20, 20) and mask.shape == (1, 20, 20)
+        # Half of the ramp, neither turned nor mirrored.
+        assert (image[0, 0, -1] - image[0, 0, 0]).item() * 255 == pytest.approx(60 / 2 * 19 / 20, abs=1)
+        assert torch.equal(image[:, 0], image[:, -1])
 
 
 def test_evaluations_do_not_change_the_training():

@@ -160,6 +160,9 @@ def test_a_budget_of_time_is_spent_on_iterations_and_evaluations():
     iterations = sum(stage[0] for stage in budget.stages)
     assert budget.changes["averaging"] == pytest.approx(1 - 1 / (0.03 * iterations), abs=1e-4)
     assert budget.changes["learning_rate"] == 1e-3
+    assert timed((1, 32, 8, 0.5), evaluation=0, size=99).size == 99
+    later = timed((1, 32, 8, 0.5), evaluation=0, preparation=60)
+    assert later.stages[0][0] == timed((1, 32, 8, 0.5), evaluation=0).stages[0][0] - 120
 
 
 @pytest.mark.parametrize("name", NETWORKS)

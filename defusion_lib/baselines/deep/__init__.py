@@ -45,9 +45,9 @@ ENGINE = {"precision": "auto", "augmentation": ("crop", "turn", "tone")}
 
 
 def timed(
-    *stages: tuple[float, int, int, float], evaluation: float, preparation: float = 0.0, **changes: Any
+    *stages: tuple[float, int, int, float], evaluation: float, preparation: float = 0.0, size: int = 0, **changes: Any
 ) -> Budget:
-    """Make the budget that takes `MINUTES` of one core.
+    """Make the budget that takes `MINUTES` of one core; `size` is that of the test, 0 for that of the last stage.
 
     Stages are (share of the time, photo size, batch size, seconds per iteration); `evaluation` is the seconds of one of
     60 photos, `preparation` those before the first iteration. All were measured once, as the median processor time of
@@ -56,7 +56,7 @@ def timed(
     seconds = 60 * MINUTES - preparation - EVALUATIONS * evaluation
     planned = tuple((round(share * seconds / each), size, batch) for share, size, batch, each in stages)
     averaging = round(1 - 1 / (AVERAGED * sum(iterations for iterations, _, _ in planned)), 4)
-    return Budget(planned, planned[-1][1], ENGINE | {"averaging": averaging} | changes, EVALUATIONS)
+    return Budget(planned, size or planned[-1][1], ENGINE | {"averaging": averaging} | changes, EVALUATIONS)
 
 
 def held_out(photos: PhotoSet) -> tuple[PhotoSet, PhotoSet]:

@@ -59,7 +59,7 @@ def test_sort_filter_and_search(page):
     assert scores["low"] == sorted(scores["low"]) == scores["high"][::-1]
     page.get_by_label("Show").select_option("problem")
     assert names(page) == ["cut.png"] and page.locator("#count").inner_text() == "1 of 6 photos"
-    assert "cannot be read" in page.locator("li").inner_text()
+    assert "cannot be read" in page.locator("li").text_content()
     page.get_by_label("Show").select_option("out of focus")
     assert sorted(names(page)) == sorted([NAMES[1], NAMES[3]])
     assert all(words.startswith("out of focus, score") for words in page.locator("li .verdict").all_text_contents())

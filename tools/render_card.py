@@ -67,8 +67,8 @@ change the MAE of the held-out photos by {change:.4f} ± {change_se:.4f}.
 - AdamW, weight decay 0.01, cosine schedule, the sum of the cross-entropies of 19 maps (Eq. 9-10), {precision}, weights
   averaged over iterations (decay {averaging}).
 - {minutes:.0f} minutes on {device}, finished on {day}, with the code of commit {code}.
-  `make run PROFILE=box-first` and then `make run PROFILE=box` repeat it; another processor gives slightly different
-  weights.
+  `make run PROFILE=box-first`, `box-second` and `box`, one after the other, repeat it; another processor gives slightly
+  different weights.
 
 SHA-256 of the file: `{file_hash}`;
 of its values (`weights.weights_hash`) after training, in single precision:
@@ -100,8 +100,8 @@ def model_card(weights: Path, results: Path, before: Path, looks: str) -> str:
     shi_before = read(before / "stress_shi.json")
     (change, change_se) = (_value(shipped, f"mae-change{suffix}") for suffix in ("", "-se"))
     training = read(results / "03_training.json")
-    begun = card["begun_with"]["card"]
-    stretches = [*begun["training_stretches"], *card["training_stretches"]]
+    cards = lineage(card)
+    stretches = [stretch for each in cards for stretch in each["training_stretches"]]
     given = card["parameters"]
     return CARD.format(
         parameters=_value(training, "parameters") / 1e6,
@@ -119,7 +119,7 @@ def model_card(weights: Path, results: Path, before: Path, looks: str) -> str:
         photos=card["data"][0]["photographs"],
         split=given["split"],
         seed=given["seed"],
-        parts="\n".join(_part(number, each) for number, each in enumerate((begun, card), start=1)),
+        parts="\n".join(_part(number, each) for number, each in enumerate(cards, start=1)),
         precision=card["training_stretches"][-1]["precision"],
         averaging=given["averaging"],
         minutes=sum(stretch["seconds"] for stretch in stretches) / 60,
@@ -129,6 +129,11 @@ def model_card(weights: Path, results: Path, before: Path, looks: str) -> str:
         file_hash=hashlib.sha256(weights.read_bytes()).hexdigest(),
         weights_sha256=card["weights_sha256"],
     )
+
+
+def lineage(card: dict) -> list[dict]:
+    """Return the cards of a network's trainings, first to last, `card` being the last one's."""
+    return [*(lineage(card["begun_with"]["card"]) if "begun_with" in card else []), card]
 
 
 def _value(content: dict, metric: str) -> float:

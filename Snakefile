@@ -22,7 +22,7 @@ from pathlib import Path
 from snakemake.logging import logger
 
 sys.path.insert(0, workflow.basedir)
-from defusion_lib.runs.run import _threads
+from defusion_lib.runs.run import thread_count
 from tools.alone import hold
 from tools.cluster import Lines
 from tools.graph import library_files, mark, training_files, trainings
@@ -58,7 +58,7 @@ JOBS = [job for stem in NOTEBOOKS for job in [*(job for job in TRAININGS if job[
 # Sums over another number of threads differ in the last digit, so every job takes as many as a notebook does. With one
 # core, as in `make run`, one job runs at a time, and has all of them.
 try:
-    THREADS = _threads()
+    THREADS = thread_count()
 except ValueError as error:
     sys.exit(str(error))
 CORES = workflow.resource_settings.cores

@@ -216,7 +216,11 @@ def _encode_displayed_figures() -> None:
     shell.display_formatter.formatters["image/png"].for_type(Figure, encode)
 
 
-def _threads() -> int:
+def thread_count() -> int:
+    """Return how many threads a notebook computes with: `DEFUSION_THREADS`, or `THREADS`.
+
+    Raises ValueError for what is no whole number from 1 to `MOST_THREADS`.
+    """
     given = os.environ.get("DEFUSION_THREADS") or str(THREADS)
     if not re.fullmatch("[0-9]{1,4}", given) or not 1 <= int(given) <= MOST_THREADS:
         raise ValueError(
@@ -234,7 +238,7 @@ def _seed_everything(seed: int):
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
-    torch.set_num_threads(_threads())
+    torch.set_num_threads(thread_count())
     cuda = torch.cuda.is_available()
     # On CUDA this would replace the backward pass of bilinear up-sampling, which DeFusionNet does dozens of
     # times a step, by a scatter that takes many times as long.

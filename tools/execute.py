@@ -7,6 +7,7 @@ python -m tools.execute summary cpu
 import argparse
 import json
 import logging
+import os
 import re
 import sys
 import textwrap
@@ -22,6 +23,7 @@ from defusion_lib.runs.parameters import check_parameters
 # Time limits in seconds per cell: papermill can wait for ever on a cell that shows widgets.
 CELL_SECONDS = {"quick": 600}
 LONG_CELL_SECONDS = 48 * 3600
+LINK = re.compile(r"(?<=\]\()(?!\w+:|#|/)[^)\s#]+(?=[)#])")  # a relative one of Markdown
 COLUMNS = ("mae", "max-f-blur", "max-f-focus", "auc", "seconds")
 TRACEBACK_LINES = 16
 
@@ -81,9 +83,16 @@ def execute(notebook: Path, profile: str, given: dict) -> Path:
     for part in (document, *document.cells):
         part.metadata.pop("papermill", None)
         part.metadata.pop("execution", None)
+    for cell in (each for each in document.cells if each.cell_type == "markdown"):
+        cell.source = rebased(cell.source, notebook.parent, executed.parent)
     write_atomically(executed, (nbformat.writes(document) + "\n").encode())
     running.unlink()
     return executed
+
+
+def rebased(text: str, old: Path, new: Path) -> str:
+    """Return a Markdown text with its relative links, which start at a folder, changed to start at another."""
+    return LINK.sub(lambda found: Path(os.path.relpath(old / found.group(), new)).as_posix(), text)
 
 
 def find_parameters(notebook: Path, profile: str) -> Path | None:

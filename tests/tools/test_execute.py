@@ -189,6 +189,19 @@ def test_a_notebook_without_a_stamp_is_refused(project, outputs):
     assert [path.name for path in (outputs / "quick").iterdir()] == ["00_first.failed.ipynb"]
 
 
+def test_links_of_a_copy_start_at_its_own_folder(project, outputs):
+    path = write_notebook(project / "notebooks/00-first.ipynb")
+    notebook = nbformat.read(path, 4)
+    text = "[kept](../outputs/real/00.ipynb#run), [other](01-second.ipynb), [page](https://a.b/c), [below](#end)"
+    notebook.cells.insert(0, nbformat.v4.new_markdown_cell(text))
+    nbformat.write(notebook, path)
+    copy = nbformat.read(execute.execute(Path("notebooks/00-first.ipynb"), "quick", {}), 4)
+    expected = (
+        "[kept](../real/00.ipynb#run), [other](../../notebooks/01-second.ipynb), [page](https://a.b/c), [below](#end)"
+    )
+    assert outputs == project / "outputs" and copy.cells[0].source == expected
+
+
 def test_a_notebook_takes_its_profiles_parameters(project, monkeypatch):
     given = []
     monkeypatch.setattr(execute, "execute", lambda *all_given: given.append(all_given))

@@ -398,20 +398,21 @@ def constant_weights(outputs: Path) -> Finding:
 
 
 def sharp_photos(outputs: Path) -> Finding:
-    shi = result(outputs, "box/stress_shi")
-    each = stress.read(outputs / "box/results/stress_shi.npz")["sharp/blurred-share"]
-    mean, error = np.mean(list(each.values())), stats.sem(list(each.values()))
-    low, high = stats.t.interval(0.95, len(each) - 1, mean, error)
+    shi, found = result(outputs, "box/stress_shi"), stress.read(outputs / "box/results/stress_shi.npz")
+    squares = list(found[f"{SHI}/blurred-share-sharp-square"].values())
+    low, high = stats.t.interval(0.95, len(squares) - 1, np.mean(squares), stats.sem(squares))
+    each = found["sharp/blurred-share"]
     worst = max(each, key=each.get)
-    squares = next(value for key, value in shi["values"].items() if key.endswith("/sharp-squares"))
     return Finding(
         "The detector calls parts of photos blurred that are sharp everywhere",
         low > 0,
-        f"Of {len(each)} sharp photos it calls {stated(shi, 'sharp', 'blurred-share')} of the pixels blurred, interval "
-        f"[{low:.2f}, {high:.2f}], where 0 is right; the worst is {worst} with {each[worst]:.2f}. Of {squares:.0f} "
-        f"sharp squares cut from test photos it calls {stated(shi, SHI, 'blurred-share-sharp-square')} blurred.",
+        f"Of {len(squares)} sharp squares cut from test photos it calls "
+        f"{stated(shi, SHI, 'blurred-share-sharp-square')} of the pixels blurred, interval [{low:.2f}, {high:.2f}], "
+        f"where 0 is right. Of {len(each)} sharp photos it calls {stated(shi, 'sharp', 'blurred-share')} blurred; the "
+        f"worst is {worst} with {each[worst]:.2f}. Smooth areas, such as a clear sky, look the same sharp and blurred: "
+        f"where these photos have texture it is {stated(shi, 'sharp', 'blurred-share-textured')}.",
         ("[stress_shi.json](box/results/stress_shi.json), [notebook 11](../notebooks/11_where_it_fails.ipynb)",),
-        "More sharp photos, of more kinds: eight are few, and they come with scikit-image and scikit-learn.",
+        f"More sharp photos, of more kinds: {len(each)} are few, and they come with scikit-image and scikit-learn.",
     )
 
 

@@ -621,7 +621,7 @@ def map_sheet(
         f"Laid out like Figure 11 of the paper: {', '.join(plots.lettered(columns))}. GT is the mask, and white is "
         f"blurred. What differs: the photos are of {photos.name}, from the least to the most blurred "
         f"({', '.join(photo.name for photo in shown)}). {_trained_here(rows)}"
-    )
+    ).rstrip()
     arrays = {"names": [photo.name for photo in shown]} | {
         f"{name}_{i}": metrics.quantise(defocus) for name, of in maps.items() for i, defocus in enumerate(of)
     }

@@ -170,6 +170,7 @@ def test_both_sets_of_photos_are_drawn(measured):
 
 def test_a_sheet_has_the_maps_of_all_methods(tmp_path):
     drawing = other_photos.sheet(METHODS, PHOTOS, 3, tmp_path, "look_maps")
+    assert drawing.caption.endswith(").")  # no method was trained here
     assert drawing.name == "look_maps" and drawing.arrays["names"][0] == "0" and drawing.arrays["names"][-1] == "11"
     last = METHODS["green"].detect(PHOTOS.read("11").image)
     assert np.array_equal(drawing.arrays["green_2"], quantise(last))

@@ -272,11 +272,11 @@ def same_budget(outputs: Path) -> Finding:
     )
 
 
-def auc_of(table_1: dict, method: str) -> str:
-    """Format the AUC of a method in notebook 07, with its bootstrap standard error where that was stored."""
-    key = find(table_1, SHI, "auc", method)
-    error = table_1["values"].get(f"{key}-std")
-    return f"{table_1['values'][key]:.3f}" + ("" if error is None else f" ± {error:.3f}")
+def auc_of(content: dict, method: str, dataset: str = SHI) -> str:
+    """Format the AUC of a method in notebook 07 or 07b, with its bootstrap standard error where that was stored."""
+    key = find(content, dataset, "auc", method)
+    error = content["values"].get(f"{key}-std")
+    return f"{content['values'][key]:.3f}" + ("" if error is None else f" ± {error:.3f}")
 
 
 def ablations(outputs: Path) -> Finding:

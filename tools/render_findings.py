@@ -237,8 +237,7 @@ def tested(outputs: Path) -> Finding:
         every["needs data"] + every["needs a GPU"] > every["number"] / 2 and reproduced < cells / 20,
         f"Of {every['number']} numbers and figures, {every['reproduced']} are reproduced, {every['differs']} differ, "
         f"{every['needs data']} need photos that could not be obtained and {every['needs a GPU']} a training on a GPU. "
-        f"Of the {cells} cells of the tables {reproduced} is reproduced; the others that are reproduced are counts and "
-        "settings.",
+        f"Reproduced cells of the tables: {reproduced} of {cells}. What else is reproduced are counts and settings.",
         ("[claims.yaml](../defusion_lib/paper/claims.yaml), [notebook 06](../notebooks/06_claims.ipynb)",),
         "The photos of DUT and CTCUG, and a training with `params/paper` on a GPU.",
     )

@@ -90,7 +90,15 @@ class Project:
     def start(self, profile="quick", cluster="slurm", outputs="outputs"):
         """Start `make run`; its words go to a file beside the project."""
         words = self.folder / f"run-{len(self.runs)}.txt"
-        command = ["make", "run", "READY=", "SLURM=", f"BIN={Path(sys.executable).parent}", f"PROFILE={profile}"]
+        command = [
+            "make",
+            "--no-print-directory",
+            "run",
+            "READY=",
+            "SLURM=",
+            f"BIN={Path(sys.executable).parent}",
+            f"PROFILE={profile}",
+        ]
         with words.open("w") as file:
             run = subprocess.Popen(
                 [*command, f"CLUSTER={cluster}"], cwd=self.folder, stdout=file, stderr=file, start_new_session=True,

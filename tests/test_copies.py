@@ -20,7 +20,6 @@ STALE = {
     "cpu-last100/04_evaluation": BEFORE,
     "cpu-long/03_training": BEFORE,
     "cpu-long/04_evaluation": BEFORE,
-    "cpu/00_first_map": BEFORE,
     "cpu/01_data": BEFORE,
     "cpu/03_training": BEFORE,
     "cpu/04_evaluation": BEFORE,

@@ -48,6 +48,13 @@ def test_executed_copies_are_on_the_site_but_no_unfinished_ones(tmp_path):
     assert {Path(page).parent.name for page in pages.copies(ROOT)} <= set(pages.COPIES)
 
 
+def test_copies_that_pages_link_are_on_the_site():
+    """Sphinx fails on a linked notebook that is in no table of contents."""
+    listed = pages.sources(ROOT)
+    linked = {target for page in listed for text in pages.texts(ROOT, page) for target in pages.targets(page, text)}
+    assert {target for target in linked if target.endswith(".ipynb")} <= set(listed)
+
+
 def test_every_link_of_a_page_leads_somewhere():
     assert pages.broken(ROOT) == []
 

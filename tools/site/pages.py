@@ -13,7 +13,11 @@ from pathlib import Path
 
 FRONT = "index.md"
 # Profiles whose executed notebooks are pages; the last one shows most.
-COPIES = {"cpu": "real photos, profile cpu", "box": "real photos, profile box"}
+COPIES = {
+    "cpu-last100": "the photos of the paper's text, profile cpu-last100",
+    "cpu": "real photos, profile cpu",
+    "box": "real photos, profile box",
+}
 EMBEDDED = "embedded data"
 GENERATED = ("paper/index.md", "paper/claims.md", "demo.md")
 OFFER = f"**[Try it on a photo]({GENERATED[2]})** here in the browser, with nothing to install."

@@ -11,6 +11,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from tools.execute import LINK
+
 FRONT = "index.md"
 # Profiles whose executed notebooks are pages; the last one shows most.
 COPIES = {
@@ -38,7 +40,6 @@ CHAPTERS = {
     ],
 }
 FENCED = re.compile(r"^( *)```.*?^\1``` *$", re.DOTALL | re.MULTILINE)
-LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)\s#]+)(?=[)#])")
 TITLE = re.compile(r"\A# (.*)\n")
 
 

@@ -23,7 +23,7 @@ from defusion_lib.runs.parameters import check_parameters
 # Time limits in seconds per cell: papermill can wait for ever on a cell that shows widgets.
 CELL_SECONDS = {"quick": 600}
 LONG_CELL_SECONDS = 48 * 3600
-LINK = re.compile(r"(?<=\]\()(?!\w+:|#|/)[^)\s#]+(?=[)#])")  # a relative one of Markdown
+LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)[^)\s#]+(?=[)#])")  # a relative one of Markdown
 COLUMNS = ("mae", "max-f-blur", "max-f-focus", "auc", "seconds")
 TRACEBACK_LINES = 16
 

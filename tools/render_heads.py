@@ -59,8 +59,8 @@ def training(outputs: Path) -> str:
         for metric in ("iterations", "loss-first", "loss-last", "training-seconds")
     )
     return (
-        f"part two of the training of the network in the package, {iterations:,.0f} iterations in {seconds / 60:.0f} "
-        f"minutes without a GPU on {photos(found, SHI)} photos, took the loss per map from {first:.3f} to {last:.3f}."
+        f"the last part of the training of the network in the package, {iterations:,.0f} iterations in "
+        f"{seconds / 60:.0f} minutes without a GPU on {photos(found, SHI)} photos, took the loss per map from {first:.3f} to {last:.3f}."
     )
 
 

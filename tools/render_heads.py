@@ -60,7 +60,8 @@ def training(outputs: Path) -> str:
     )
     return (
         f"the last part of the training of the network in the package, {iterations:,.0f} iterations in "
-        f"{seconds / 60:.0f} minutes without a GPU on {photos(found, SHI)} photos, took the loss per map from {first:.3f} to {last:.3f}."
+        f"{seconds / 60:.0f} minutes without a GPU on {photos(found, SHI)} photos, took the loss per "
+        f"map from {first:.3f} to {last:.3f}."
     )
 
 

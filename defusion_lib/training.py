@@ -457,6 +457,19 @@ def check_masks(photos: PhotoSet) -> None:
         )
 
 
+def initialise(build: Callable[[], nn.Module], recipe: Recipe, backbone: str | Path | None = None) -> nn.Module:
+    """Build a network under the recipe's seed; VGG-16 gets its first weights, if the network has one.
+
+    `backbone` is what `weights.load_backbone` takes.
+    """
+    torch.manual_seed(recipe.seed)
+    network = build()
+    vgg16 = getattr(network, "backbone", None)
+    if isinstance(vgg16, VGG16):
+        load_backbone(vgg16, backbone)
+    return network
+
+
 def train_or_load(
     path: Path,
     build: Callable[[], nn.Module],
@@ -476,11 +489,7 @@ def train_or_load(
     Under torchrun (see `train`) the first process writes the file, and all processes load it.
     Raises ValueError where the file was made in another way, and what `train` raises.
     """
-    torch.manual_seed(recipe.seed)
-    network = build()
-    vgg16 = getattr(network, "backbone", None)
-    if isinstance(vgg16, VGG16):
-        load_backbone(vgg16, backbone)
+    network = initialise(build, recipe, backbone)
     photos = photos.in_memory()
     if validation is not None:
         validation = validation._replace(photos=validation.photos.in_memory())

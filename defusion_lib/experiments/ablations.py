@@ -6,6 +6,7 @@ together, and differences of rows are compared with the spread that is left with
 (`evaluation.statistics.residual_spread`).
 """
 
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,20 +21,24 @@ import torch
 
 from defusion_lib.backbone import TAPS
 from defusion_lib.data import Photo, PhotoSet
+from defusion_lib.data.datasets import open_dataset
 from defusion_lib.evaluation.bootstrap import LEVEL, holm
 from defusion_lib.evaluation.statistics import contrast, detectable_difference, paired_contrast, residual_spread
 from defusion_lib.evaluation.tables import MEASURES, table
+from defusion_lib.experiments.map_cache import fingerprint
 from defusion_lib.experiments.training_run import Training, backbone_file
-from defusion_lib.inference import predict_maps, resize_map
+from defusion_lib.inference import detect, predict_maps, resize_map
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import FUSION_STRIDES, MOST_STEPS, OUTPUTS, DeFusionNet
 from defusion_lib.paper.claims import RESULT_NAMES
 from defusion_lib.paper.tables import METHODS, TABLE_2, TABLE_3, VARIANTS
+from defusion_lib.paths import write_atomically
 from defusion_lib.plots import COLOURS, Drawing, as_levels, lettered, lettered_sheet
 from defusion_lib.progress import tqdm
+from defusion_lib.runs.pictures import shrink
 from defusion_lib.runs.run import Run
-from defusion_lib.training import Recipe, make_recipe, train_or_load
-from defusion_lib.weights import read_card
+from defusion_lib.training import identity, initialise, make_recipe, train_or_load
+from defusion_lib.weights import read_card, result_name
 
 # The rows of Tables 2 and 3 with their switches, under the names in result files (`weights.result_name`).
 PAPER_ROWS: dict[str, dict[str, Any]] = {
@@ -83,26 +88,6 @@ METRICS = {
 }
 
 
-def train_row(
-    row: str,
-    recipe: Recipe,
-    photos: PhotoSet,
-    folder: Path,
-    heads: str = "compact",
-    backbone: str | Path | None = None,
-    device: torch.device | str = "cpu",
-    stamp: Mapping | None = None,
-    fusion_stride: int = 1,
-) -> Any:
-    """Train the network of a row with a recipe and its seed, or load it from `folder`; see `training.train_or_load`.
-
-    `fusion_stride` is that of all rows but `STRIDE_ROWS`. Raises KeyError for a row that is not in `ROWS`.
-    """
-    path = network_path(folder, row, recipe.seed)
-    build = partial(DeFusionNet, heads, **{"fusion_stride": fusion_stride} | ROWS[row])
-    return train_or_load(path, build, photos, recipe, backbone, device, stamp)
-
-
 def check_rows(rows: Sequence[str], fusion_stride: int = 1) -> None:
     """Raise ValueError where a row is listed twice, or is the same network as another one."""
     seen: dict[str, str] = {}
@@ -139,23 +124,89 @@ def trainings(parameters: Any) -> dict[str, Training]:
     return found
 
 
-def train_one(run: Run, name: str, photos: PhotoSet) -> Any:
-    """Train a network of `trainings` on its photos, or load it where this profile has it; see `train_row`."""
-    training, (row, _, _) = trainings(run.parameters)[name], name.partition("@")
-    folder, backbone = run.path(training.file).parent, backbone_file(training.backbone)
-    heads, stride = training.switches["heads"], run.parameters.fusion_stride
-    return train_row(row, training.recipe, photos, folder, heads, backbone, run.device, run.stamp, stride)
+def open_test(parameters: Any) -> PhotoSet:
+    """Open the photos that notebook 08 tests on, from its parameters (attributes)."""
+    given = parameters
+    return open_dataset(given.dataset, "test", given.data_root, given.split, given.count, given.seed)
+
+
+def pictured(photos: PhotoSet, count: int) -> list[Photo]:
+    """Return `count` photos at equal distances in the list, for Figures 13 to 15."""
+    return [photos[i] for i in np.linspace(0, len(photos) - 1, count + 2).astype(int)[1:-1]]
+
+
+class Tested(NamedTuple):
+    """What is kept of a trained network: its name in result files, its scores, its losses and some of its maps.
+
+    scores: {view: {metric: value}}, of `view_names`
+    loss:   of each iteration, Eq. 10 divided by its number of maps
+    maps:   of the `pictured` photos, uint8 levels (H, W) at the size of a panel; none for all seeds but the first
+    """
+
+    method: str
+    scores: Mapping[str, Mapping[str, float]]
+    loss: np.ndarray
+    maps: Sequence[np.ndarray]
+
+
+def train_one(run: Run, name: str, photos: PhotoSet) -> Tested:
+    """Train a network of `trainings` on its photos and test it, or read what an earlier run kept of it.
+
+    What is kept of a network is `results/08_ablations/<name>.npz` with a stamp: a few kB, so that trainings of several
+    machines can be put together in one folder. A network whose file is there is trained again only where its recipe,
+    switches, first weights, photos or test differ, or the code of the network or the metrics. Raises what
+    `training.train_or_load` raises.
+    """
+    training, given = trainings(run.parameters)[name], run.parameters
+    row, seed = name.partition("@")[0], training.recipe.seed
+    test, kept = open_test(given), run.path(f"results/08_ablations/{name}.npz")
+    build, backbone = partial(DeFusionNet, **training.switches), backbone_file(training.backbone)
+    photos = photos.in_memory()
+    made = identity(initialise(build, training.recipe, backbone), photos, training.recipe)
+    made |= {"test": test.provenance(), "size": given.size, "examples": given.examples}
+    made |= {"code": {each.__name__: fingerprint(each) for each in (DeFusionNet, Evaluation)}}
+    found = _read(kept, made)
+    if found is not None:
+        return found
+    path = run.path(training.file)
+    network = train_or_load(path, build, photos, training.recipe, backbone, run.device, run.stamp)
+    assert isinstance(network, DeFusionNet)
+    views = view_names(network) if row == given.rows[0] else ("fused",)
+    shown = pictured(test, given.examples) if seed == given.seeds[0] else []
+    card = read_card(path)
+    tested = Tested(
+        result_name(network),
+        score_network(network, test, given.size, views),
+        np.array(card["loss"]) / (len(TAPS) * len(network.steps) + 1),
+        [shrink(as_levels(detect(photo.image, network, given.size))) for photo in shown],
+    )
+    _write(kept, tested, run.stamp | {"training_stretches": card["stretches"]}, made)
+    return tested
+
+
+def _write(path: Path, tested: Tested, stamp: Mapping, made: Mapping) -> None:
+    words = {"stamp": stamp, "made": made, "method": tested.method, "scores": tested.scores}
+    content = io.BytesIO()
+    maps = {f"map_{i}": defocus for i, defocus in enumerate(tested.maps)}
+    np.savez_compressed(content, loss=tested.loss, **{key: json.dumps(each) for key, each in words.items()}, **maps)
+    write_atomically(path, content.getvalue())
+
+
+def _read(path: Path, made: Mapping) -> Tested | None:
+    """Read what is kept of a network; None where there is nothing, or it is of a network that was made otherwise."""
+    try:
+        with np.load(path) as kept:
+            if json.loads(str(kept["made"])) != made:
+                return None
+            maps = [kept[f"map_{i}"] for i in range(len([key for key in kept.files if key.startswith("map_")]))]
+            return Tested(json.loads(str(kept["method"])), json.loads(str(kept["scores"])), kept["loss"], maps)
+    except FileNotFoundError:
+        return None
 
 
 def network_path(folder: Path, row: str, seed: int) -> Path:
     """Return the file of the network of a row and a seed."""
     return folder / f"{row}@seed{seed}.safetensors"
-
-
-def losses(row: str, seed: int, folder: Path) -> np.ndarray:
-    """Return the loss of each iteration of a trained row: Eq. 10 divided by its number of maps."""
-    card = read_card(network_path(folder, row, seed))
-    return np.array(card["loss"]) / (len(TAPS) * card["switches"]["steps"] + 1)
 
 
 def view_names(network: DeFusionNet) -> tuple[str, ...]:
@@ -183,22 +234,27 @@ def evaluate(
     return evaluations
 
 
-def evaluate_seeds(
-    networks: Iterable[DeFusionNet], photos: PhotoSet, size: int, every_view: bool = False
-) -> dict[str, dict[str, list[float]]]:
-    """Evaluate one row's networks, one per seed: {view: {metric: one value per seed}}.
-
-    The only view is "fused", or all of `view_names` with `every_view`. "fused" also has the MAE near the borders of
-    masks, as "mae-border".
-    """
-    scores: dict[str, dict[str, list[float]]] = {}
-    for network in networks:
-        views = view_names(network) if every_view else ("fused",)
-        for view, evaluation in evaluate(network, photos, size, views).items():
-            values = evaluation.values() | ({BORDER: evaluation.border_mae()} if view == "fused" else {})
-            for metric, value in values.items():
-                scores.setdefault(view, {}).setdefault(metric, []).append(value)
+def score_network(
+    network: DeFusionNet, photos: PhotoSet, size: int, views: Iterable[str] = ("fused",)
+) -> dict[str, dict[str, float]]:
+    """Score a network's views, {view: {metric: value}}; "fused" also has the MAE near masks' borders, "mae-border"."""
+    found = evaluate(network, photos, size, views)
+    scores = {view: evaluation.values() for view, evaluation in found.items()}
+    scores["fused"][BORDER] = found["fused"].border_mae()
     return scores
+
+
+def over_seeds(scores: Iterable[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, list[float]]]:
+    """Join the scores of one row's networks, one per seed, to {view: {metric: one value per seed}}.
+
+    A view that only some of them have has their values.
+    """
+    joined: dict[str, dict[str, list[float]]] = {}
+    for of_seed in scores:
+        for view, values in of_seed.items():
+            for metric, value in values.items():
+                joined.setdefault(view, {}).setdefault(metric, []).append(value)
+    return joined
 
 
 # ------------------------------------------------------------------------------------------------------ tables
@@ -394,29 +450,24 @@ def plot_seed_scores(scores: Mapping[str, Scores], seeds: Sequence[int], referen
     )
 
 
-def plot_parts(
-    networks: Mapping[str, DeFusionNet], photos: Sequence[Photo], size: int, reference: str
-) -> Iterator[Drawing]:
+def plot_parts(tested: Mapping[str, Tested], photos: Sequence[Photo], size: int, reference: str) -> Iterator[Drawing]:
     """Draw the maps of networks that lack a part, beside those of the reference (Figures 13 and 14).
 
-    `networks` is {row: network}. A row of the paper's figures that is not in it is named as missing. Rows that lack a
-    part and are in neither figure are added to Figure 13; rows that lack no part are left out.
+    `tested` is {row: network of the first seed}, `photos` are the `pictured` ones. A row of the paper's figures that is
+    not in `tested` is named as missing. Rows that lack a part and are in neither figure are added to Figure 13; rows
+    that lack no part are left out.
     """
     shown = {row for rows in PART_FIGURES.values() for row in rows}
-    others = [row for row in ROWS if row in networks and row in VARIANTS and row not in {*shown, reference}]
+    others = [row for row in ROWS if row in tested and row in VARIANTS and row not in {*shown, reference}]
     for number, rows in PART_FIGURES.items():
         added = others if number == 13 else []
         names = {row: VARIANTS[row] for row in rows} | {reference: METHODS["defusionnet"]}
         names |= {row: VARIANTS[row] for row in added}
-        maps = {
-            row: [predict_views(photo.image, networks[row], size, ["fused"])["fused"] for photo in photos]
-            for row in names
-            if row in networks
-        }
+        maps = {row: [levels / np.float32(255) for levels in tested[row].maps] for row in names if row in tested}
         differs = f"all networks were trained in this run and see photos at {size} pixels a side"
         if added:
             differs += f"; the paper does not show {' and '.join(names[row] for row in added)}"
-        if missing := [names[row] for row in names if row not in networks]:
+        if missing := [names[row] for row in names if row not in tested]:
             differs += f"; this run did not train {' and '.join(missing)}"
         yield _drawing(number, photos, names, maps, MEANINGS[number], differs)
 
@@ -480,29 +531,27 @@ def summarise_seeds(scores: Scores, seeds: Sequence[int]) -> dict[str, float]:
     return values
 
 
-def method_values(
-    scores: Mapping[str, Mapping[str, Scores]], methods: Mapping[str, str], seeds: Sequence[int], folder: Path
-) -> dict[str, dict[str, float]]:
+def method_values(tested: Mapping[str, Sequence[Tested]], seeds: Sequence[int]) -> dict[str, dict[str, float]]:
     """Return the values of the trained rows for the result file, {method: {metric: value}}.
 
-    `scores` is {row: {view: {metric: one value per seed}}}, `methods` {row: name in result files}, `folder` holds the
-    networks. Besides the scores each row has the mean loss of its last ten iterations under the first seed.
+    `tested` is {row: one network per seed}. Besides the scores each row has the mean loss of its last ten iterations
+    under the first seed.
     """
     values = {}
-    for row, views in scores.items():
-        for view, of_view in views.items():
-            values[_view_method(methods[row], view)] = summarise_seeds(of_view, seeds)
-        values[methods[row]]["loss-last"] = float(losses(row, seeds[0], folder)[-10:].mean())
+    for first, *more in tested.values():
+        for view, of_view in over_seeds(each.scores for each in (first, *more)).items():
+            values[_view_method(first.method, view)] = summarise_seeds(of_view, seeds)
+        values[first.method]["loss-last"] = float(first.loss[-10:].mean())
     return values
 
 
-def shipped_values(scores: Mapping[str, Scores], method: str) -> dict[str, dict[str, float]]:
+def shipped_values(scores: Mapping[str, Mapping[str, float]], method: str) -> dict[str, dict[str, float]]:
     """Return the values of one network's views for the result file, {method: {"shipped-metric": value}}.
 
-    `scores` is {view: {metric: [value]}}, `method` the network's name in result files. "mae-border" is left out.
+    `scores` is {view: {metric: value}}, `method` the network's name in result files. "mae-border" is left out.
     """
     return {
-        _view_method(method, view): {f"shipped-{m}": value for m, (value,) in of_view.items() if m != BORDER}
+        _view_method(method, view): {f"shipped-{m}": value for m, value in of_view.items() if m != BORDER}
         for view, of_view in scores.items()
     }
 

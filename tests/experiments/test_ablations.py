@@ -1,7 +1,6 @@
 """Tables 2 and 3: the rows are the paper's, a trained row is kept, and differences have their intervals."""
 
 import json
-from dataclasses import replace
 from math import sqrt
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,13 +9,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from test_training import MADE_UP, SHORT
+from test_training import MADE_UP
 
 from defusion_lib import training
 from defusion_lib.evaluation.bootstrap import holm
 from defusion_lib.evaluation.statistics import contrast, detectable_difference, paired_contrast, residual_spread
 from defusion_lib.experiments import ablations
-from defusion_lib.experiments.ablations import GATE_ROWS, PAPER_ROWS, STRIDE_ROWS, train_row
+from defusion_lib.experiments.ablations import GATE_ROWS, PAPER_ROWS, STRIDE_ROWS
 from defusion_lib.experiments.result_keys import result_keys
 from defusion_lib.inference import detect
 from defusion_lib.metrics import Evaluation
@@ -24,10 +23,11 @@ from defusion_lib.network import DeFusionNet
 from defusion_lib.paper.claims import RESULT_NAMES
 from defusion_lib.paper.tables import TABLE_2, TABLE_3
 from defusion_lib.plots import as_levels
+from defusion_lib.runs.pictures import shrink
+from defusion_lib.runs.run import Run
 from defusion_lib.training import make_recipe
-from defusion_lib.weights import SHIPPED, load_network, result_name, weights_hash
+from defusion_lib.weights import load_network, result_name, weights_hash
 
-RECIPE = replace(SHORT, stages=((2, 32, 2),), frozen_blocks=5)
 # {row: {metric: one value per seed}}: a row with two seeds that is clearly worse in MAE, and one with a single seed.
 SCORES = {
     "full": {"mae": [0.100, 0.102], "max-f-focus": [0.80, 0.82], "auc-paper-focus": [0.700, 0.701]},
@@ -42,11 +42,30 @@ def close():
     plt.close("all")
 
 
+def begin(outputs, **changes):
+    """Begin a run like that of notebook 08, whose networks take a second to train."""
+    given = dict(
+        profile="tiny", seed=0, dataset="synthetic", data_root="", split="dutlab100", count=2, rows=("step2", "noffrm"),
+        rows_once=("step1",), seeds=(0, 1), heads="compact", backbone="random", stages=((2, 32, 2),), fusion_stride=1,
+        recipe="frozen", size=32, shipped_size=32, examples=1,
+    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEFUSION_OUTPUTS", str(outputs))
+        return Run("08_ablations", given, given | changes)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """The network of a trained row, and the folder that holds it."""
-    folder = tmp_path_factory.mktemp("rows")
-    return train_row("step2", RECIPE, MADE_UP, folder), folder
+    """A run, its photos, and what is kept of its first network."""
+    run = begin(tmp_path_factory.mktemp("outputs"))
+    photos = ablations.trainings(run.parameters)["step2@seed0"].open_photos()
+    return run, photos, ablations.train_one(run, "step2@seed0", photos)
+
+
+@pytest.fixture(scope="module")
+def network(finished):
+    """The network of the finished training."""
+    return load_network(finished[0].path("weights/08_ablations/step2@seed0.safetensors"))
 
 
 def test_rows_are_those_of_the_tables():
@@ -71,14 +90,14 @@ def test_rows_are_different_networks():
         ablations.check_rows(["noffrm", "full", "noffrm"])
 
 
-def test_the_fusion_stride_is_that_of_every_row_but_those_about_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(ablations, "train_or_load", lambda path, build, *given: build())
+def test_the_fusion_stride_is_that_of_every_row_but_those_about_it(tmp_path):
+    run = begin(tmp_path, rows=("full", "constant-gate", "stride1", "stride4"), fusion_stride=2, seeds=(0,))
     with torch.device("meta"):
         found = {
-            row: train_row(row, RECIPE, MADE_UP, tmp_path, fusion_stride=2).config["fusion_stride"]
-            for row in ("full", "constant-gate", "stride1", "stride4")
+            name.partition("@")[0]: DeFusionNet(**training.switches).config["fusion_stride"]
+            for name, training in ablations.trainings(run.parameters).items()
         }
-    assert found == {"full": 2, "constant-gate": 2, "stride1": 1, "stride4": 4}
+    assert found == {"full": 2, "constant-gate": 2, "stride1": 1, "stride4": 4, "step1": 2}
 
 
 def test_a_training_for_each_row_and_seed():
@@ -98,41 +117,89 @@ def test_a_training_for_each_row_and_seed():
     assert training.photos == photos
 
 
-def test_a_trained_row_is_loaded_not_trained_again(finished, monkeypatch):
-    network, folder = finished
+def test_what_is_kept_of_a_network_is_read_where_its_file_is_gone(finished, network, monkeypatch):
+    """On another machine the networks are missing, and the small files are enough."""
+    run, photos, tested = finished
+    path = run.path("weights/08_ablations/step2@seed0.safetensors")
+    away = path.rename(path.with_suffix(".away"))
     monkeypatch.setattr(training, "train", None)
-    assert weights_hash(train_row("step2", RECIPE, MADE_UP, folder)) == weights_hash(network)
-    assert [path.name for path in folder.iterdir()] == ["step2@seed0.safetensors"]
+    try:
+        again = ablations.train_one(run, "step2@seed0", photos)
+    finally:
+        away.rename(path)
+    assert again.method == tested.method == result_name(network) and again.scores == tested.scores
+    assert np.array_equal(again.loss, tested.loss)
+    assert len(again.maps) == 1 and np.array_equal(again.maps[0], tested.maps[0])
+
+
+def test_what_is_kept_of_a_network_is_what_it_scores(finished, network):
+    run, _, tested = finished
+    test = ablations.open_test(run.parameters)
+    assert tested.scores == ablations.score_network(network, test, 32, ablations.view_names(network))
+    expected = as_levels(detect(ablations.pictured(test, 1)[0].image, network, 32))
+    assert np.array_equal(tested.maps[0], shrink(expected))
+    with np.load(run.path("results/08_ablations/step2@seed0.npz")) as kept:
+        stamp = json.loads(str(kept["stamp"]))
+    assert stamp["profile"] == "tiny" and stamp["training_stretches"][0]["precision"] == "fp32"
 
 
 @pytest.mark.parametrize(
-    "other", [dict(recipe=replace(RECIPE, learning_rate=0.1)), dict(heads="radf"), dict(backbone=SHIPPED)]
+    "changes", [dict(size=64), dict(count=3), dict(examples=2), dict(stages=((1, 32, 2),)), dict(backbone="shipped")]
 )
-def test_a_row_trained_in_another_way_raises(finished, other):
-    _, folder = finished
-    given = dict(row="step2", recipe=RECIPE, photos=MADE_UP, folder=folder)
+def test_what_was_made_in_another_way_is_not_read(finished, changes, tmp_path, monkeypatch):
+    run, _, _ = finished
+    other = begin(tmp_path, **changes)
+    kept = "results/08_ablations/step2@seed0.npz"
+    other.path(kept).write_bytes(run.path(kept).read_bytes())
+    monkeypatch.setattr(ablations, "train_or_load", lambda *given: pytest.fail("trains", pytrace=False))
+    photos = ablations.trainings(other.parameters)["step2@seed0"].open_photos()
+    with pytest.raises(pytest.fail.Exception, match="trains"):
+        ablations.train_one(other, "step2@seed0", photos)
+
+
+def test_scores_of_other_metrics_are_not_read(finished, monkeypatch):
+    run, photos, _ = finished
+    monkeypatch.setattr(ablations, "fingerprint", lambda of: f"{of.__name__} with another line")
+    monkeypatch.setattr(ablations, "train_or_load", lambda *given: pytest.fail("trains", pytrace=False))
+    with pytest.raises(pytest.fail.Exception, match="trains"):
+        ablations.train_one(run, "step2@seed0", photos)
+
+
+def test_only_the_first_row_has_every_view_and_the_first_seed_maps(finished):
+    run, photos, tested = finished
+    assert set(tested.scores) == {"fused", "o1", "o2", "o3", "o4", "o5", "o6", "after1", "after2"}
+    second = ablations.train_one(run, "step2@seed1", photos)
+    assert set(second.scores) == set(tested.scores) and second.maps == []
+    once = ablations.train_one(run, "step1@seed0", photos)
+    assert list(once.scores) == ["fused"] and len(once.maps) == 1
+
+
+def test_a_network_trained_in_another_way_raises(finished):
+    run, photos, _ = finished
+    other = begin(run.folder.parent, stages=((1, 32, 2),))
     with pytest.raises(ValueError, match="made in another way.*delete the file"):
-        train_row(**given | other)
+        ablations.train_one(other, "step2@seed0", photos)
 
 
 @pytest.mark.slow
-def test_the_seed_determines_the_network(finished, tmp_path):
-    network, _ = finished
-    assert weights_hash(train_row("step2", RECIPE, MADE_UP, tmp_path)) == weights_hash(network)
-    assert weights_hash(train_row("step2", replace(RECIPE, seed=1), MADE_UP, tmp_path)) != weights_hash(network)
+def test_the_seed_determines_the_network(finished, network, tmp_path):
+    _, photos, tested = finished
+    run = begin(tmp_path)
+    assert ablations.train_one(run, "step2@seed0", photos).scores == tested.scores
+    assert ablations.train_one(run, "step2@seed1", photos).scores != tested.scores
+    again = load_network(run.path("weights/08_ablations/step2@seed0.safetensors"))
+    assert weights_hash(again) == weights_hash(network)
 
 
 def test_losses_are_per_map(finished):
     """The loss of an untrained map is about ln 2; a network of two steps has thirteen maps."""
-    _, folder = finished
-    found = ablations.losses("step2", 0, folder)
-    assert len(found) == 2 and found[0] == pytest.approx(np.log(2), abs=0.3)
+    _, _, tested = finished
+    assert len(tested.loss) == 2 and tested.loss[0] == pytest.approx(np.log(2), abs=0.3)
 
 
 @pytest.mark.slow
-def test_views_are_the_network_s_outputs(finished):
-    network, folder = finished
-    path = folder / "step2@seed0.safetensors"
+def test_views_are_the_network_s_outputs(finished, network):
+    path = finished[0].path("weights/08_ablations/step2@seed0.safetensors")
     image = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
         maps = network(image)
@@ -148,9 +215,8 @@ def test_views_are_the_network_s_outputs(finished):
     assert (found["after2"].double() - plain).abs().max() < 1e-5 * plain.abs().max()
 
 
-def test_evaluate_scores_the_detected_maps(finished):
-    network, folder = finished
-    side = load_network(folder / "step2@seed0.safetensors", output="o3")
+def test_evaluate_scores_the_detected_maps(finished, network):
+    side = load_network(finished[0].path("weights/08_ablations/step2@seed0.safetensors"), output="o3")
     found = ablations.evaluate(network, MADE_UP, 32, ("fused", "o3"))
     for name, single in (("fused", network), ("o3", side)):
         expected = Evaluation()
@@ -159,18 +225,17 @@ def test_evaluate_scores_the_detected_maps(finished):
         assert found[name].values() == pytest.approx(expected.values(), abs=1e-6)
 
 
-def test_evaluate_seeds_lists_one_value_per_network(finished):
-    network, _ = finished
+def test_scores_of_seeds_are_joined_to_one_value_per_network(network):
     torch.manual_seed(1)
     other = DeFusionNet("compact", steps=1).eval()
     expected = [ablations.evaluate(each, MADE_UP, 32)["fused"] for each in (network, other)]
-    found = ablations.evaluate_seeds([network, other], MADE_UP, 32)
+    found = ablations.over_seeds(ablations.score_network(each, MADE_UP, 32) for each in (network, other))
     assert list(found) == ["fused"]
     assert found["fused"]["mae"] == [each.mae() for each in expected]
     assert found["fused"]["mae-border"] == [each.border_mae() for each in expected]
-    views = ablations.evaluate_seeds([network], MADE_UP, 32, every_view=True)
+    views = ablations.score_network(network, MADE_UP, 32, ablations.view_names(network))
     assert tuple(views) == ablations.view_names(network)
-    assert views["fused"]["mae"] == found["fused"]["mae"][:1]
+    assert views["fused"]["mae"] == found["fused"]["mae"][0]
     assert [view for view, row in views.items() if "mae-border" in row] == ["fused"]
 
 
@@ -315,17 +380,16 @@ def test_the_plot_of_scores_shows_every_seed_and_the_band_of_the_reference():
     assert [text.get_text() for text in axis.get_yticklabels()] == list(SCORES) and axis.yaxis_inverted()
 
 
-def test_parts_are_drawn_as_in_figures_13_and_14(finished):
-    step2, _ = finished
-    torch.manual_seed(2)
-    nocam = DeFusionNet("compact", steps=1, cam="off").eval()
+def test_parts_are_drawn_as_in_figures_13_and_14():
     photos = [MADE_UP[0], MADE_UP[1]]
-    networks = {"full": step2, "step2": step2, "noffrm": step2, "nocam": nocam}
-    drawing, other = ablations.plot_parts(networks, photos, 32, "full")
+    full, nocam = (np.random.default_rng(seed).integers(0, 256, (2, 32, 32), np.uint8) for seed in (0, 1))
+    rows = {"full": full, "step2": full, "noffrm": full, "nocam": nocam}
+    tested = {row: ablations.Tested(row, {}, np.zeros(0), maps) for row, maps in rows.items()}
+    drawing, other = ablations.plot_parts(tested, photos, 32, "full")
     assert [drawing.name, other.name] == ["figure_13", "figure_14"]
     assert drawing.arrays["columns"] == ["full", "nocam", "noffrm"] and other.arrays["columns"] == ["full"]
-    assert np.array_equal(drawing.arrays["map_1_1"], as_levels(detect(photos[1].image, nocam, 32)))
-    assert np.array_equal(drawing.arrays["map_0_0"], as_levels(detect(photos[0].image, step2, 32)))
+    assert np.array_equal(drawing.arrays["map_1_1"], nocam[1])
+    assert np.array_equal(drawing.arrays["map_0_0"], full[0])
     assert labels(drawing) == ["(a) Input", "(b) GT", "(c) CVPR19", "(d) DeFusionNet", "(e) wFAMwoCAM", "(f) woFFRM"]
     assert "the paper does not show wFAMwoCAM and woFFRM; this run did not train CVPR19." in drawing.caption
     assert labels(other) == ["(a) Input", "(b) GT", "(c) noGAP", "(d) noGMP", "(e) DeFusionNet"]
@@ -345,8 +409,7 @@ def labels(drawing):
     return found
 
 
-def test_the_map_after_each_step_is_drawn(finished):
-    network, _ = finished
+def test_the_map_after_each_step_is_drawn(network):
     drawing = ablations.plot_steps(network, [MADE_UP[0]], 32)
     assert drawing.name == "figure_15"
     assert drawing.arrays["columns"] == ["after step 1", "after step 2", "fused"]
@@ -372,17 +435,15 @@ def test_seeds_are_summarised_under_their_keys():
     assert "mae-std" not in ablations.summarise_seeds({"mae": [0.1]}, [4, 9])
 
 
-def test_results_have_a_key_per_method_and_metric(finished):
-    _, folder = finished
-    scores = {"step2": {"fused": {"mae": [0.1]}, "o3": {"mae": [0.2]}}}
-    rows = ablations.method_values(scores, {"step2": "ours+step2"}, [0], folder)
-    last = ablations.losses("step2", 0, folder).mean()
-    assert result_keys("shi", rows) == {
+def test_results_have_a_key_per_method_and_metric():
+    loss = np.arange(20.0)
+    tested = ablations.Tested("ours+step2", {"fused": {"mae": 0.1}, "o3": {"mae": 0.2}}, loss, [])
+    assert result_keys("shi", ablations.method_values({"step2": [tested]}, [0])) == {
         "shi/ours+step2/mae@seed0": 0.1,
         "shi/ours+step2/mae": 0.1,
-        "shi/ours+step2/loss-last": pytest.approx(last),
+        "shi/ours+step2/loss-last": 14.5,
         "shi/ours+step2+o3/mae@seed0": 0.2,
         "shi/ours+step2+o3/mae": 0.2,
     }
-    shipped = ablations.shipped_values({"fused": {"mae": [0.1], "mae-border": [0.4]}, "o3": {"mae": [0.2]}}, "ours")
+    shipped = ablations.shipped_values({"fused": {"mae": 0.1, "mae-border": 0.4}, "o3": {"mae": 0.2}}, "ours")
     assert result_keys("shi", shipped) == {"shi/ours/shipped-mae": 0.1, "shi/ours+o3/shipped-mae": 0.2}

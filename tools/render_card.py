@@ -40,7 +40,7 @@ of a photo. `defusion_lib.load_network()` reads it, and `defusion_lib.detect` ap
 ± is the standard error over the photos. A photo is resized to {size} x {size} pixels for the network; maps are scored
 at the photo's size. Every choice was made on {validation} photos held out of the training photos. The aims were set
 before the training. The test sets were evaluated {looks}.
-"Before" is the network that profile cpu trains, which was in the package before.
+"Before" is the network that was in the package before, of an earlier run of profile cpu.
 
 {aims}
 

@@ -19,7 +19,7 @@ from tools.render_card import model_card
 from tools.render_results import cell, read, rendered, rows_of
 
 # The evaluations shown, the first of them of the network in the package.
-PROFILES = ("box", "cpu", "cpu-384", "cpu-long", "cpu-last100")
+PROFILES = ("box", "cpu", "cpu-last100")
 LOOKS = "three times: twice with the network after part 2, in 16 and in 8 bits, once with this one, in 8 bits"
 COLUMNS = {
     "mae": "MAE ↓",

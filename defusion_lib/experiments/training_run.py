@@ -428,7 +428,9 @@ def train_or_read(
         network.to(run.device).eval()
         history, trained = History(card["loss"], card["training_stretches"]), card["weights_sha256"]
     else:
-        history = train(network, photos, training.recipe, run.device, checkpoint, every, run.stamp, show)
+        # The card has the stretches and, once, what the network began with.
+        stamp = {name: fact for name, fact in run.stamp.items() if name != "begun_with"}
+        history = train(network, photos, training.recipe, run.device, checkpoint, every, stamp, show)
         trained = weights_hash(network)
     run.note(training_stretches=history.stretches, weights_sha256=trained, data=[photos.provenance()])
     if card.get("identity") != made:

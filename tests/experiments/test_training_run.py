@@ -270,3 +270,7 @@ def test_a_network_to_go_on_from_comes_before_a_backbone(outputs):
     network, _ = training_run.first_network(run)
     assert training.begin_with == "shipped"
     assert weights_hash(network) == weights_hash(load_network()) == run.stamp["begun_with"]["weights_sha256"]
+    training_run.train_or_read(run, network, training.open_photos(), 1)
+    card = read_card(outputs / "tiny/weights/03_training.safetensors")
+    assert card["begun_with"] == run.stamp["begun_with"]
+    assert ["begun_with" in stretch for stretch in card["training_stretches"]] == [False]

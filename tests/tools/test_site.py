@@ -41,7 +41,7 @@ def test_every_notebook_is_on_the_site_in_order():
 
 
 def test_executed_copies_are_on_the_site_but_no_unfinished_ones(tmp_path):
-    for name in ("cpu/04_evaluation", "box/04_evaluation", "cpu/05.running", "cpu/05.failed", "cpu-long/03_training"):
+    for name in ("cpu/04_evaluation", "box/04_evaluation", "cpu/05.running", "cpu/05.failed", "cpu-pilot/03_training"):
         (tmp_path / "outputs" / f"{name}.ipynb").parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "outputs" / f"{name}.ipynb").touch()
     assert pages.copies(tmp_path) == ["outputs/box/04_evaluation.ipynb", "outputs/cpu/04_evaluation.ipynb"]

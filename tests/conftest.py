@@ -1,6 +1,7 @@
 """Where tests find the development data, and a folder of their own for what they write."""
 
 import os
+import sys
 from pathlib import Path
 
 import matplotlib
@@ -17,6 +18,14 @@ def outputs(tmp_path, monkeypatch):
     """The folder that replaces `outputs/` while a test runs, so that no test touches committed results."""
     monkeypatch.setenv("DEFUSION_OUTPUTS", str(tmp_path / "outputs"))
     return tmp_path / "outputs"
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    """Close the figures that a test leaves open."""
+    yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")
 
 
 @pytest.fixture

@@ -15,12 +15,6 @@ from defusion_lib.metrics import Evaluation
 from defusion_lib.paper.tables import METHODS
 
 
-@pytest.fixture(autouse=True)
-def close():
-    yield
-    plt.close("all")
-
-
 def photos(count=3):
     rng = np.random.default_rng(0)
     return [

@@ -362,7 +362,6 @@ def test_figure_keeps_its_arrays_and_is_closed(run, outputs):
 def test_a_figure_without_proper_arrays_is_refused(run, name, arrays, outputs):
     with pytest.raises(ValueError):
         run.figure(plt.figure(), name, CAPTION, **arrays)
-    plt.close("all")
     assert not outputs.exists()
 
 
@@ -394,14 +393,12 @@ def test_a_figure_that_a_cell_displays_has_few_colours_too(monkeypatch, outputs)
     shown = Image.open(io.BytesIO(base64.b64decode(encode(figure))))
     assert shown.mode == "P" and shown.width == WIDTH
     assert encode(plt.figure()) is None
-    plt.close("all")
 
 
 @pytest.mark.parametrize("caption", ["", "The loss.", CAPTION.rstrip(".")])
 def test_a_figure_without_a_sentence_is_refused(run, caption, outputs):
     with pytest.raises(ValueError, match="say in a sentence what there is to see"):
         run.figure(plt.figure(), "loss", caption, loss=[1])
-    plt.close("all")
     assert not outputs.exists()
 
 

@@ -96,6 +96,11 @@ def paired(value: float, error: float) -> Difference:
     return Difference(value, value - half, value + half, float(2 * stats.norm.sf(abs(value) / error)))
 
 
+def interval_of_mean(values: Sequence[float]) -> tuple[float, float]:
+    """Return the 95 % interval of a mean over photos, by Student's t, which allows for few of them."""
+    return stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+
+
 def seeds(ablations: dict, row: str, metric: str) -> list[float]:
     """Return a metric of a row of notebook 08, one value per seed; the row "" is the full network."""
     name = f"{SHI}/{OURS}{row and f'+{row}'}/{metric}@seed"
@@ -399,7 +404,7 @@ def constant_weights(outputs: Path) -> Finding:
 def sharp_photos(outputs: Path) -> Finding:
     shi, found = result(outputs, "box/stress_shi"), stress.read(outputs / "box/results/stress_shi.npz")
     squares = list(found[f"{SHI}/blurred-share-sharp-square"].values())
-    low, high = stats.t.interval(0.95, len(squares) - 1, np.mean(squares), stats.sem(squares))
+    low, high = interval_of_mean(squares)
     each = found["sharp/blurred-share"]
     worst = max(each, key=each.get)
     return Finding(
@@ -481,7 +486,7 @@ def known_blur(outputs: Path) -> Finding:
     lines = []
     for words, (dataset, metric) in keys.items():
         each = list(found[f"{dataset}/{metric}"].values())
-        low, high = stats.t.interval(0.95, len(each) - 1, np.mean(each), stats.sem(each))
+        low, high = interval_of_mean(each)
         lines.append([words, f"{len(each)}", stated(shi, dataset, metric), f"[{low:.2f}, {high:.2f}]"])
     hard = (np.mean(list(found[key].values())) for key in ("half-and-half/mae", "rendered/mae-background-in-focus"))
     return Finding(

@@ -5,7 +5,6 @@ from math import sqrt
 from pathlib import Path
 from types import SimpleNamespace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -34,12 +33,6 @@ SCORES = {
     "noffrm": {"mae": [0.200, 0.202], "max-f-focus": [0.79, 0.84], "auc-paper-focus": [0.710, 0.711]},
     "stride2": {"mae": [0.090], "max-f-focus": [0.81], "auc-paper-focus": [0.70]},
 }
-
-
-@pytest.fixture(autouse=True)
-def close():
-    yield
-    plt.close("all")
 
 
 def begin(outputs, **changes):

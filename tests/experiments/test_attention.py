@@ -3,7 +3,6 @@
 import copy
 import statistics
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -32,12 +31,6 @@ def made(**switches):
         torch.nn.init.normal_(fusion.cam.down.weight, std=0.3)
         torch.nn.init.normal_(fusion.cam.up.weight, std=0.3)
     return network
-
-
-@pytest.fixture(autouse=True)
-def close():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """The figures of notebook 01 show the photos and samples that they are given."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -8,12 +7,6 @@ from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.data.augmentation import EFFECTS, STEPS, Augmented
 from defusion_lib.data.synthetic import CHALLENGES
 from defusion_lib.experiments import data_figures
-
-
-@pytest.fixture(autouse=True)
-def close():
-    yield
-    plt.close("all")
 
 
 def photo(stem="0", size=(48, 64)):

@@ -1,6 +1,5 @@
 """The figures of notebook 04 show the scores and maps that they are given."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -8,12 +7,6 @@ from defusion_lib.data import Photo
 from defusion_lib.experiments import evaluation_figures
 from defusion_lib.metrics import Evaluation
 from defusion_lib.plots import lettered
-
-
-@pytest.fixture(autouse=True)
-def close():
-    yield
-    plt.close("all")
 
 
 def photo(name):

@@ -2,7 +2,6 @@
 
 import json
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -18,12 +17,6 @@ from defusion_lib.metrics import Evaluation, quantise
 from defusion_lib.weights import save_network, weights_hash
 
 DRAWS = 400
-
-
-@pytest.fixture(autouse=True)
-def close():
-    yield
-    plt.close("all")
 
 
 def read(stem):

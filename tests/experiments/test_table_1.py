@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
@@ -30,12 +29,6 @@ from defusion_lib.paper.tables import METHODS, TABLE_1
 
 ROOT = Path(__file__).resolve().parents[2]
 SWITCHES = {"divide": 16, "encoder": "vgg16", "heads": "compact"}
-
-
-@pytest.fixture(autouse=True)
-def close():
-    yield
-    plt.close("all")
 
 
 def photo(stem):

@@ -2,7 +2,6 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 
 from defusion_lib.data import Photo
 from defusion_lib.experiments import training_report
@@ -10,12 +9,6 @@ from defusion_lib.training import History, make_recipe
 
 RECIPE = make_recipe("cpu", stages=[[3, 64, 2], [2, 96, 2], [4, 128, 1]])
 HISTORY = History([2.0] * 5 + [1.0] * 4)
-
-
-@pytest.fixture(autouse=True)
-def close():
-    yield
-    plt.close("all")
 
 
 def test_the_size_changes_where_a_stage_begins():

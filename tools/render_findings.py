@@ -384,9 +384,12 @@ def constant_weights(outputs: Path) -> Finding:
     }
     named = {f"{change}, minus {CHANGES[change].rpartition(': ')[2]}": row for change, row in rows.items()}
     return Finding(
-        "Weights that do not adapt to the photo, or are equal for all channels, do not raise the mean absolute error",
-        not (shown["average weight of each channel"] and average.value > 0) and same.value <= 0,
-        f"With equal weights the MAE of {photos(content, SHI)} test photos goes from {scores['mae'][0]} to "
+        "Channel weights that do not adapt to the photo do not raise the mean absolute error, equal weights do",
+        not (shown["average weight of each channel"] and average.value > 0)
+        and bool(shown["same weight for all channels"])
+        and same.value > 0,
+        "The average weight of each channel over all photos replaces its weights, or one weight replaces those of all "
+        f"channels. With equal weights the MAE of {photos(content, SHI)} test photos goes from {scores['mae'][0]} to "
         f"{scores['mae'][1]}, and F from {scores['max-f-focus'][0]} to {scores['max-f-focus'][1]} (at "
         f"{content['stamp']['parameters']['size']} pixels; at the network's own size of 320 the MAE is lower). By the "
         "paper's claim it costs more to set the channels with the highest weights to zero than random ones, and less "

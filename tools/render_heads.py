@@ -152,11 +152,15 @@ def ablations(outputs: Path) -> str:
 
 def attention(outputs: Path) -> str:
     found, figures = result(outputs, "cpu/09_channel_attention"), outputs / "cpu/figures"
-    same = attention_change(figures, "same weight for all channels", "as trained")
+    changes = ("average weight of each channel", "same weight for all channels")
+    average, same = (
+        f"{signed(each.value, 4)} (95 % interval {signed(each.low, 4)} to {signed(each.high, 4)})"
+        for each in (attention_change(figures, change, "as trained") for change in changes)
+    )
     return (
-        f"equal weights for all channels change the mean absolute error by {signed(same.value, 4)} (95 % interval "
-        f"{signed(same.low, 4)} to {signed(same.high, 4)}, {photos(found, SHI)} photos at "
-        f"{found['stamp']['parameters']['size']} pixels). Modules that give every channel the weight 0.5 for every "
+        f"where each channel has its average weight for every photo, the mean absolute error changes by {average}; "
+        f"with equal weights for all channels by {same}, {photos(found, SHI)} photos at "
+        f"{found['stamp']['parameters']['size']} pixels. Modules that give every channel the weight 0.5 for every "
         f"photo: {len(inactive_cams(figures))} of {len(CAMS)}. Measured on {network_words(found, outputs)}."
     )
 

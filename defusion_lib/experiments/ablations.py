@@ -438,7 +438,7 @@ def plot_seed_scores(scores: Mapping[str, Scores], seeds: Sequence[int], referen
             axis.plot(np.mean(values), y, "|", color=COLOURS[1], markersize=14, markeredgewidth=2)
         axis.set(xlabel=METRICS[metric].label, yticks=range(len(names)), yticklabels=names)
         axis.grid(axis="x", color="0.9")
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(names) - 0.5, -0.5)
     return Drawing(
         "ablations",
         figure,

@@ -17,17 +17,11 @@ STALE = {
     "box/03_training": BEFORE,
     "cpu-last100/03_training": BEFORE,
     "cpu-last100/04_evaluation": BEFORE,
-    "cpu/01_data": BEFORE,
     "cpu/03_training": BEFORE,
     "cpu/04_evaluation": BEFORE,
-    "cpu/05a_protocols": BEFORE,
-    "cpu/05b_what_auc_means": BEFORE,
-    "cpu/05c_table_1_converted": BEFORE,
     "cpu/07_comparison": RENAMED,
     "cpu/08_ablations": BEFORE,
-    "cpu/09_channel_attention": BEFORE,
     "cpu/10_efficiency": BEFORE,
-    "cpu/11_where_it_fails": BEFORE,
     "cpu/12_rivals": RENAMED,
 }
 

@@ -71,7 +71,7 @@ def test_changed_arrays_of_notebook_09_are_noticed(copied, monkeypatch):
     before = head(copied, "09_channel_attention", page_of("09_channel_attention"))
     monkeypatch.setattr(render_heads, "inactive_cams", lambda figures: ["step 1", "step 2"])
     after = head(copied, "09_channel_attention", page_of("09_channel_attention"))
-    assert after == before.replace("1 of 6", "2 of 6") != before
+    assert after == before.replace("0 of 6", "2 of 6") != before
 
 
 def test_a_missing_number_stops(copied):

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -32,7 +33,7 @@ from defusion_lib.metrics import Evaluation
 from defusion_lib.network import FUSION_STRIDES, MOST_STEPS, OUTPUTS, DeFusionNet
 from defusion_lib.paper.claims import RESULT_NAMES
 from defusion_lib.paper.tables import METHODS, TABLE_2, TABLE_3, VARIANTS
-from defusion_lib.paths import write_atomically
+from defusion_lib.paths import display_path, write_atomically
 from defusion_lib.plots import COLOURS, Drawing, as_levels, lettered, lettered_sheet
 from defusion_lib.progress import tqdm
 from defusion_lib.runs.pictures import shrink
@@ -154,25 +155,30 @@ def train_one(run: Run, name: str, photos: PhotoSet) -> Tested:
 
     What is kept of a network is `results/08_ablations/<name>.npz` with a stamp: a few kB, so that trainings of several
     machines can be put together in one folder. A network whose file is there is trained again only where its recipe,
-    switches, first weights, photos or test differ, or the code of the network or the metrics. Raises what
-    `training.train_or_load` raises.
+    switches, first weights, photos or test differ, or the code of the network or the metrics. Raises ValueError where
+    that file is damaged, and what `training.train_or_load` raises.
     """
     training, given = trainings(run.parameters)[name], run.parameters
-    row, seed = name.partition("@")[0], training.recipe.seed
-    test, kept = open_test(given), run.path(f"results/08_ablations/{name}.npz")
+    every_view, is_pictured = name.partition("@")[0] == given.rows[0], training.recipe.seed == given.seeds[0]
+    test, kept = open_test(given).in_memory(), run.path(f"results/08_ablations/{name}.npz")
     build, backbone = partial(DeFusionNet, **training.switches), backbone_file(training.backbone)
     photos = photos.in_memory()
     made = identity(initialise(build, training.recipe, backbone), photos, training.recipe)
-    made |= {"test": test.provenance(), "size": given.size, "examples": given.examples}
-    made |= {"code": {each.__name__: fingerprint(each) for each in (DeFusionNet, Evaluation)}}
+    made |= {
+        "test": test.provenance() | {"pixels_sha256": test.sha256},
+        "size": given.size,
+        "every_view": every_view,
+        "pictured": given.examples if is_pictured else 0,
+        "code": {each.__name__: fingerprint(each) for each in (DeFusionNet, Evaluation)},
+    }
     found = _read(kept, made)
     if found is not None:
         return found
     path = run.path(training.file)
     network = train_or_load(path, build, photos, training.recipe, backbone, run.device, run.stamp)
     assert isinstance(network, DeFusionNet)
-    views = view_names(network) if row == given.rows[0] else ("fused",)
-    shown = pictured(test, given.examples) if seed == given.seeds[0] else []
+    views = view_names(network) if every_view else ("fused",)
+    shown = pictured(test, given.examples) if is_pictured else []
     card = read_card(path)
     tested = Tested(
         result_name(network),
@@ -193,7 +199,10 @@ def _write(path: Path, tested: Tested, stamp: Mapping, made: Mapping) -> None:
 
 
 def _read(path: Path, made: Mapping) -> Tested | None:
-    """Read what is kept of a network; None where there is nothing, or it is of a network that was made otherwise."""
+    """Read what is kept of a network; None where there is nothing, or it is of a network that was made otherwise.
+
+    Raises ValueError where the file is damaged.
+    """
     try:
         with np.load(path) as kept:
             if json.loads(str(kept["made"])) != made:
@@ -202,6 +211,10 @@ def _read(path: Path, made: Mapping) -> Tested | None:
             return Tested(json.loads(str(kept["method"])), json.loads(str(kept["scores"])), kept["loss"], maps)
     except FileNotFoundError:
         return None
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise ValueError(
+            f"{display_path(path)} is damaged ({error}): restore it, or delete it to train and test that network again."
+        ) from error
 
 
 def network_path(folder: Path, row: str, seed: int) -> Path:

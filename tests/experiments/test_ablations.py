@@ -11,6 +11,7 @@ import torch
 from test_training import MADE_UP
 
 from defusion_lib import training
+from defusion_lib.data import PhotoSet
 from defusion_lib.evaluation.bootstrap import holm
 from defusion_lib.evaluation.statistics import contrast, detectable_difference, paired_contrast, residual_spread
 from defusion_lib.experiments import ablations
@@ -137,7 +138,16 @@ def test_what_is_kept_of_a_network_is_what_it_scores(finished, network):
 
 
 @pytest.mark.parametrize(
-    "changes", [dict(size=64), dict(count=3), dict(examples=2), dict(stages=((1, 32, 2),)), dict(backbone="shipped")]
+    "changes",
+    [
+        dict(size=64),
+        dict(count=3),
+        dict(examples=2),
+        dict(stages=((1, 32, 2),)),
+        dict(backbone="shipped"),
+        dict(rows=("noffrm", "step2")),  # the first row has every view
+        dict(seeds=(1, 0)),  # the first seed has maps
+    ],
 )
 def test_what_was_made_in_another_way_is_not_read(finished, changes, tmp_path, monkeypatch):
     run, _, _ = finished
@@ -147,6 +157,26 @@ def test_what_was_made_in_another_way_is_not_read(finished, changes, tmp_path, m
     monkeypatch.setattr(ablations, "train_or_load", lambda *given: pytest.fail("trains", pytrace=False))
     photos = ablations.trainings(other.parameters)["step2@seed0"].open_photos()
     with pytest.raises(pytest.fail.Exception, match="trains"):
+        ablations.train_one(other, "step2@seed0", photos)
+
+
+def test_other_test_photos_of_the_same_names_are_noticed(finished, monkeypatch):
+    run, photos, _ = finished
+    test = ablations.open_test(run.parameters)
+    darker = PhotoSet(test.name, test.stems, lambda stem: test.read(stem)._replace(image=test.read(stem).image // 2))
+    monkeypatch.setattr(ablations, "open_test", lambda parameters: darker)
+    monkeypatch.setattr(ablations, "train_or_load", lambda *given: pytest.fail("trains", pytrace=False))
+    with pytest.raises(pytest.fail.Exception, match="trains"):
+        ablations.train_one(run, "step2@seed0", photos)
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:500], lambda content: b"", lambda content: b"PK" * 50])
+def test_a_damaged_file_is_named(finished, damage, tmp_path):
+    run, photos, _ = finished
+    other = begin(tmp_path)
+    kept = "results/08_ablations/step2@seed0.npz"
+    other.path(kept).write_bytes(damage(run.path(kept).read_bytes()))
+    with pytest.raises(ValueError, match=r"step2@seed0.npz is damaged \(.*: restore it, or delete it to train"):
         ablations.train_one(other, "step2@seed0", photos)
 
 

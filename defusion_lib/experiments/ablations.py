@@ -258,10 +258,7 @@ def score_network(
 
 
 def over_seeds(scores: Iterable[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, list[float]]]:
-    """Join the scores of one row's networks, one per seed, to {view: {metric: one value per seed}}.
-
-    A view that only some of them have has their values.
-    """
+    """Join the scores of one row's networks, one per seed, to {view: {metric: one value per seed}}."""
     joined: dict[str, dict[str, list[float]]] = {}
     for of_seed in scores:
         for view, values in of_seed.items():

@@ -1,11 +1,14 @@
-"""Find what a piece of code imports from this library, without running it."""
+"""Find what a piece of code imports from this library, and compare code without its comments; nothing is run."""
 
 import ast
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeGuard
 
 PACKAGE = __name__.partition(".")[0]
 FOLDER = Path(__file__).parent
+STOPPING = f"{PACKAGE}.stopping"  # what stops a method changes no result
 
 
 def module_file(name: str, folder: Path = FOLDER) -> Path | None:
@@ -45,3 +48,30 @@ def all_imports(names: Iterable[str], left_out: Iterable[str] = (), folder: Path
         # The package itself imports nothing when it is imported.
         waiting += direct_imports(sources[name]) if name != PACKAGE else []
     return sources
+
+
+def bare_code(source: str) -> str:
+    """Return a source without comments, docstrings, layout and calls of `stopping`."""
+    try:
+        tree = ast.parse(textwrap.dedent(source))
+    except SyntaxError:
+        return source  # the lines of a lambda are no complete statement
+    stopping = {alias.name for node in ast.walk(tree) if _imports_stopping(node) for alias in node.names}
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            if body and isinstance(body[0], ast.Expr):
+                if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
+                    del body[0]
+            body[:] = [each for each in body if not (_imports_stopping(each) or _calls(each, stopping))]
+    return ast.dump(tree)
+
+
+def _imports_stopping(node: ast.AST) -> TypeGuard[ast.ImportFrom]:
+    return isinstance(node, ast.ImportFrom) and node.module == STOPPING
+
+
+def _calls(statement: ast.stmt, functions: set[str]) -> bool:
+    """Return whether a statement is a call of one of the functions, its result assigned or not."""
+    call = statement.value if isinstance(statement, ast.Expr | ast.Assign) else None
+    return isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in functions

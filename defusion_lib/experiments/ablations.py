@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
@@ -26,7 +27,6 @@ from defusion_lib.data.datasets import open_dataset
 from defusion_lib.evaluation.bootstrap import LEVEL, holm
 from defusion_lib.evaluation.statistics import contrast, detectable_difference, paired_contrast, residual_spread
 from defusion_lib.evaluation.tables import MEASURES, table
-from defusion_lib.experiments.map_cache import fingerprint
 from defusion_lib.experiments.training_run import Training, backbone_file
 from defusion_lib.inference import detect, predict_maps, resize_map
 from defusion_lib.metrics import Evaluation
@@ -38,6 +38,7 @@ from defusion_lib.plots import COLOURS, Drawing, as_levels, lettered, lettered_s
 from defusion_lib.progress import tqdm
 from defusion_lib.runs.pictures import shrink
 from defusion_lib.runs.run import Run
+from defusion_lib.sources import PACKAGE, all_imports, bare_code
 from defusion_lib.training import identity, initialise, make_recipe, train_or_load
 from defusion_lib.weights import read_card, result_name
 
@@ -169,7 +170,7 @@ def train_one(run: Run, name: str, photos: PhotoSet) -> Tested:
         "size": given.size,
         "every_view": every_view,
         "pictured": given.examples if is_pictured else 0,
-        "code": {each.__name__: fingerprint(each) for each in (DeFusionNet, Evaluation)},
+        "code_sha256": _code_of_scores(),
     }
     found = _read(kept, made)
     if found is not None:
@@ -188,6 +189,12 @@ def train_one(run: Run, name: str, photos: PhotoSet) -> Tested:
     )
     _write(kept, tested, run.stamp | {"training_stretches": card["stretches"]}, made)
     return tested
+
+
+def _code_of_scores() -> str:
+    """Return a hash of the code that maps and scores depend on: the network and the metrics."""
+    sources = all_imports([DeFusionNet.__module__, Evaluation.__module__], [PACKAGE])
+    return sha256("".join(bare_code(source) for _, source in sorted(sources.items())).encode()).hexdigest()
 
 
 def _write(path: Path, tested: Tested, stamp: Mapping, made: Mapping) -> None:

@@ -5,17 +5,15 @@ the picture holds a hash of what the map was computed from, and the seconds. A p
 from another photo or by another method, is computed again.
 """
 
-import ast
 import functools
 import hashlib
 import inspect
 import io
 import json
-import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeGuard
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -25,10 +23,9 @@ from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.metrics import quantise
 from defusion_lib.paths import write_atomically
 from defusion_lib.progress import tqdm
-from defusion_lib.sources import PACKAGE, all_imports
+from defusion_lib.sources import PACKAGE, STOPPING, all_imports, bare_code
 
 TEXT = "defusion"  # the name of the picture's text
-STOPPING = f"{PACKAGE}.stopping"
 # Modules that do not change a map: the public names, the list of methods, the reader of fitted arrays, whose values
 # are hashed, and what stops a method.
 LEFT_OUT = (PACKAGE, f"{PACKAGE}.baselines", f"{PACKAGE}.baselines.fitted", STOPPING)
@@ -59,7 +56,7 @@ def fingerprint(detect: Callable, *settings) -> str:
         sources = {function.__name__: inspect.getsource(function)}
     digest = hashlib.sha256(repr(settings).encode())
     for name, source in sources.items():
-        digest.update(f"\n{name}: {_code(source)}".encode())
+        digest.update(f"\n{name}: {bare_code(source)}".encode())
         method = name.removeprefix(f"{PACKAGE}.baselines.classical.")
         # Not the file's bytes: its stamp holds the time of the fit, which changes no map.
         for key, array in load_fitted(method, split).items() if fitted_path(method, split).is_file() else ():
@@ -118,30 +115,3 @@ def _read(path: Path, key: str, shape: tuple[int, int]) -> Map | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SyntaxError):
         pass  # absent, cut off, or another program's picture: the map must be computed
     return None
-
-
-def _code(source: str) -> str:
-    """Return a source without comments, docstrings, layout and calls of `stopping`."""
-    try:
-        tree = ast.parse(textwrap.dedent(source))
-    except SyntaxError:
-        return source  # the lines of a lambda are no complete statement
-    stopping = {alias.name for node in ast.walk(tree) if _imports_stopping(node) for alias in node.names}
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            if body and isinstance(body[0], ast.Expr):
-                if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
-                    del body[0]
-            body[:] = [each for each in body if not (_imports_stopping(each) or _calls(each, stopping))]
-    return ast.dump(tree)
-
-
-def _imports_stopping(node: ast.AST) -> TypeGuard[ast.ImportFrom]:
-    return isinstance(node, ast.ImportFrom) and node.module == STOPPING
-
-
-def _calls(statement: ast.stmt, functions: set[str]) -> bool:
-    """Return whether a statement is a call of one of the functions, its result assigned or not."""
-    call = statement.value if isinstance(statement, ast.Expr | ast.Assign) else None
-    return isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in functions

@@ -25,6 +25,7 @@ from defusion_lib.paper.tables import TABLE_2, TABLE_3
 from defusion_lib.plots import as_levels
 from defusion_lib.runs.pictures import shrink
 from defusion_lib.runs.run import Run
+from defusion_lib.sources import bare_code
 from defusion_lib.training import make_recipe
 from defusion_lib.weights import load_network, result_name, weights_hash
 
@@ -182,7 +183,7 @@ def test_a_damaged_file_is_named(finished, damage, tmp_path):
 
 def test_scores_of_other_metrics_are_not_read(finished, monkeypatch):
     run, photos, _ = finished
-    monkeypatch.setattr(ablations, "fingerprint", lambda of: f"{of.__name__} with another line")
+    monkeypatch.setattr(ablations, "bare_code", lambda source: f"{bare_code(source)} and another line")
     monkeypatch.setattr(ablations, "train_or_load", lambda *given: pytest.fail("trains", pytrace=False))
     with pytest.raises(pytest.fail.Exception, match="trains"):
         ablations.train_one(run, "step2@seed0", photos)

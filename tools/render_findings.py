@@ -532,19 +532,13 @@ def other_cameras(outputs: Path) -> Finding:
 
 def carried_over(outputs: Path) -> Finding:
     here, there = result(outputs, "cpu-szu/07b_other_photos"), result(outputs, "cpu/07_table_1")
-    rows = {}
-    for method in CLASSICAL:
-        (auc, error), (on_shi, of_shi) = (
-            tuple(content["values"][f"{dataset}/{method}/{metric}"] for metric in ("auc", "auc-std"))
-            for content, dataset in ((here, "szu"), (there, SHI))
-        )
-        words = f"{method}: {auc_of(here, method, 'szu')}, on Shi's photos {auc_of(there, method)}"
-        rows[words] = paired(auc - on_shi, np.hypot(error, of_shi))
-    aucs = [
-        [content["values"][f"{dataset}/{method}/auc"] for method in CLASSICAL]
+    (auc, error), (on_shi, of_shi) = (
+        [[content["values"][f"{dataset}/{method}/{metric}"] for method in CLASSICAL] for metric in ("auc", "auc-std")]
         for content, dataset in ((here, "szu"), (there, SHI))
-    ]
-    tau = stats.kendalltau(*aucs).statistic
+    )
+    words = [f"{each}: {auc_of(here, each, 'szu')}, on Shi's photos {auc_of(there, each)}" for each in CLASSICAL]
+    rows = dict(zip(words, map(paired, np.subtract(auc, on_shi), np.hypot(error, of_shi))))
+    tau = stats.kendalltau(auc, on_shi).statistic
     return Finding(
         "On photos of other cameras every classical method separates blurred from sharp pixels less well than on Shi's",
         all(each and row.value < 0 for each, row in zip(all_shown(rows), rows.values())),

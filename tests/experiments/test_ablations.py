@@ -198,9 +198,20 @@ def test_only_the_first_row_has_every_view_and_the_first_seed_maps(finished):
     assert list(once.scores) == ["fused"] and len(once.maps) == 1
 
 
-def test_a_network_trained_in_another_way_raises(finished):
+def test_a_trained_network_is_loaded_not_trained_again(finished, tmp_path, monkeypatch):
+    run, photos, tested = finished
+    other, file = begin(tmp_path), "weights/08_ablations/step2@seed0.safetensors"
+    other.path(file).write_bytes(run.path(file).read_bytes())
+    monkeypatch.setattr(training, "train", None)
+    again = ablations.train_one(other, "step2@seed0", photos)
+    assert again.scores == tested.scores and np.array_equal(again.loss, tested.loss)
+    assert [path.name for path in other.path(file).parent.iterdir()] == ["step2@seed0.safetensors"]
+
+
+@pytest.mark.parametrize("changes", [dict(recipe="blocks-4-5"), dict(heads="radf"), dict(backbone="shipped")])
+def test_a_network_trained_in_another_way_raises(finished, changes):
     run, photos, _ = finished
-    other = begin(run.folder.parent, stages=((1, 32, 2),))
+    other = begin(run.folder.parent, **changes)
     with pytest.raises(ValueError, match="made in another way.*delete the file"):
         ablations.train_one(other, "step2@seed0", photos)
 
@@ -211,8 +222,8 @@ def test_the_seed_determines_the_network(finished, network, tmp_path):
     run = begin(tmp_path)
     assert ablations.train_one(run, "step2@seed0", photos).scores == tested.scores
     assert ablations.train_one(run, "step2@seed1", photos).scores != tested.scores
-    again = load_network(run.path("weights/08_ablations/step2@seed0.safetensors"))
-    assert weights_hash(again) == weights_hash(network)
+    again, other = (load_network(run.path(f"weights/08_ablations/step2@seed{n}.safetensors")) for n in (0, 1))
+    assert weights_hash(again) == weights_hash(network) != weights_hash(other)
 
 
 def test_losses_are_per_map(finished):

@@ -140,15 +140,17 @@ def pictured(photos: PhotoSet, count: int) -> list[Photo]:
 class Tested(NamedTuple):
     """What is kept of a trained network: its name in result files, its scores, its losses and some of its maps.
 
-    scores: {view: {metric: value}}, of `view_names`
-    loss:   of each iteration, Eq. 10 divided by its number of maps
-    maps:   of the `pictured` photos, uint8 levels (H, W) at the size of a panel; none for all seeds but the first
+    scores:    {view: {metric: value}}, of `view_names`
+    loss:      of each iteration, Eq. 10 divided by its number of maps
+    maps:      of the `pictured` photos, uint8 levels (H, W) at the size of a panel; none for all seeds but the first
+    stretches: of its training, with their stamps (`training.History`)
     """
 
     method: str
     scores: Mapping[str, Mapping[str, float]]
     loss: np.ndarray
     maps: Sequence[np.ndarray]
+    stretches: Sequence[Mapping[str, Any]]
 
 
 def train_one(run: Run, name: str, photos: PhotoSet) -> Tested:
@@ -186,6 +188,7 @@ def train_one(run: Run, name: str, photos: PhotoSet) -> Tested:
         score_network(network, test, given.size, views),
         np.array(card["loss"]) / (len(TAPS) * len(network.steps) + 1),
         [shrink(as_levels(detect(photo.image, network, given.size))) for photo in shown],
+        card["stretches"],
     )
     _write(kept, tested, run.stamp | {"training_stretches": card["stretches"]}, made)
     return tested
@@ -215,7 +218,8 @@ def _read(path: Path, made: Mapping) -> Tested | None:
             if json.loads(str(kept["made"])) != made:
                 return None
             maps = [kept[f"map_{i}"] for i in range(len([key for key in kept.files if key.startswith("map_")]))]
-            return Tested(json.loads(str(kept["method"])), json.loads(str(kept["scores"])), kept["loss"], maps)
+            method, scores, stamp = (json.loads(str(kept[key])) for key in ("method", "scores", "stamp"))
+            return Tested(method, scores, kept["loss"], maps, stamp["training_stretches"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
@@ -275,6 +279,28 @@ def over_seeds(scores: Iterable[Mapping[str, Mapping[str, float]]]) -> dict[str,
 
 
 # ------------------------------------------------------------------------------------------------------ tables
+
+
+def training_table(tested: Mapping[str, Sequence[Tested]], seeds_of: Mapping[str, Sequence[int]]) -> pd.DataFrame:
+    """Make a table of how the networks of each seed were trained: how many, in which precision, where, how long.
+
+    `tested` is {row: one network per seed}, `seeds_of` {row: seeds}. Rows are compared seed by seed: a precision that
+    all networks of a seed share moves them together, as the seed does.
+    """
+    of_seeds: dict[int, list[Tested]] = {}
+    for row, networks in tested.items():
+        for seed, network in zip(seeds_of[row], networks):
+            of_seeds.setdefault(seed, []).append(network)
+    rows: dict[str, dict[str, object]] = {}
+    for seed, networks in of_seeds.items():
+        stretches = [stretch for network in networks for stretch in network.stretches]
+        rows[f"seed {seed}"] = {
+            "networks": len(networks),
+            "precision": ", ".join(sorted({stretch["precision"] for stretch in stretches})),
+            "trained on": "; ".join(sorted({f"{each['device']}, threads: {each['threads']}" for each in stretches})),
+            "minutes each": sum(stretch["seconds"] for stretch in stretches) / 60 / len(networks),
+        }
+    return table(rows, 1)
 
 
 def seed_table(scores: Mapping[str, Scores], reference: str, metrics: Iterable[str] = tuple(METRICS)) -> pd.DataFrame:

@@ -125,6 +125,7 @@ def test_what_is_kept_of_a_network_is_read_where_its_file_is_gone(finished, netw
     assert again.method == tested.method == result_name(network) and again.scores == tested.scores
     assert np.array_equal(again.loss, tested.loss)
     assert len(again.maps) == 1 and np.array_equal(again.maps[0], tested.maps[0])
+    assert again.stretches == tested.stretches and again.stretches[-1]["to"] == len(again.loss)
 
 
 def test_what_is_kept_of_a_network_is_what_it_scores(finished, network):
@@ -419,7 +420,7 @@ def test_parts_are_drawn_as_in_figures_13_and_14():
     photos = [MADE_UP[0], MADE_UP[1]]
     full, nocam = (np.random.default_rng(seed).integers(0, 256, (2, 32, 32), np.uint8) for seed in (0, 1))
     rows = {"full": full, "step2": full, "noffrm": full, "nocam": nocam}
-    tested = {row: ablations.Tested(row, {}, np.zeros(0), maps) for row, maps in rows.items()}
+    tested = {row: ablations.Tested(row, {}, np.zeros(0), maps, []) for row, maps in rows.items()}
     drawing, other = ablations.plot_parts(tested, photos, 32, "full")
     assert [drawing.name, other.name] == ["figure_13", "figure_14"]
     assert drawing.arrays["columns"] == ["full", "nocam", "noffrm"] and other.arrays["columns"] == ["full"]
@@ -435,6 +436,27 @@ def test_parts_are_drawn_as_in_figures_13_and_14():
             if axis.texts
         }
         assert words == dict.fromkeys(missing, "not trained in this run")
+
+
+def test_the_trainings_of_each_seed_are_summed_up():
+    """Stretches on two machines are both named, and their time is added."""
+    here = {"precision": "fp32", "device": "a processor", "threads": 1, "seconds": 60.0}
+    there = here | {"precision": "bf16", "device": "another one", "seconds": 30.0}
+    stretches = {"full": [[here], [there]], "step1": [[here, here]]}
+    tested = {
+        row: [ablations.Tested(row, {}, np.zeros(0), [], each) for each in networks]
+        for row, networks in stretches.items()
+    }
+    found = ablations.training_table(tested, {"full": (0, 4), "step1": (4,)})
+    assert found.to_dict("index") == {
+        "seed 0": {"networks": 1, "precision": "fp32", "trained on": "a processor, threads: 1", "minutes each": "1.0"},
+        "seed 4": {
+            "networks": 2,
+            "precision": "bf16, fp32",
+            "trained on": "a processor, threads: 1; another one, threads: 1",
+            "minutes each": "1.2",
+        },
+    }
 
 
 def labels(drawing):
@@ -472,7 +494,7 @@ def test_seeds_are_summarised_under_their_keys():
 
 def test_results_have_a_key_per_method_and_metric():
     loss = np.arange(20.0)
-    tested = ablations.Tested("ours+step2", {"fused": {"mae": 0.1}, "o3": {"mae": 0.2}}, loss, [])
+    tested = ablations.Tested("ours+step2", {"fused": {"mae": 0.1}, "o3": {"mae": 0.2}}, loss, [], [])
     assert result_keys("shi", ablations.method_values({"step2": [tested]}, [0])) == {
         "shi/ours+step2/mae@seed0": 0.1,
         "shi/ours+step2/mae": 0.1,

@@ -21,6 +21,9 @@ from defusion_lib.data.bundled import wheel_file
 from defusion_lib.plots import overlay
 
 APART = 0.005  # largest mean difference of a map from Python's; at most .0015 was measured, without antialiasing .013
+NO_PICTURE = (
+    "notes.jpg cannot be opened by this browser: choose a JPEG, PNG, WebP, GIF, BMP or AVIF file, or a smaller photo."
+)
 ORIENTATION = 0x0112  # in EXIF
 FAKE_GPU = "Object.defineProperty(navigator, 'gpu', {value: {requestAdapter: async () => ({info: {}})}});\n"
 # ONNX Runtime under the name of the build for WebGPU, which computes on the processor until a map is asked for.
@@ -178,9 +181,11 @@ def test_a_sample_by_keyboard(visitor, folder, network):
     expect(visitor.get_by_role("img", name="flower.jpg, orange where it is out of focus")).to_be_visible()
     for size, words in ((PHONE, "phone"), (DESKTOP, "desktop")):
         look(visitor, words, size)
-    visitor.emulate_media(color_scheme="dark")
+    visitor.emulate_media(color_scheme="dark", reduced_motion="reduce")
     look(visitor, "dark", DESKTOP)
-    visitor.emulate_media(color_scheme="light")
+    assert slider.evaluate("slider => getComputedStyle(slider).colorScheme") == "dark"
+    assert visitor.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
+    visitor.emulate_media(color_scheme="light", reduced_motion="no-preference")
 
 
 def look(page, words, size):
@@ -198,9 +203,7 @@ def test_without_a_connection_a_broken_file_and_a_turned_photo_on_a_phone(loaded
     loaded.context.set_offline(True)
     (folder / "notes.jpg").write_text("This is no picture.")
     choose(loaded, folder / "notes.jpg")
-    expect(status(loaded)).to_have_text(
-        "notes.jpg is not a picture that this browser can open: choose a JPEG, PNG, WebP, GIF, BMP or AVIF file."
-    )
+    expect(status(loaded)).to_have_text(NO_PICTURE)
     expect(loaded.get_by_role("slider")).to_be_hidden()
 
     image = Image.open(wheel_file("sklearn", "china.jpg"))
@@ -252,6 +255,9 @@ def test_a_photo_of_50_megapixels_and_a_newer_one_ends_the_work_on_it(loaded, fo
     loaded.evaluate("window.said.length = 0")
     choose(loaded, large)
     expect(status(loaded)).to_contain_text("Reading large.jpg")
+    # The map of the photo before is still shown, and would be saved as that of this one.
+    assert loaded.get_by_role("button", name="Save the map").is_disabled()
+    assert loaded.get_by_role("slider").is_disabled()
     choose(loaded, small)
     finish(loaded, "small.png")
     assert saved(loaded, folder).shape == (60, 100)
@@ -261,17 +267,27 @@ def test_a_photo_of_50_megapixels_and_a_newer_one_ends_the_work_on_it(loaded, fo
 # ------------------------------------------------------------------------------------- what may go wrong
 
 
+def with_graphics(detector):
+    """A route to a program that finds a graphics processor."""
+    script = FAKE_GPU + (detector.parent / "detector_worker.js").read_text()
+    return "**/detector_worker.js", lambda route: route.fulfill(body=script, content_type="text/javascript")
+
+
+def fails_later(detector):
+    """Routes to an engine for WebGPU that fails at the first map."""
+    facts = json.loads((detector / "facts.json").read_text())
+    facts["bytes"]["webgpu.wasm"] = facts["bytes"]["wasm.wasm"]
+    return [
+        with_graphics(detector),
+        ("**/webgpu.js", lambda route: route.fulfill(body=FAILS_LATER, content_type="text/javascript")),
+        ("**/webgpu.wasm", lambda route: route.fulfill(path=detector / "wasm.wasm")),
+        ("**/facts.json", lambda route: route.fulfill(json=facts)),
+    ]
+
+
 @pytest.mark.parametrize("later", [False, True], ids=["at-start", "later"])
 def test_where_webgpu_does_not_work_the_processor_computes(browser, address, detector, later):  # noqa: F811
-    script = FAKE_GPU + (detector.parent / "detector_worker.js").read_text()
-    routes = [("**/detector_worker.js", lambda route: route.fulfill(body=script, content_type="text/javascript"))]
-    if later:
-        routes.append(("**/webgpu.js", lambda route: route.fulfill(body=FAILS_LATER, content_type="text/javascript")))
-        routes.append(("**/webgpu.wasm", lambda route: route.fulfill(path=detector / "wasm.wasm")))
-        facts = json.loads((detector / "facts.json").read_text())
-        facts["bytes"]["webgpu.wasm"] = facts["bytes"]["wasm.wasm"]
-        routes.append(("**/facts.json", lambda route: route.fulfill(json=facts)))
-    with opened(browser, address, *routes) as page:
+    with opened(browser, address, *(fails_later(detector) if later else [with_graphics(detector)])) as page:
         page.get_by_role("button", name="A flower").click()
         finish(page, "flower.jpg")
         expect(status(page)).to_contain_text("WebAssembly, on one thread")
@@ -288,6 +304,74 @@ def test_a_file_that_cannot_be_loaded_is_asked_for_again(browser, address, file)
         page.unroute(failing[0])
         page.get_by_role("button", name="A flower").click()
         expect(status(page)).to_contain_text("This is a first, coarse map.")
+
+
+def first(page, held):
+    """Wait for a request that a route holds, and take it."""
+    while not held:
+        page.wait_for_timeout(50)
+    return held.pop()
+
+
+def test_photos_that_are_chosen_while_the_network_is_loaded_are_shown_at_once(browser, address, folder):  # noqa: F811
+    held = []
+    with opened(browser, address, ("**/network.onnx", lambda route: held.append(route))) as page:
+        for button, name in (("A flower", "flower.jpg"), ("A pavilion", "china.jpg")):
+            page.get_by_role("button", name=button).click()
+            expect(page.get_by_role("img", name=f"{name}, without its map yet")).to_be_visible()
+        (folder / "notes.jpg").write_text("This is no picture.")
+        drop(page, folder / "notes.jpg")
+        expect(status(page)).to_have_text(NO_PICTURE)
+        with page.expect_event("requestfinished", lambda request: request.url.endswith("network.onnx")):
+            first(page, held).continue_()
+        expect(page.get_by_role("progressbar")).to_be_hidden()
+        page.wait_for_timeout(500)  # for reports of the network's last bytes
+        expect(status(page)).to_have_text(NO_PICTURE)
+
+
+def test_a_sample_that_comes_late_or_not_does_not_replace_a_newer_photo(browser, address, folder):  # noqa: F811
+    held = []
+
+    def hold(route):
+        if route.request.resource_type == "fetch":
+            held.append(route)
+        else:
+            route.continue_()
+
+    with opened(browser, address, ("**/china.jpg", hold)) as page:
+        pavilion = page.get_by_role("button", name="A pavilion")
+        late = []
+        for _ in range(2):
+            pavilion.click()
+            expect(status(page)).to_have_text("Reading china.jpg …")
+            late.append(first(page, held))
+        page.get_by_role("button", name="A flower").click()
+        finish(page, "flower.jpg")
+        for end in (late[0].continue_, late[1].abort):
+            end()
+            page.wait_for_timeout(500)
+            finish(page, "flower.jpg")
+        pavilion.click()
+        first(page, held).fulfill(status=404, body="Not found")
+        expect(status(page)).to_have_text("china.jpg could not be loaded: check the connection.")
+
+
+def test_a_download_that_fails_before_a_photo_is_chosen_leaves_no_progress_bar(browser, address):  # noqa: F811
+    held = []
+    with opened(browser, address, ("**/network.onnx", lambda route: held.append(route))) as page:
+        with page.expect_file_chooser():
+            page.get_by_label("Choose or take a photo").click()
+        bar = page.get_by_role("progressbar")
+        expect(bar).to_be_visible()
+        first(page, held).abort()
+        expect(bar).to_be_hidden()
+        expect(status(page)).to_be_empty()
+
+
+def test_without_a_connection_for_the_second_engine_the_page_says_so(browser, address, detector):  # noqa: F811
+    with opened(browser, address, *fails_later(detector), ("**/wasm.wasm", lambda route: route.abort())) as page:
+        page.get_by_role("button", name="A flower").click()
+        expect(status(page)).to_contain_text("The detector could not be loaded: check the connection")
 
 
 def test_from_a_file_the_page_says_that_it_needs_a_server(browser, site):  # noqa: F811

@@ -145,6 +145,12 @@ def test_the_claims_are_searched_and_sorted(visitor):
         numbers = [float(text) for text in shown if text]
         assert numbers == sorted(numbers, reverse=order == "descending") and len(numbers) > 20
         assert shown[len(numbers) :] == [""] * (total - len(numbers))
+    visitor.locator(".ledger-table").focus()
+    before = visitor.url
+    visitor.keyboard.press("ArrowRight")  # scrolls, and does not leave the page
+    visitor.keyboard.press("ArrowLeft")
+    visitor.wait_for_timeout(500)
+    assert visitor.url == before
     look(visitor, "claims")
 
 

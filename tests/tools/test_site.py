@@ -292,6 +292,16 @@ def test_the_runtime_of_the_detector_is_pinned_and_its_lock_names_no_host():
     assert "resolved" not in str(lock) and "://" not in str(lock)
 
 
+def test_the_page_of_the_detector_and_its_program_state_the_same_sizes():
+    program = (ROOT / "tools/site/static/detector_worker.js").read_text(encoding="utf-8")
+    stated = {name: int(value) for name, value in re.findall(r"^const (\w+) = (\d+);", program, re.MULTILINE)}
+    assert {name: stated[name] for name in ("SHOWN", "PATTERN", "STEP")} == {
+        "SHOWN": detector.SHOWN,
+        "PATTERN": detector.PATTERN,
+        "STEP": detector.STEP,
+    }
+
+
 def npm(folder, monkeypatch, program):
     """Put a program called npm in the place of all others."""
     (folder / "bin").mkdir()

@@ -1,7 +1,7 @@
 """Check built pages: every link inside the site has a target, nothing is loaded from a network, no page is large.
 
 A page's size is what a browser loads to show it. The detector's network and program (detector.py) are not part of it:
-a script loads them once a visitor chooses a photo, and the page says how many MB they have.
+a script loads them once a visitor looks for a photo or drags one over the page, which says how many MB they have.
 """
 
 import posixpath

@@ -27,7 +27,7 @@ html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
 html_show_copyright = False
-html_theme_options = {"navigation_with_keys": True}
+html_theme_options = {"navigation_with_keys": False}  # arrow keys scroll tables and outputs
 
 
 def _mathml(translator, node: nodes.Node, display: str) -> None:

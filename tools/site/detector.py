@@ -31,6 +31,7 @@ ENGINES = {
 }
 NETWORK, FACTS = "network.onnx", "facts.json"
 QUICK = SIZE // 2  # pixels a side of what the first map is computed from
+SHOWN = 1280  # pixels of a map's longer side, as in detector_worker.js
 PATTERN, STEP = 64, 256  # the test pattern's pixels a side; every such value of its map is compared
 SAMPLES = {
     "flower": ("A flower in front of leaves", "vultilion", "https://www.flickr.com/photos/vultilion/6056698931/"),
@@ -80,7 +81,8 @@ DETECTOR = """```{{raw}} html
 <div class="detector-samples" role="group" aria-labelledby="detector-samples">
 {samples}
 </div>
-<p class="detector-note">The first photo loads {load:.0f} MB (with WebGPU {load_gpu:.0f} MB).
+<p class="detector-note">As soon as you look for a photo or drag one here, the page loads {load:.0f} MB (with WebGPU
+{load_gpu:.0f} MB).
 Sample photos: {credits}, CC BY 2.0.</p>
 </div>
 <div id="detector-work">
@@ -95,7 +97,8 @@ Sample photos: {credits}, CC BY 2.0.</p>
 <p><label for="detector-threshold">Threshold: call out of focus what is brighter in the map than</label>
 <input type="range" id="detector-threshold" min="0" max="1" step="0.01" value="0.5">
 <span id="detector-share"></span></p>
-<p><button type="button" id="detector-save">Save the map</button></p>
+<p><button type="button" id="detector-save">Save the map</button>
+The longer side of the saved map has at most {shown} pixels.</p>
 </div>
 </div>
 </div>
@@ -189,7 +192,7 @@ def _detector(megabytes: dict[str, float]) -> str:
     )
     credits = " and ".join(f'<a href="{address}">{author}</a>' for _, author, address in SAMPLES.values())
     load, load_gpu = (megabytes[NETWORK] + megabytes[f"{engine}.wasm"] for engine in ("wasm", "webgpu"))
-    return DETECTOR.format(samples=samples, credits=credits, load=load, load_gpu=load_gpu)
+    return DETECTOR.format(samples=samples, credits=credits, load=load, load_gpu=load_gpu, shown=SHOWN)
 
 
 def _percent(shown: str) -> str:

@@ -376,6 +376,7 @@ class CameraPanel:
         self.network, self.size, self.seed = network, size, seed
         self.capture: Capture | None = None
         self._scenes: dict[str, tuple[Scene, Camera]] = {}
+        self._camera_of = ""  # the scene whose camera the sliders were set to
         self._setting = False
         self.callbacks = Callbacks()
         self.rendering = BackgroundTask(self.callbacks)
@@ -408,15 +409,16 @@ class CameraPanel:
 
     def _choose_scene(self):
         name = self.scene.value
-        self.rendering.start(f"Building the scene {name} …", partial(self._build, name), self._use)
+        self.rendering.start(f"Building the scene {name} …", partial(self._build, name), partial(self._use, name))
 
     def _build(self, name):
         if name not in self._scenes:
             self._scenes[name] = make_scene(name, 0, SCENE_SHAPE, self.seed)
         return self._scenes[name][1]
 
-    def _use(self, camera):
+    def _use(self, name, camera):
         """Set the sliders to the scene's own camera."""
+        self._camera_of = name
         self._setting = True
         self.focus.value, self.aperture.value = camera.focus_distance, camera.aperture
         self.depth.value, self.noise.value = 1.0, camera.shot_noise
@@ -427,7 +429,7 @@ class CameraPanel:
         name = self.scene.value
         if self._setting:
             return
-        if name not in self._scenes:
+        if name != self._camera_of:  # the scene is being built, or that was stopped
             self._choose_scene()
             return
         noise = self.noise.value

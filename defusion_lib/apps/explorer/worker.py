@@ -120,7 +120,7 @@ class BackgroundTask:
         self._show(f"{self._text} This takes long: go on or stop?", busy=True, question=True)
 
     def _show(self, text, busy=False, question=False):
-        bar = "<progress></progress> " if busy else ""
+        bar = '<progress aria-label="computing"></progress> ' if busy else ""
         self.status.value = f'<span role="status">{bar}{html.escape(text)}</span>' if text else ""
         self.stop_button.disabled = not busy
         self.go_on_button.layout.display = None if question else "none"

@@ -61,13 +61,19 @@ def test_a_pinhole_sees_no_blur(camera):
     assert "0% of the pixels are blurred" in camera.pictures.value
 
 
-def test_a_slider_moved_before_the_scene_is_built_builds_it(camera):
-    camera.scene.value = "low-contrast-clutter"
-    camera.rendering.stop_button.click()
-    camera.wait()
-    camera._scenes.pop("low-contrast-clutter", None)
-    camera.aperture.value = 3
+@pytest.mark.parametrize("known", [False, True])
+def test_a_slider_moved_before_a_scene_was_opened_opens_it_with_its_own_camera(camera, known):
+    if known:
+        for name in ("low-contrast-clutter", "same-class"):
+            camera.scene.value = name
+            camera.wait()
+    with camera.callbacks._lock:  # nothing is opened before the click
+        camera.scene.value = "low-contrast-clutter"
+        camera.rendering.stop_button.click()
     camera.wait()
     own = make_scene("low-contrast-clutter", 0, analysis.SCENE_SHAPE, 0)[1]
+    assert camera.aperture.value != own.aperture
+    camera.aperture.value = 3
+    camera.wait()
     assert camera.aperture.value == own.aperture
     assert f"aperture {own.aperture:.0f} mm" in camera.pictures.value

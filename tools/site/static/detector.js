@@ -40,23 +40,32 @@
     number += 1;
     name = chosen.name;
     if (file.files[0] !== chosen) file.value = ""; // it would name another photo
-    levels = undefined;
+    photo = levels = undefined;
+    for (const control of [threshold, at("save")]) control.disabled = true; // the old map is still shown
     say(`Reading ${name} …`);
     worker.postMessage({ number, file: chosen });
   }
 
+  // A photo that is chosen while the sample is on its way counts instead of it.
   async function chooseSample(sample) {
     start();
+    const mine = (number += 1);
+    say(`Reading ${sample} …`);
     const address = `${folder}detector/${sample}`;
     try {
-      choose(new File([await (await fetch(address)).blob()], sample));
+      const response = await fetch(address);
+      if (!response.ok) throw new Error(response.status);
+      const content = await response.blob();
+      if (number === mine) choose(new File([content], sample));
     } catch {
-      fail(`${sample} could not be loaded: check the connection.`);
+      if (number === mine) fail(`${sample} could not be loaded: check the connection.`);
     }
   }
 
   function receive(data) {
-    if (data.total) {
+    if (data.idle) {
+      progress.hidden = true;
+    } else if (data.total) {
       progress.hidden = data.loaded === data.total;
       progress.value = data.loaded / data.total;
       const megabytes = Math.round(data.total / 1e6);
@@ -65,12 +74,15 @@
       if (data.problem) fail(data.problem);
       else if (data.photo) showPhoto(data.photo);
       else showMap(data);
+    } else {
+      data.photo?.close();
     }
   }
 
   function fail(problem) {
     progress.hidden = true;
     result.hidden = true;
+    photo = levels = undefined;
     say(problem);
   }
 
@@ -86,10 +98,10 @@
     context.fillRect(0, 0, bitmap.width, bitmap.height);
     context.drawImage(bitmap, 0, 0);
     photo = context.getImageData(0, 0, bitmap.width, bitmap.height);
+    bitmap.close();
     overlay.ariaLabel = `${name}, without its map yet`;
     map.ariaLabel = "No map yet";
     result.hidden = false;
-    for (const control of [threshold, at("save")]) control.disabled = true;
     share.textContent = "";
     if (progress.hidden) say(COMPUTING);
     at("work").scrollIntoView({ block: "nearest" });
@@ -134,10 +146,10 @@
   }
 
   function save() {
+    const link = document.createElement("a");
+    link.download = `${name.replace(/\.[^.]*$/, "")}_defocus.png`; // later, another photo may be chosen
     map.toBlob((content) => {
-      const link = document.createElement("a");
       link.href = URL.createObjectURL(content);
-      link.download = `${name.replace(/\.[^.]*$/, "")}_defocus.png`;
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
     });

@@ -9,11 +9,13 @@ const STEP = 256; // every such value of the pattern's map is compared
 let latest = 0; // the number of the photo that was chosen last
 let opened; // a promise of the network
 let waiting = Promise.resolve(); // until the photos before are done
+let replace = () => {}; // ends an older photo's wait for the network
 
 onmessage = ({ data }) => {
-  ready().catch(() => {}); // reported with a photo
+  ready().catch(() => postMessage({ idle: true })); // the reason is reported with a photo
   if (data.file) {
     latest = data.number;
+    replace();
     waiting = waiting.then(() => map(data.file, data.number));
   }
 };
@@ -23,22 +25,25 @@ onmessage = ({ data }) => {
 // A newer photo ends the work on this one.
 async function map(file, number) {
   if (number !== latest) return;
+  const replaced = new Promise((done) => (replace = done));
   const formats = "JPEG, PNG, WebP, GIF, BMP or AVIF";
-  let problem = `${file.name} is not a picture that this browser can open: choose a ${formats} file.`;
+  let problem = `${file.name} cannot be opened by this browser: choose a ${formats} file, or a smaller photo.`;
+  let bitmap;
   try {
     // Python ignores colour profiles, too.
-    const bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
+    bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
     problem = "This device has too little memory for the photo: choose a smaller one.";
     const share = Math.min(1, SHOWN / Math.max(bitmap.width, bitmap.height));
     const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(share * side)));
     const options = { resizeWidth: width, resizeHeight: height, resizeQuality: "high" };
     const photo = await createImageBitmap(bitmap, options);
     postMessage({ number, photo }, [photo]);
-    problem = "The detector could not be loaded: check the connection, and choose the photo again.";
-    const { sizes } = await ready();
+    const network = await Promise.race([ready(), replaced]);
+    if (number !== latest) return;
+    const { sizes } = network;
     problem = "The map could not be computed: close other pages, and choose the photo again.";
     const whole = resized(bitmap, sizes.at(-1));
-    bitmap.close();
+    bitmap.close(); // the network needs memory, too
     for (const size of sizes) {
       await new Promise((done) => setTimeout(done)); // a newer photo may have arrived
       if (number !== latest) return;
@@ -50,7 +55,9 @@ async function map(file, number) {
     }
   } catch (error) {
     console.warn(error);
-    postMessage({ number, problem });
+    postMessage({ number, problem: error instanceof Unloaded ? error.message : problem });
+  } finally {
+    bitmap?.close();
   }
 }
 
@@ -140,6 +147,8 @@ function enlarged(values, size, width, height) {
 
 // ----------------------------------------------------------------------------------------------- network
 
+class Unloaded extends Error {} // its message is for the visitor
+
 function ready() {
   return opened ?? keep(open());
 }
@@ -148,7 +157,8 @@ function ready() {
 function keep(network) {
   opened = network.catch((error) => {
     opened = undefined;
-    throw error;
+    const problem = "The detector could not be loaded: check the connection, and choose the photo again.";
+    throw new Unloaded(problem, { cause: error });
   });
   return opened;
 }

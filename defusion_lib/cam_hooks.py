@@ -21,11 +21,17 @@ GROUPS = {"fshf": "shallow", "fsef": "deep", "fused": "all"}
 GROUP_TAPS = {"shallow": TAPS[:SHALLOW], "deep": TAPS[SHALLOW:], "all": TAPS}
 
 
+def has_cam(network: DeFusionNet) -> bool:
+    """Return whether a network has CAMs, which read the photo, not constant gates or nothing in their place."""
+    return network.config["cam"] not in ("off", "constant")
+
+
 def fusion_modules(network: DeFusionNet) -> dict[CamKey, Any]:
     """Return the `FeatureFusion` modules with a CAM, by key; raises ValueError for a network without CAM."""
-    cam = network.config["cam"]
-    if cam in ("off", "constant"):
-        raise ValueError(f'The network has no CAM (cam="{cam}"): choose a network that was trained with CAM.')
+    if not has_cam(network):
+        raise ValueError(
+            f'The network has no CAM (cam="{network.config["cam"]}"): choose a network that was trained with CAM.'
+        )
     return {
         (step, group): getattr(module, name)
         for step, module in enumerate(network.steps, start=1)

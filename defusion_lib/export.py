@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from defusion_lib.data.datasets import trained_on
 from defusion_lib.inference import SIZE
 from defusion_lib.paths import replacing
-from defusion_lib.weights import SMALL, quantise, weights_hash
+from defusion_lib.weights import SHIPPED, SMALL, first_weights, quantise, read_card, weights_hash
 
 SUFFIXES = (".onnx", ".ts")
 EXPORT_PRECISIONS = ("fp32", "fp16", "int8")
@@ -103,21 +104,25 @@ def describe(network: nn.Module, card: Mapping, precision: str, size: int) -> di
 
 
 def licence(card: Mapping) -> str:
-    """Return a sentence on who may use a network, from what it was made of."""
-    made_of = []
-    if card.get("backbone") not in (None, "random weights"):
-        made_of.append("the weights start from VGG-16 (Simonyan and Zisserman, CC BY 4.0)")
-    names = [data["name"] for data in card.get("data", ())]
-    if any(name.startswith("shi-") for name in names):
-        made_of.append("and were trained on photos that Shi, Xu and Jia offer for research")
-    elif names:
-        made_of.append(f"and were trained on {', '.join(names)}, whose own terms apply")
-    return "; ".join(["code under the MIT licence", " ".join(made_of).removeprefix("and ")]).removesuffix("; ")
+    """Return the terms under which a network may be used, from what it was made of."""
+    terms, begun, data = ["code under the MIT licence"], first_weights(card), trained_on(card)
+    if begun:
+        terms.append("the weights start from VGG-16 (Simonyan and Zisserman, CC BY 4.0)")
+    if begun in ("shipped", SHIPPED.name) or begun.endswith("the shipped network"):
+        data += trained_on(read_card())
+    names = list(dict.fromkeys(each["name"] for each in data))
+    others = [name for name in names if not name.startswith("shi-")]
+    if len(others) < len(names):
+        terms.append("the weights were trained on photos that Shi, Xu and Jia offer for research")
+    if others:
+        terms.append(f"the weights were trained on {', '.join(others)}, whose own terms apply")
+    return "; ".join(terms)
 
 
 def trained_size(card: Mapping) -> int:
     """Return the pixels a side of the last stage of training, or those that photos are mapped at without a card."""
-    stages = card.get("parameters", {}).get("stages")
+    # Notebook 03 keeps its parameters in the card, `training.train_or_load` the recipe.
+    stages = card.get("parameters", card.get("recipe", {})).get("stages")
     return stages[-1][1] if stages else SIZE
 
 

@@ -12,6 +12,7 @@ from html import escape
 import torch
 
 from defusion_lib.backbone import TAPS
+from defusion_lib.cam_hooks import has_cam
 from defusion_lib.network import SHALLOW, DeFusionNet, Maps
 
 Shape = tuple[int, ...]  # without the batch dimension
@@ -377,7 +378,7 @@ def _draw_fusion(canvas: _Canvas, trace: Trace, name: str, kind: str, members: l
 def draw_cam(network: DeFusionNet, size: int) -> Diagram:
     """Draw the first CAM of a network for an image of size x size pixels (Figure 5); ValueError without a CAM."""
     pooling = network.config["cam"]
-    if pooling in ("off", "constant"):
+    if not has_cam(network):
         raise ValueError(f'The network has no CAM (cam="{pooling}"): draw a network that has one.')
     trace, canvas = Trace(network, size), _Canvas()
     name = f"{_first_fusion(trace)}.cam"

@@ -107,7 +107,8 @@ def write_atomically(path: Path, content: bytes) -> None:
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside `path`, which replaces it when the block ends, or is removed if it fails."""
-    part = path.with_suffix(".part")
+    # The whole name: files that differ in their suffix alone may be written at once, and a .part may be somebody's own.
+    part = path.with_name(f"{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield part

@@ -19,7 +19,10 @@ _asked: ContextVar[Callable[[], bool]] = ContextVar("asked", default=lambda: Fal
 
 @contextmanager
 def stoppable(asked: Callable[[], bool]) -> Iterator[None]:
-    """Raise `Stopped` at the first `tick` in this block at which `asked()` is true, which any thread may call."""
+    """Raise `Stopped` at the first `tick` in this block at which `asked()` is true.
+
+    `asked` is called in whichever thread ticks.
+    """
     token = _asked.set(asked)
     try:
         yield

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from defusion_lib.backbone import STRIDE, TAPS
-from defusion_lib.cam_hooks import GROUP_TAPS, CamKey, constant_weights, fusion_modules, intervene
+from defusion_lib.cam_hooks import GROUP_TAPS, CamKey, constant_weights, fusion_modules, has_cam, intervene
 from defusion_lib.data.augmentation import to_tensor
 from defusion_lib.inference import to_rgb
 from defusion_lib.network import DeFusionNet, upsample
@@ -68,7 +68,7 @@ def global_cam_weights(
     """
     padded = _padded(image, tile)
     found: dict[CamKey, np.ndarray] = {}
-    if network.config["cam"] == "off":
+    if not has_cam(network):
         return found
     for j in range(1, len(network.steps) + 1):
         with _fixed_cam_weights(network, found):
@@ -163,21 +163,19 @@ def _pooled(
     tiles: Iterator[tuple[Window, Window, list[torch.Tensor]]],
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean (Eq. 4) and maximum (Eq. 5) over the photograph of every channel of every layer, (6, 32) each."""
-    total: Any = 0
-    highest: Any = -torch.inf
-    count = 0
+    sums, highest, count = [], [], 0
     for _, _, features in tiles:
         layers = torch.cat(features)
-        # In double precision: sums over millions of pixels.
-        total = total + layers.sum(dim=(2, 3), dtype=torch.float64)
+        sums.append(layers.sum(dim=(2, 3), dtype=torch.float64))  # in double precision: over millions of pixels
+        highest.append(layers.amax(dim=(2, 3)))
         count += layers[0, 0].numel()
-        highest = torch.maximum(torch.as_tensor(highest, device=layers.device), layers.amax(dim=(2, 3)))
-    return (total / count).float(), highest
+    total: Any = sum(sums)
+    return (total / count).float(), torch.stack(highest).amax(0)
 
 
 def _fixed_cam_weights(network: DeFusionNet, weights: Weights):
     """Make a context in which the CAMs have these weights."""
-    return nullcontext() if network.config["cam"] == "off" else intervene(network, constant_weights(weights))
+    return intervene(network, constant_weights(weights)) if has_cam(network) else nullcontext()
 
 
 def _padded(image: np.ndarray, tile: int) -> np.ndarray:

@@ -56,7 +56,8 @@ class Recipe:
     averaging:       decay per iteration of the moving average of the weights, which is what a run ends with; 0 for none
     seed:            of the order of samples
 
-    Raises ValueError for a value that does not exist or would have no effect.
+    Raises ValueError for a value that does not exist or would have no effect, and for photos larger than a step of the
+    augmentation makes.
     """
 
     stages: tuple[tuple[int, int, int], ...] = ((10_000, 320, 4),)
@@ -102,6 +103,17 @@ class Recipe:
         ):
             if not right:
                 raise ValueError(f"{name}={getattr(self, name)!r} cannot be used: expected {expected}.")
+        if "rendered" in self.augmentation:
+            # Imported here: a bundle (tools/bundle.py) trains without SciPy, which scenes need.
+            from defusion_lib.data.synthetic.scenes import LARGEST_SIDE
+
+            largest = max(size for _, size, _ in self.stages)
+            if largest > LARGEST_SIDE:
+                raise ValueError(
+                    f"augmentation={self.augmentation!r} cannot be used at {largest} pixels: expected at most "
+                    f"{LARGEST_SIDE} with the step rendered, whose scenes are no larger, so leave it out or choose "
+                    "smaller stages."
+                )
         if self.schedule == "cosine" and self.step_at != Recipe.step_at:
             raise ValueError(
                 f"step_at={self.step_at} has no effect with schedule='cosine': leave it out, or choose schedule='step'."
@@ -444,7 +456,9 @@ def _refuse_unlike(processes: Processes, facts: dict) -> None:
 
 
 def check_masks(photos: PhotoSet) -> None:
-    """Raise ValueError where a photo has no mask, and where all masks are uniform."""
+    """Raise ValueError where there is no photo, where one has no mask, and where all masks are uniform."""
+    if not len(photos):
+        raise ValueError(f"{photos.name} holds no photo to train on: choose a part of the set that has some.")
     uniform = 0
     for name, _, mask in photos:
         if mask is None:
@@ -521,7 +535,8 @@ def train_or_load(
 def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Make the optimiser with its learning rates by part: backbone, scores, the rest; biases apart.
 
-    Raises ValueError where the recipe speaks of layers that the network does not have.
+    The blocks of VGG-16 that the recipe freezes stop learning: their parameters need no gradient from here on. Raises
+    ValueError where the recipe speaks of layers that the network does not have.
     """
     scores = {id(parameter) for layer in _score_layers(network) for parameter in layer.parameters()}
     backbone: Any = getattr(network, "backbone", None)
@@ -615,7 +630,7 @@ def save_checkpoint(
     averaged: AveragedModel | None,
     made: dict,
     history: History,
-    best: Mapping[str, torch.Tensor] | None = None,
+    best: Mapping[str, torch.Tensor],
 ) -> None:
     """Write all that a run needs to resume; a run killed while writing leaves the previous file.
 
@@ -627,7 +642,7 @@ def save_checkpoint(
         "averaged": averaged and averaged.state_dict(),
         "optimiser": optimiser.state_dict(),
         "history": asdict(history),
-        "best": dict(best or {}),
+        "best": dict(best),
     }
     with replacing(path) as part:
         torch.save(state, part)
@@ -639,7 +654,7 @@ def load_checkpoint(
     optimiser: torch.optim.Optimizer,
     averaged: AveragedModel | None,
     made: dict,
-    best: dict[str, torch.Tensor] | None = None,
+    best: dict[str, torch.Tensor],
 ) -> History:
     """Restore a run's last checkpoint and return its history so far; `best` is filled as `save_checkpoint` got it.
 
@@ -668,8 +683,7 @@ def load_checkpoint(
         kept = state.get("best", {})
         if kept and kept.keys() != network.state_dict().keys():
             raise ValueError
-        if best is not None:
-            best.update(kept)
+        best.update(kept)
         weights = [*network.parameters(), *(averaged.parameters() if averaged is not None else []), *kept.values()]
         begun = 0
         for stretch in history.stretches:

@@ -1,6 +1,5 @@
 """Read and write networks as files, and load the first weights of VGG-16."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from hashlib import sha256
@@ -43,9 +42,8 @@ def result_name(network: DeFusionNet) -> str:
             name += f"+{names[switch][value]}"
     if network.config["steps"] != 3:
         name += f"+step{network.config['steps']}"
-    stride = network.config.get("fusion_stride", 1)
-    if stride != 1:
-        name += f"+stride{stride}"
+    if network.config["fusion_stride"] != 1:
+        name += f"+stride{network.config['fusion_stride']}"
     return name + ("" if network.config["output"] == "fused" else f"+{network.config['output']}")
 
 
@@ -153,9 +151,23 @@ def read_card(path: str | Path = SHIPPED) -> dict:
         raise ValueError(f"{path.name} holds no card of a network: use a file that save_network wrote.") from None
 
 
+def first_weights(card: Mapping) -> str:
+    """Return words for the weights that the first training behind a card began with, such as the name of a file.
+
+    An empty text stands for random weights, and for a card that does not say.
+    """
+    begun = card.get("begun_with")
+    if isinstance(begun, Mapping):
+        return first_weights(begun["card"])
+    # Where `training.train_or_load` wrote the card, the notebook's parameters are in the stamps of its stretches.
+    stamps = [stretch.get("parameters", {}) for stretch in card.get("stretches", [])]
+    words = card.get("backbone") or begun or next((stamp.get("backbone", "") for stamp in stamps), "")
+    return "" if words in ("random", "random weights", "VGG-16 of random weights") else words
+
+
 def weights_hash(network: nn.Module) -> str:
     """SHA-256 over a network's names, shapes and values: equal for equal weights only."""
-    digest = hashlib.sha256()
+    digest = sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

@@ -188,8 +188,28 @@ def test_without_onnx_the_extra_is_named(network, tmp_path, monkeypatch):
 def test_licence_and_size_come_from_the_card():
     shipped = licence(read_card(SHIPPED))
     assert "CC BY 4.0" in shipped and "offer for research" in shipped and "MIT" in shipped
-    assert licence({}) == "code under the MIT licence"
+    assert licence({}) == licence({"begun_with": "VGG-16 of random weights"}) == "code under the MIT licence"
     assert licence({"backbone": "random weights", "data": [{"name": "mine-train"}]}).endswith(
         "were trained on mine-train, whose own terms apply"
     )
     assert (trained_size(CARD), trained_size({})) == (64, 320)
+
+
+def test_terms_come_from_every_card_that_the_library_writes():
+    vgg16 = "; the weights start from VGG-16 (Simonyan and Zisserman, CC BY 4.0)"
+    shi = "; the weights were trained on photos that Shi, Xu and Jia offer for research"
+    mine = "; the weights were trained on folder-mine, whose own terms apply"
+    of_mine = {"data": {"name": "folder-mine"}, "recipe": {"stages": [[5, 128, 4], [5, 96, 2]]}}
+    stamped = [{"parameters": {"backbone": "random"}}, {"parameters": {"backbone": "shipped"}}]
+    for begun, terms in (
+        ({"begun_with": "VGG-16 of the shipped network"}, vgg16 + shi + mine),
+        ({"begun_with": "the shipped network"}, vgg16 + shi + mine),
+        ({"begun_with": "VGG-16 of imagenet"}, vgg16 + mine),
+        ({"begun_with": "VGG-16 of random weights"}, mine),
+        ({"stretches": stamped[:1]}, mine),
+        ({"stretches": stamped[1:]}, vgg16 + shi + mine),
+        ({"backbone": "that of the network it begins with", "begun_with": {"card": CARD}}, vgg16 + shi + mine),
+        ({"backbone": "that of the network it begins with", "begun_with": {"card": of_mine}}, mine),
+    ):
+        assert sorted(licence(of_mine | begun).split("; ")) == sorted(f"code under the MIT licence{terms}".split("; "))
+    assert trained_size(of_mine) == 96

@@ -80,6 +80,12 @@ def test_maps_and_photos_are_stored_small_and_numbers_as_they_are(shape, dtype, 
     np.testing.assert_array_equal(shrink(kept), kept)
 
 
+@pytest.mark.parametrize("shape", [(0, 200, 200), (2, 0, 300), (0, 200, 200, 3)])
+def test_no_maps_are_stored_as_no_maps(shape):
+    array = np.zeros(shape, np.uint8)
+    assert shrink(array) is array
+
+
 def test_a_small_map_holds_the_means_of_the_large_one():
     array = np.random.default_rng(0).integers(0, 256, (2, 256, 256), np.uint8)
     means = array.reshape(2, 128, 2, 128, 2).mean((2, 4))

@@ -180,6 +180,31 @@ def test_what_the_hints_tell_to_write_is_read(line):
     parameters.check_parameters({"profile": "quick", "heads": "compact", "rate": 0.1}, yaml.safe_load(line))
 
 
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("rate: 1e-3", "^Parameter rate of x must be a number, not '1e-3'. YAML reads 1e-3 as text: write 1.0e-3.$"),
+        ("rate: '3'", "must be a number, not '3'. Write it without quotes"),
+        ("rate: fast", "must be a number, not 'fast'.$"),
+        ("rate: on", "must be a number, not True.$"),
+        ("rates: [0.1, 1e-3]", "rates of x must be a number, not '1e-3'. YAML reads 1e-3 as text"),
+        ("rate: -0.1", "must be at least 0.0, not -0.1"),
+        ("mode: 3", "^Parameter mode of x must be one of 'a', 'b', not 3. With papermill, give text .* -r mode 3"),
+        ("mode: off", "must be one of 'a', 'b', not False. YAML reads off, no and false as False"),
+        ("mode: c", "must be one of 'a', 'b', not 'c'.$"),
+    ],
+)
+def test_limits_hold_where_the_default_is_none(line, sentence):
+    defaults = {"profile": "quick", "rate": None, "rates": None, "mode": None}
+    limits = {"rate": (0.0, None), "rates": (0.0, None), "mode": ("a", "b")}
+    with pytest.raises(ValueError, match=sentence) as caught:
+        parameters.check_parameters(defaults, yaml.safe_load(line), limits, "x")
+    assert "\n" not in str(caught.value)
+    given = {"rate": 0.001, "rates": [1, 0.5], "mode": "b"}
+    assert parameters.check_parameters(defaults, given, limits)["rates"] == (1, 0.5)
+    assert parameters.check_parameters(defaults, {}, limits) == {"profile": "quick"} | dict.fromkeys(given)
+
+
 def test_a_date_is_refused_where_any_value_serves():
     with pytest.raises(ValueError, match="image must be text, a number or a list of them"):
         parameters.check_parameters({"profile": "quick", "image": None}, {"image": datetime.date(2024, 5, 1)})
@@ -655,6 +680,20 @@ def test_a_long_name_is_written_whole(tmp_path):
     path = tmp_path / ("я" * 125 + ".png")  # 254 bytes of 255
     paths.write_atomically(path, b"x")
     assert path.read_bytes() == b"x" and list(tmp_path.iterdir()) == [path]
+
+
+def test_files_of_one_stem_are_replaced_at_once_and_leave_a_part_of_the_users_own(tmp_path):
+    own, made = tmp_path / "net.part", [tmp_path / "net.onnx", tmp_path / "net.ts"]
+    own.write_text("mine")
+    with paths.replacing(made[0]) as first, paths.replacing(made[1]) as second:
+        first.write_text("onnx")
+        second.write_text("ts")
+        assert {path.suffix for path in (first, second)} == {".part"}
+    assert [path.read_text() for path in made] == ["onnx", "ts"]
+    with pytest.raises(ZeroDivisionError), paths.replacing(own) as part:
+        part.write_text("half")
+        raise ZeroDivisionError
+    assert own.read_text() == "mine" and sorted(tmp_path.iterdir()) == sorted([own, *made])
 
 
 LEVELS = np.full((4, 6), 7, np.uint8)

@@ -71,6 +71,7 @@ def test_tiles_give_the_map_of_the_whole_photograph(network, shape):
     [
         {"cam": "gmp", "ffrm": False},
         {"cam": "off", "output": "o4"},
+        {"cam": "constant"},
         {"fusion_stride": 2},
         {"fusion_stride": 4, "output": "o1"},
     ],

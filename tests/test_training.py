@@ -23,6 +23,7 @@ from defusion_lib.training import (
     applicable,
     average_of,
     batches,
+    check_masks,
     identity,
     make_optimiser,
     make_recipe,
@@ -159,7 +160,7 @@ def test_damaged_checkpoint_is_named(tmp_path):
 def test_a_changed_number_of_a_checkpoint_is_refused(tmp_path):
     checkpoint, network = tmp_path / "run.pt", Bare()
     save_checkpoint(
-        checkpoint, network, make_optimiser(network, BARE), None, identity(network, MADE_UP, BARE), History()
+        checkpoint, network, make_optimiser(network, BARE), None, identity(network, MADE_UP, BARE), History(), {}
     )
     whole = checkpoint.read_bytes()
     place = whole.index(network.layer.weight.detach().numpy().tobytes())
@@ -199,7 +200,7 @@ def test_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     from defusion_lib import training
 
     with pytest.raises(OSError):
-        training.save_checkpoint(checkpoint, fresh(), make_optimiser(fresh(), SHORT), None, {}, training.History())
+        training.save_checkpoint(checkpoint, fresh(), make_optimiser(fresh(), SHORT), None, {}, training.History(), {})
     assert checkpoint.read_bytes() == before and list(tmp_path.iterdir()) == [checkpoint]
 
 
@@ -305,6 +306,15 @@ def test_a_setting_that_cannot_act_is_refused(wrong):
         Recipe(**wrong)
 
 
+def test_rendered_scenes_are_refused_at_sizes_that_they_do_not_have():
+    Recipe(stages=((1, 64, 1), (1, 384, 1)), augmentation=("noise", "rendered"))
+    Recipe(stages=((1, 385, 1),), augmentation=("noise",))
+    with pytest.raises(
+        ValueError, match=r"^augmentation=\('noise', 'rendered'\) .* at 385 pixels: expected at most 384"
+    ):
+        Recipe(stages=((1, 64, 1), (1, 385, 1), (1, 128, 1)), augmentation=("noise", "rendered"))
+
+
 class Bare(torch.nn.Module):
     """A network without VGG-16 and without layers that are known to lie under a loss."""
 
@@ -403,6 +413,11 @@ def test_photographs_are_checked_before_the_first_iteration(read, sentence, tmp_
     with pytest.raises(ValueError, match=sentence):
         train(network, PhotoSet("made-up", MADE_UP.stems, read), SHORT, checkpoint=tmp_path / "run.pt")
     assert weights_hash(network) == before and not list(tmp_path.iterdir())
+
+
+def test_no_photographs_are_refused_as_such():
+    with pytest.raises(ValueError, match="^made-up holds no photo to train on: choose"):
+        check_masks(MADE_UP[:0])
 
 
 # Precision and averaged weights

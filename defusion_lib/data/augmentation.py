@@ -16,7 +16,7 @@ SCALES = (1.0, 1.25)  # an enlarged photo is cut back to its own size
 FLIPS = (False, True)
 
 DRAWS = 32  # samples of one variant of a photo that differ in their random steps
-MIN_SQUARE = 80  # pixels a side of the smallest uniform square that is cut out
+MIN_SQUARE = 80  # pixels, twice the reach of the smallest uniform square that is cut out: its side has one pixel less
 RADII = (1.25, 8.0)  # pixels, of added blur, in the image that the network sees
 
 Pair = tuple[np.ndarray, np.ndarray]

@@ -104,7 +104,7 @@ def _recognise(root: Path) -> list[str]:
         names.append("szu")
     if any(_dut_folders(root, part) for part in get_args(dut.Part)):
         names.append("dut")
-    if (root / "CTCUG_images").is_dir() or (root / "CTCUG").is_dir() or plain and _annotators(root / "masks"):
+    if (root / "CTCUG_images").is_dir() or (root / "CTCUG").is_dir() or plain and ctcug.find_annotators(root / "masks"):
         names.append("ctcug")
     return names or ["folder"]
 
@@ -119,10 +119,6 @@ def _stems(path: Path) -> set[str]:
 
 def _mostly(stems: set[str], known: set[str]) -> bool:
     return len(stems) >= FEWEST_VOTERS and len(stems & known) > len(stems) / 2
-
-
-def _annotators(masks: Path) -> list[Path]:
-    return sorted(path for path in masks.glob("[!.]*") if path.is_dir())
 
 
 def _dut_folders(root: Path, part: dut.Part) -> tuple[Path, Path] | None:
@@ -208,12 +204,13 @@ def _check_dut(root: Path) -> Check:
 def _check_ctcug(root: Path) -> Check:
     of_photos, of_masks = ctcug.find_folders(root)
     check = _new("ctcug", ctcug.COUNT)
-    images, annotators = list_images(of_photos), _annotators(of_masks)
+    images, annotators = list_images(of_photos), ctcug.find_annotators(of_masks)
     for place in annotators or [of_masks]:
         pairs = _pair(check, root, list(images), images, list_images(place), (of_photos, place))
         _settle_white(check, _read_all(check, root, pairs, grey=not annotators), "blurred")
     if annotators and len(annotators) != ctcug.ANNOTATORS:
-        check.problems[_relative(of_masks, root)] = f"has masks of {len(annotators)} annotators, expected 5"
+        found = f"has masks of {len(annotators)} annotators, expected {ctcug.ANNOTATORS}"
+        check.problems[_relative(of_masks, root)] = found
     check.photos = check.parts["test"] = len(images)
     _check_count(check, _relative(of_photos, root), len(images), ctcug.COUNT)
     return check

@@ -36,7 +36,7 @@ def open_ctcug(root: str | Path) -> PhotoSet:
             f"{image_folder} holds {len(images)} photos, expected {COUNT} in CTCUG: complete the copy, because "
             'results on another number cannot be compared, or read it as dataset="folder".'
         )
-    annotators = sorted(path for path in mask_folder.glob("[!.]*") if path.is_dir())
+    annotators = find_annotators(mask_folder)
     if annotators and len(annotators) != ANNOTATORS:
         raise ValueError(
             f"{mask_folder} has {len(annotators)} subfolders, expected {ANNOTATORS}, one for each annotator, or none "
@@ -59,3 +59,8 @@ def find_folders(root: Path) -> tuple[Path, Path]:
             if (base / images).is_dir() and (base / masks).is_dir():
                 return base / images, base / masks
     raise FileNotFoundError(f"{root} does not hold CTCUG: {WHERE}.")
+
+
+def find_annotators(masks: Path) -> list[Path]:
+    """Return the folders of single annotators in a folder of masks; none where it holds averaged masks."""
+    return sorted(path for path in masks.glob("[!.]*") if path.is_dir())

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 from defusion_lib.data import PhotoSet, ctcug, dut, first_few, folder, shi, szu
-from defusion_lib.data.files import Polarity
+from defusion_lib.data.files import Polarity, check_polarity
 from defusion_lib.data.synthetic import open_synthetic
 from defusion_lib.paths import locate
 
@@ -91,14 +91,31 @@ def open_dataset(
     return dataset.open(path, part=part, **options)
 
 
+def trained_on(card: Mapping) -> list[Mapping]:
+    """Return the data sets that a network with this card was trained on, then those of the network it began with.
+
+    Each is {"name": ..., and more of `PhotoSet.provenance`}. Of a network that it began with, the card has to hold the
+    card; where it holds a name, the sets of that network are not among them.
+    """
+    data, begun = card.get("data", []), card.get("begun_with")
+    own = [data] if isinstance(data, Mapping) else list(data)
+    return own + (trained_on(begun["card"]) if isinstance(begun, Mapping) else [])
+
+
 def check_unseen(photos: PhotoSet, card: Mapping) -> None:
     """Raise ValueError where a network with this card was trained on `photos`, or on some of them.
 
-    The card's data say on which set it was trained: `photos` may not be all of a folder that it saw a part of, and not
-    hold one of the stems that a card names.
+    The card says on which sets it, and the network it began with, were trained (`trained_on`): `photos` may not be of
+    the other split of Shi's set, not be all of a folder that it saw a part of, and not hold one of the stems that a
+    card names.
     """
-    data = card.get("data", [])
-    for trained in [data] if isinstance(data, Mapping) else data:
+    for trained in trained_on(card):
+        splits = {photos.name, trained["name"]}
+        if len(splits) == 2 and all(name.startswith("shi-") for name in splits):
+            raise ValueError(
+                f"The network was trained on {trained['name']}, which holds most of the test photos of {photos.name}: "
+                "evaluate it on the split that it was trained with."
+            )
         if photos.name == f"{trained['name']}-all":
             raise ValueError(
                 f"The network was trained on photos of {photos.name.removesuffix('-all')}, so all of them are no "
@@ -118,8 +135,8 @@ def _check(name: str, part: str, root: str | Path, split: str, white: str) -> No
     dataset = DATASETS[name]
     if part not in dataset.parts:
         raise ValueError(f"dataset={name!r} has no part {part!r}: choose one of {', '.join(dataset.parts)}.")
-    if white not in POLARITIES:
-        raise ValueError(f'white={white!r} is not a mask polarity: choose "blurred" or "focus".')
+    if white:
+        check_polarity(white)
     if white and "white" not in dataset.options:
         raise ValueError(
             f"dataset={name!r} has masks of one known polarity: leave white={white!r} (parameter masks_white) empty."

@@ -34,13 +34,15 @@ def open_folder(
     The set is called folder-<name of the folder>, with -all behind it for all of it; `white` is what white means in the
     masks. Raises FileNotFoundError for a missing or empty folder, missing masks, and one of train and test without the
     other; ValueError for an unknown part or `white`, `held_out` that leaves a part empty or is given for a divided
-    folder, two photos of one name, photos outside of the folders that hold them, one photo that would have to be
-    divided, and a photo that is in both parts. A broken file or a mask of another size raises ValueError when its photo
-    is read.
+    folder or with part="all", two photos of one name, photos outside of the folders that hold them, one photo that
+    would have to be divided, and a photo that is in both parts. A broken file or a mask of another size raises
+    ValueError when its photo is read.
     """
     if part not in ("train", "test", "all"):
         raise ValueError(f'part={part!r} is not a part of a folder: choose part="train", part="test" or part="all".')
     check_polarity(white)
+    if part == "all" and held_out is not None:
+        raise ValueError(f'held_out={held_out} has no effect on part="all", which holds every photo: leave it out.')
     root = Path(root)
     parts = _parts(root, part != "all", held_out)
     if part == "all":

@@ -17,7 +17,6 @@ from defusion_lib.data.files import read_image, read_mask, read_photo
 
 Split = Literal["dutlab100", "last100"]
 Part = Literal["train", "fit", "validation", "test"]
-VALIDATION_STEP = 10  # every tenth training photo is for validation: 60 of the 604
 COUNT = 704
 TRAINING_COUNT = 604
 _CLONE = (("shi800train", "shi800train-gt"), ("shi200test", "shi200test-gt"))
@@ -65,15 +64,20 @@ def split_stems(split: Split, part: Part) -> list[str]:
     if part not in get_args(Part):
         raise ValueError(f"part={part!r} is not a part of a split: choose one of {', '.join(get_args(Part))}.")
     if part in ("fit", "validation"):
-        stems = split_stems(split, "train")
-        validation = stems[VALIDATION_STEP // 2 :: VALIDATION_STEP]
-        return validation if part == "validation" else [stem for stem in stems if stem not in validation]
+        fit, validation = every_tenth(split_stems(split, "train"))
+        return validation if part == "validation" else fit
     if split == "dutlab100":
         return _package_file(f"shi_dutlab100_{part}.txt").read_text(encoding="ascii").split()
     if split == "last100":
         numbers = range(1, TRAINING_COUNT + 1) if part == "train" else range(TRAINING_COUNT + 1, COUNT + 1)
         return [f"out_of_focus{number:04d}" for number in numbers]
     raise ValueError(f'split={split!r} is not a split of this set: choose split="dutlab100" or split="last100".')
+
+
+def every_tenth(stems: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Divide the names of training photos: those to learn from, and every tenth, for choosing between networks."""
+    tenth = list(stems[5::10])
+    return [stem for stem in stems if stem not in tenth], tenth
 
 
 class Differences(NamedTuple):

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,12 +16,13 @@ import numpy as np
 
 from defusion_lib import inference
 from defusion_lib.baselines import CLASSICAL
+from defusion_lib.baselines.fitted import SPLIT, fitted_to
 from defusion_lib.data import Photo, PhotoSet, first_few
 from defusion_lib.evaluation import own_maps
-from defusion_lib.evaluation.map_scores import MapScores, Mask, Measured
+from defusion_lib.evaluation.map_scores import WEIGHTED, MapScores, Mask, Measured
 from defusion_lib.evaluation.own_maps import PROTOCOLS, Comparison, MapFolder
 from defusion_lib.experiments.map_cache import cached_map, fingerprint
-from defusion_lib.experiments.table_1 import Method, seen_in_training
+from defusion_lib.experiments.table_1 import Method, package_method, seen_in_training
 from defusion_lib.network import DeFusionNet
 from defusion_lib.paths import display_path, outputs_root, write_atomically
 from defusion_lib.plots import Drawing, make_legible
@@ -63,20 +63,21 @@ def map_cache() -> Path:
     return outputs_root() / "cpu" / "maps"
 
 
-def other_methods(names: Sequence[str], network: DeFusionNet | None, size: int) -> dict[str, Method]:
+def other_methods(
+    names: Sequence[str], network: DeFusionNet | None, size: int, split: str = SPLIT
+) -> dict[str, Method]:
     """Return methods to compare with, {name in results: method}.
 
     `names` are "defusionnet", which is `network` (None where not named) with an input of `size` pixels, and names of
-    `CLASSICAL`. Raises ValueError for others.
+    `CLASSICAL`, which have learnt from the training photos of Shi's `split`. Raises ValueError for others.
     """
     found = {}
     for name in names:
         if name == OURS and network is not None:
-            detect = partial(inference.detect, network=network, size=size or None)
-            state = fingerprint(inference.detect, weights_hash(network), size)
-            method = Method(result_name(network), detect, state, OURS, network)
+            method = package_method(network, size)
         elif name in CLASSICAL:
-            method = Method(name, CLASSICAL[name], fingerprint(CLASSICAL[name]), name)
+            classical = fitted_to(CLASSICAL[name], split)
+            method = Method(name, classical, fingerprint(classical), name)
         else:
             raise ValueError(
                 f"There is no method {name!r} to compare with: choose from {', '.join([OURS, *CLASSICAL])} (the "
@@ -103,7 +104,8 @@ def score_maps(
     """Score a folder of maps against the masks of photos, beside other methods.
 
     name:          of the method that made the maps; empty for the folder's name
-    against:       methods to compare with, see `other_methods`; their maps are stored in `cache`
+    against:       methods to compare with, see `other_methods`; their maps are stored in `cache`; DeFusionNet is left
+                   out, with a note, where it was trained on some of the photos
     protocol:      a key of `PROTOCOLS`
     invert:        whether white means in focus in the maps
     allow_missing: whether photos without a map are left out, for all methods
@@ -118,8 +120,12 @@ def score_maps(
         raise ValueError(f"There is no protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}.")
     maps = MapFolder(folder, invert)
     common, missing = maps.common(photos, allow_missing)
-    network = load_network(device=device) if OURS in against else None
-    others = other_methods(against, network, size)
+    seen = seen_in_training(common)
+    network = load_network(device=device) if OURS in against and not seen else None
+    of_last100 = photos.name == "shi-last100"
+    others = other_methods(
+        [each for each in against if each != OURS or network], network, size, "last100" if of_last100 else SPLIT
+    )
     own = name or Path(folder).resolve().name
     if own in others:
         raise ValueError(f"Your maps have the name of another method, {own}: give them another name (--method).")
@@ -135,7 +141,7 @@ def score_maps(
         )
 
     wanted = PROTOCOLS[protocol]
-    scores = score_photos(common, [own, *others], maps_of, own_maps.needs_weighted(wanted))
+    scores = score_photos(common, [own, *others], maps_of, any(metric in WEIGHTED for metric in wanted))
     resized = len(maps.resized)
     # AUC also tells the polarity.
     comparison = own_maps.compare(scores, common, list(dict.fromkeys([*wanted, "auc"])), draws, seed)
@@ -152,8 +158,8 @@ def score_maps(
     single = len(common) - int((scores[own].counts.sum(-1) > 0).all(-1).sum())
     if single:
         notes.append(f"{single} masks have one class only, so these photos count for the mean absolute error alone.")
-    if others and (seen := seen_in_training(common)):
-        notes.append(f"JNB, KSFV, DBDF and DeFusionNet were trained on {seen} of these photos.")
+    if OURS in against and seen:
+        notes.append(f"DeFusionNet was trained on {seen} of these photos and is left out.")
     stamp = {
         "maps": display_path(folder),
         "parameters": {

@@ -249,11 +249,6 @@ def _has_seen(photos: PhotoSet, file: str | Path | None) -> bool:
         card = read_card(resolve(str(file)))
     except (ValueError, OSError):
         return False
-    data = card.get("data", [])
-    names = {trained["name"] for trained in ([data] if isinstance(data, Mapping) else data)}
-    # The two splits of Shi's set share most of their photos.
-    if photos.name.startswith("shi-") and any(name.startswith("shi-") for name in names - {photos.name}):
-        return True
     try:
         check_unseen(photos, card)
     except ValueError:
@@ -367,9 +362,8 @@ def backbone_file(name: str) -> str | Path | None:
     return None if name == "random" else resolve(str(locate(name, "imagenet", "shipped")))
 
 
-def trainings(parameters: Any) -> dict[str, Training]:
+def trainings(given: Any) -> dict[str, Training]:
     """Return the one training of notebook 03, {"network": training}, from its parameters (attributes)."""
-    given = parameters
     changes = ("stages", "learning_rate", "augmentation", "precision", "averaging", "seed")
     training = Training(
         "weights/03_training.safetensors",

@@ -170,10 +170,17 @@ def _check_limits(name, value, limit):
     if isinstance(value, tuple):
         for item in value:
             _check_limits(name, item, limit)
-    elif isinstance(value, str):
+    elif value is None:
+        return
+    elif all(isinstance(bound, str) for bound in limit):
         if value not in limit:
-            raise ValueError(f"Parameter {name} must be one of {', '.join(map(repr, limit))}, not {brief(value)}.")
-    elif value is not None:
+            raise ValueError(
+                f"Parameter {name} must be one of {', '.join(map(repr, limit))}, not {brief(value)}."
+                + _hint(name, "", value)
+            )
+    elif isinstance(value, str | bool):
+        raise ValueError(f"Parameter {name} must be a number, not {brief(value)}." + _hint(name, 0.0, value))
+    else:
         low, high = limit
         if low is not None and value < low or high is not None and value > high:
             bounds = f"at most {high}" if low is None else f"at least {low}" if high is None else f"{low} to {high}"

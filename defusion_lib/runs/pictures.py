@@ -33,7 +33,7 @@ def shrink(array: np.ndarray) -> np.ndarray:
 
     Maps and photos are uint8 levels or float16, (..., H, W), or (..., H, W, 3) in colour.
     """
-    if array.dtype not in (np.uint8, np.float16) or array.ndim < 2:
+    if array.dtype not in (np.uint8, np.float16) or array.ndim < 2 or not array.size:
         return array
     inner = 3 if array.ndim > 2 and array.shape[-1] == 3 else 2
     height, width = array.shape[-inner:][:2]

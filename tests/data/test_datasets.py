@@ -4,13 +4,14 @@ import ast
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from defusion_lib.data import Photo, PhotoSet
-from defusion_lib.data.datasets import DATASETS, Dataset, check_unseen, names_with, open_dataset
+from defusion_lib.data import Photo, PhotoSet, shi
+from defusion_lib.data.datasets import DATASETS, Dataset, check_unseen, names_with, open_dataset, trained_on
 from defusion_lib.runs.parameters import check_parameters, read_parameters
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
@@ -81,6 +82,32 @@ def test_photos_that_a_card_names_are_no_test(tmp_path):
     check_unseen(PhotoSet("folder-other", train.stems, train.read), card)
     with pytest.raises(ValueError, match="trained on [a-h], [a-h] of folder-mine, so these 4 photos are no test"):
         check_unseen(open_dataset("folder", "test", folder, held_out=4), card)
+
+
+def test_the_other_split_of_shis_photos_is_no_test():
+    one, other = (PhotoSet(f"shi-{split}", shi.split_stems(split, "test"), None) for split in get_args(shi.Split))
+    fit = PhotoSet(one.name, shi.split_stems("dutlab100", "fit"), None).provenance()
+    beside = PhotoSet("szu-bd", one.stems, None)
+    for card in ({"data": [fit]}, {"data": fit}):
+        for photos in (one, beside):
+            check_unseen(photos, card)
+        with pytest.raises(
+            ValueError, match="trained on shi-dutlab100, which holds most of the test photos of shi-last"
+        ):
+            check_unseen(other, card)
+    check_unseen(other, {"data": other.provenance()})
+
+
+def test_what_the_network_before_was_trained_on_is_no_test(tmp_path):
+    folder = own_folder(tmp_path / "mine", *"abcd")
+    everything = open_dataset("folder", "all", folder)
+    first = {"data": [{"name": "shi-dutlab100"}, {"name": "folder-mine"}]}
+    later = {"data": {"name": "synthetic"}, "begun_with": {"card": {"data": [], "begun_with": {"card": first}}}}
+    assert [each["name"] for each in trained_on(later)] == ["synthetic", "shi-dutlab100", "folder-mine"]
+    for photos in (PhotoSet("shi-last100", shi.split_stems("last100", "test"), None), everything):
+        with pytest.raises(ValueError, match="^The network was trained on"):
+            check_unseen(photos, later)
+        check_unseen(photos, {"data": {"name": "synthetic"}, "begun_with": "the shipped network"})
 
 
 @pytest.mark.parametrize(

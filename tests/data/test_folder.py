@@ -180,6 +180,13 @@ def test_a_held_out_part_without_photos_is_refused(held_out, sentence, tmp_path)
         open_folder(fill(tmp_path / "mine", "a", "b"), "train", held_out=held_out)
 
 
+@pytest.mark.parametrize("held_out", [3, 0.5])
+def test_a_number_held_out_of_all_is_refused(held_out, tmp_path):
+    folder = fill(tmp_path / "mine", *"abcd")
+    with pytest.raises(ValueError, match=f'^held_out={held_out} has no effect on part="all", which holds every photo'):
+        open_folder(folder, "all", held_out=held_out)
+
+
 def test_a_divided_folder_has_its_parts(tmp_path):
     for part in ("train", "test"):
         fill(tmp_path / part, f"{part}1")

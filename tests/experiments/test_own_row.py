@@ -8,10 +8,12 @@ import pytest
 from PIL import Image
 
 from defusion_lib.baselines import CLASSICAL
+from defusion_lib.baselines.classical import ksfv
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.data.datasets import open_dataset
+from defusion_lib.data.shi import split_stems
 from defusion_lib.experiments import own_row
-from defusion_lib.metrics import Evaluation
+from defusion_lib.metrics import Evaluation, quantise
 from defusion_lib.weights import load_network, result_name
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +59,20 @@ def test_the_network_in_the_package_is_a_row(photos, folder):
     name = result_name(load_network())
     assert list(row.scores) == ["my_net", name]
     assert list(row.stamp["weights_sha256"]) == [name]
+
+
+def test_on_the_split_of_the_text_nothing_was_trained_on_the_photos(photos, folder):
+    """The network in the package is left out, and the classical methods use the fit of the other training photos."""
+    stems = sorted(set(split_stems("last100", "test")) & set(split_stems("dutlab100", "train")))[:2]
+    of = {stem: photo._replace(name=stem) for stem, photo in zip(stems, photos)}
+    for stem, photo in zip(stems, photos):
+        (folder / f"{photo.name}.png").rename(folder / f"{stem}.png")
+    row = own_row.score_maps(folder, PhotoSet("shi-last100", stems, of.get), against=["defusionnet", "ksfv"], draws=10)
+    assert list(row.scores) == ["my_net", "ksfv"] and row.stamp["weights_sha256"] == {}
+    assert "DeFusionNet was trained on 2 of these photos and is left out." in row.notes
+    first = of[stems[0]]
+    assert np.array_equal(row.maps_of(first, "ksfv"), quantise(ksfv.detect(first.image, split="last100")))
+    assert not np.array_equal(row.maps_of(first, "ksfv"), quantise(ksfv.detect(first.image)))
 
 
 def test_missing_and_further_maps_and_inverted_ones_are_named(photos, folder):

@@ -48,17 +48,14 @@ def score(maps, data, root, split, part, white, count, method, protocol, against
     from pathlib import Path
 
     from defusion_lib import paths
-    from defusion_lib.data.datasets import check_unseen, open_dataset
+    from defusion_lib.data.datasets import open_dataset
     from defusion_lib.evaluation.own_maps import PROTOCOLS, columns_of, difference_rows, score_rows, turned
     from defusion_lib.evaluation.tables import table
-    from defusion_lib.experiments.own_row import OURS, document, score_maps, title, write_row
-    from defusion_lib.weights import read_card
+    from defusion_lib.experiments.own_row import document, score_maps, title, write_row
 
     names = [] if against == "none" else [name.strip() for name in against.split(",") if name.strip()]
     folder = paths.locate(maps)
     photos = open_dataset(data, part, root, split, count, white=white or "")
-    if OURS in names:
-        check_unseen(photos, read_card())
     row = score_maps(folder, photos, method, names, protocol, invert, allow_missing)
     for note in row.notes:
         click.echo(f"Note: {note}", err=True)

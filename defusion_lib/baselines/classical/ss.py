@@ -87,7 +87,7 @@ def log_spectra(windows: np.ndarray, weight: np.ndarray, rings: np.ndarray) -> n
 
 
 def ring_weights() -> np.ndarray:
-    """Return the weight of each of the S (S / 2 + 1) frequencies of `rfft2` in the mean of each ring, (., S / 2)."""
+    """Return the weight of each frequency of `rfft2` in the mean of each ring, (S (S / 2 + 1), S / 2)."""
     down, across = fft.fftfreq(SIZE, 1 / SIZE)[:, None], np.arange(SIZE // 2 + 1)
     radius = np.rint(np.hypot(down, across)).ravel()
     rings = (radius[:, None] == np.arange(1, SIZE // 2 + 1)).astype(float)

@@ -13,6 +13,7 @@ from torch import nn
 
 from defusion_lib import inference
 from defusion_lib.data import PhotoSet
+from defusion_lib.data.shi import every_tenth
 from defusion_lib.network import DeFusionNet
 from defusion_lib.training import MASKS, Recipe, Task, Validation, applicable, make_recipe, train_or_load
 
@@ -36,7 +37,6 @@ class Budget(NamedTuple):
 MINUTES = 90  # of one core, for each network under budget cpu: preparation, iterations and evaluations
 EVALUATIONS = 15  # in a training
 PATIENCE = 4  # evaluations in a row without a new lowest loss, after which a training ends
-HELD_OUT = 10  # every tenth photo is held out
 # The weights are a moving average over this share of the iterations, because the loss of the last ones alone varies;
 # kept is the average of the lowest loss on held-out photos, because a network may fit the training photos too closely.
 AVERAGED = 0.03
@@ -61,9 +61,8 @@ def timed(
 
 def held_out(photos: PhotoSet) -> tuple[PhotoSet, PhotoSet]:
     """Divide training photos: those to learn from, and every tenth, as Shi's parts "fit" and "validation"."""
-    stems = photos.stems[HELD_OUT // 2 :: HELD_OUT]
-    rest = [stem for stem in photos.stems if stem not in stems]
-    return PhotoSet(photos.name, rest, photos.read), PhotoSet(photos.name, stems, photos.read)
+    rest, tenth = every_tenth(photos.stems)
+    return PhotoSet(photos.name, rest, photos.read), PhotoSet(photos.name, tenth, photos.read)
 
 
 # What every network gets that has no other budget of its own under the same name.

@@ -9,8 +9,8 @@
 #
 # A notebook is stale when itself, its parameters, what it imports from the library (tools/graph.py), or the last run of
 # a notebook or training whose files it reads is newer than its own last run to the end. A training is stale when its own
-# parameters changed, its network is gone, or what it computes with is newer. Where recipe, photos and first weights of a
-# finished network are still the same, the job keeps it.
+# parameters changed, nothing of its network is kept, or what it computes with is newer. Where recipe, photos and first
+# weights of a finished network are still the same, the job keeps it.
 # The moment of the last run is kept as a small file in outputs/<profile>/.done/, because Snakemake removes what a rule
 # makes before it runs the rule: so it is the mark that goes, and the last good copy of a notebook stays until the new
 # one is complete.
@@ -76,7 +76,9 @@ if workflow.is_main_process:
             Path(done(stem)).unlink(missing_ok=True)
     for job, training in TRAININGS.items():
         path = Path(done(*job))
-        if path.is_file() and (path.read_text() != mark(training) or not Path(FOLDER, training.file).is_file()):
+        # Of each network notebook 08 keeps what it found, and with that it needs the weights no more.
+        kept = Path(FOLDER, training.file), Path(FOLDER, "results", *job[:-1], f"{job[-1]}.npz")
+        if path.is_file() and (path.read_text() != mark(training) or not any(each.is_file() for each in kept)):
             path.unlink()
 
 

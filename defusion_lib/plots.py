@@ -205,10 +205,11 @@ def training_loss(loss: Sequence[float], maps: int, changes: Sequence[int] = ())
     return figure
 
 
-def curves(methods: Mapping[str, Mapping[str, Curves]]) -> Figure:
+def curves(methods: Mapping[str, Mapping[str, Curves]], bold: str = "") -> Figure:
     """Draw precision-recall, F-measure and ROC curves (Figures 8-10), one row per positive class.
 
-    `methods` is {method: {"blur" or "focus": its mean curves}}. Styles repeat where there are more methods than styles.
+    `methods` is {method: {"blur" or "focus": its mean curves}}; the lines of the method `bold` are thick. Styles repeat
+    where there are more methods than styles.
     """
     classes = list(next(iter(methods.values())))
     figure, axes = plt.subplots(len(classes), 3, figsize=(10, 3.1 * len(classes)), squeeze=False, layout="constrained")
@@ -223,7 +224,26 @@ def curves(methods: Mapping[str, Mapping[str, Curves]]) -> Figure:
             axis.set_title(f"{title}, positive: {CLASSES[positive]}")
             axis.set(xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1.02))
     figure.legend(*axes[0, 2].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    # After the legend, whose lines are as thick as those that it is made of.
+    for line in [line for axis in axes.flat for line in axis.lines if line.get_label() == bold]:
+        line.set(linewidth=3, zorder=3)
     return figure
+
+
+def curve_arrays(
+    methods: Mapping[str, Mapping[str, Curves]], axes: Sequence[str] = ("f", "recall", "fpr")
+) -> dict[str, np.ndarray]:
+    """Return the arrays of the curves of `methods`, as `curves` takes them, under "method_class_axis".
+
+    `axes` are fields of `Curves`. Precision is left out: it follows from F and recall, and by itself jumps where a
+    threshold marks nothing in one photo.
+    """
+    return {
+        f"{name}_{positive}_{axis}": getattr(curve, axis)
+        for name, of_class in methods.items()
+        for positive, curve in of_class.items()
+        for axis in axes
+    }
 
 
 def blurred_shares(shares: Mapping[str, Sequence[float]]) -> Figure:

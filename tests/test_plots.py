@@ -124,6 +124,27 @@ def test_curves_end_where_they_should():
     assert (x[0], y[0]) == (1, 1) and (x[-1], y[-1]) == (0, 0)
 
 
+def test_one_method_is_bold_where_the_legend_has_thin_lines():
+    evaluation = Evaluation()
+    evaluation.add(photos()[0].mask, photos()[0].mask)
+    figure = plots.curves(dict.fromkeys(["one", "two"], {"blur": evaluation.curves("blur")}), "two")
+    for axis in figure.axes:
+        thick = [line.get_label() for line in axis.lines if line.get_linewidth() == 3]
+        assert thick == ["two"]
+    assert len({line.get_linewidth() for line in figure.legends[0].get_lines()}) == 1
+
+
+def test_arrays_of_curves_have_the_names_of_method_class_and_axis():
+    evaluation = Evaluation()
+    evaluation.add(photos()[0].mask, photos()[0].mask)
+    methods = {"one": {positive: evaluation.curves(positive) for positive in ("blur", "focus")}}
+    assert list(plots.curve_arrays(methods)) == [
+        f"one_{positive}_{axis}" for positive in ("blur", "focus") for axis in ("f", "recall", "fpr")
+    ]
+    found = plots.curve_arrays(methods, ("precision",))
+    np.testing.assert_array_equal(found["one_focus_precision"], evaluation.curves("focus").precision)
+
+
 def test_every_row_has_its_curves():
     """Also where there are more rows than styles."""
     evaluation = Evaluation()

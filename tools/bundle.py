@@ -29,6 +29,7 @@ from defusion_lib.runs.parameters import check_parameters, read_parameters
 from defusion_lib.runs.provenance import environment_info
 from defusion_lib.weights import load_backbone, resolve
 from tools.execute import read_profile
+from tools.graph import parameters_cell
 
 LIMIT = 30_000_000  # bytes per part
 BACKBONE = "vgg16.safetensors"
@@ -89,7 +90,7 @@ def pack(root: Path, profile: str, data: str, backbone: str, folder: Path) -> li
     check(profile, training, evaluation)
     weights, words = backbone_file(backbone or training["backbone"])
     size = max(stage[1] for stage in training["stages"])
-    parts = {"train": open_part(training, training["part"]), "test": open_part(evaluation, "test")}
+    parts = {"train": open_photos(training), "test": open_photos(evaluation)}
     if parts["train"].name != parts["test"].name:
         raise ValueError(
             f"Profile {profile} trains on {parts['train'].name} and evaluates on {parts['test'].name}: a bundle has "
@@ -143,9 +144,7 @@ def read(root: Path, profile: str, stem: str, data: str) -> dict:
         raise FileNotFoundError(
             f"There is no {display_path(path)}: choose a profile that trains and evaluates, such as paper."
         )
-    cells = json.loads((root / f"notebooks/{stem}.ipynb").read_text(encoding="utf-8"))["cells"]
-    cell = next(cell for cell in cells if "parameters" in cell["metadata"].get("tags", []))
-    defaults = read_parameters("".join(cell["source"]))
+    defaults = read_parameters(parameters_cell(root / f"notebooks/{stem}.ipynb"))
     given = read_profile(profile, path)
     effective = check_parameters(defaults, given | ({"data_root": data} if data else {}), where=stem)
     return {"defaults": defaults, "given": given, "effective": effective}
@@ -168,8 +167,10 @@ def check(profile: str, training: dict, evaluation: dict) -> None:
             raise ValueError(f"Profile {profile} {sentence}: choose another profile.")
 
 
-def open_part(given: dict, part: str) -> PhotoSet:
-    return open_dataset(given["dataset"], part, given["data_root"], given["split"], given["count"], given["seed"])
+def open_photos(given: dict) -> PhotoSet:
+    """Open the photos that the parameters of a notebook name."""
+    names = ("dataset", "part", "data_root", "split", "count", "seed", "masks_white")
+    return open_dataset(*(given[name] for name in names))
 
 
 def backbone_file(source: str) -> tuple[bytes, str]:

@@ -4,7 +4,7 @@ Most scores are functions of the histograms (N, 2, 256) of the photos. For a map
 absolute errors, so such a map is counted once. What weighted F needs of a mask is computed once for all methods.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -112,27 +112,31 @@ class MapScores:
 
         The resamples are those of `bootstrap.resampled_means`: the same for all methods with the same photos.
         """
-        counts, shares = drop_single_class(self.counts), {}
-        found = {}
-        for metric in wanted:
-            parts, finish = _parts(metric, counts) if metric in OF_COUNTS else (self.of_images[metric], _mean)
-            if len(parts) not in shares:
-                shares[len(parts)] = times_drawn(len(parts), draws, seed)
-            drawn = shares[len(parts)]
-            sums = (drawn @ parts.reshape(len(parts), -1)).reshape(draws, *parts.shape[1:])
-            found[metric] = finish(sums, len(parts))
-        return found
+        return _resampled(wanted, self.counts, self.of_images, draws, seed)
 
 
 def standard_errors(evaluation: Evaluation, draws: int, seed: int = 0) -> dict[str, float]:
     """Compute the bootstrap standard error of each of `Evaluation.values` over the photos."""
-    counts, errors = drop_single_class(evaluation.counts), {}
-    for metric in evaluation.values():
-        parts, finish = _parts(metric, counts) if metric in OF_COUNTS else (evaluation.errors, _mean)
-        drawn = times_drawn(len(parts), draws, seed)
-        sums = (drawn @ parts.reshape(len(parts), -1)).reshape(draws, *parts.shape[1:])
-        errors[metric] = float(finish(sums, len(parts)).std())
-    return errors
+    found = _resampled([*evaluation.values()], evaluation.counts, {"mae": evaluation.errors}, draws, seed)
+    return {metric: float(each.std()) for metric, each in found.items()}
+
+
+def _resampled(
+    wanted: Sequence[str], counts: np.ndarray, of_images: Mapping[str, np.ndarray], draws: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Compute the scores over resamples of the photos, {metric: float (draws,)}.
+
+    `counts` (N, 2, 256) are the histograms of all photos, `of_images` {metric: (N,)} the scores that do not follow from
+    them.
+    """
+    counts, shares, found = drop_single_class(counts), {}, {}
+    for metric in wanted:
+        parts, finish = _parts(metric, counts) if metric in OF_COUNTS else (of_images[metric], _mean)
+        if len(parts) not in shares:
+            shares[len(parts)] = times_drawn(len(parts), draws, seed)
+        sums = (shares[len(parts)] @ parts.reshape(len(parts), -1)).reshape(draws, *parts.shape[1:])
+        found[metric] = finish(sums, len(parts))
+    return found
 
 
 def times_drawn(count: int, draws: int, seed: int) -> np.ndarray:

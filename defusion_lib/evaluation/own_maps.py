@@ -18,7 +18,7 @@ from defusion_lib.data import Photo, PhotoSet, first_few
 from defusion_lib.data.decoding import decode
 from defusion_lib.data.files import SUFFIXES
 from defusion_lib.evaluation.bootstrap import interval, paired_differences
-from defusion_lib.evaluation.map_scores import METRICS, WEIGHTED, MapScores
+from defusion_lib.evaluation.map_scores import METRICS, MapScores
 from defusion_lib.inference import resize_map
 from defusion_lib.metrics import ROUNDING
 from defusion_lib.paths import display_path
@@ -193,7 +193,7 @@ def compare(
     resampled = {name: of.resampled(wanted, draws, seed) for name, of in scores.items()}
     errors = {name: {metric: float(each.std()) for metric, each in of.items()} for name, of in resampled.items()}
     bounds = {
-        name: {metric: (float(interval(each)[0]), float(interval(each)[1])) for metric, each in of.items()}
+        name: {metric: (float(low), float(high)) for metric, each in of.items() for low, high in [interval(each)]}
         for name, of in resampled.items()
     }
     own, *others = scores
@@ -321,21 +321,11 @@ def plot_curves(scores: Mapping[str, MapScores], dataset: str) -> plots.Drawing:
     """Draw the PR, F-measure and ROC curves of all methods (Figures 8-10), the first one bold."""
     own = next(iter(scores))
     of_classes = {name: {each: of.curves(each) for each in ("blur", "focus")} for name, of in scores.items()}
-    figure = plots.curves(of_classes)
-    for line in [line for axis in figure.axes for line in axis.lines if line.get_label() == own]:
-        line.set(linewidth=3, zorder=3)
-    arrays = {
-        f"{name}_{positive}_{axis}": getattr(curve, axis)
-        for name, of_class in of_classes.items()
-        for positive, curve in of_class.items()
-        # Precision follows from F and recall; by itself it jumps where a threshold marks nothing in one photo.
-        for axis in ("f", "recall", "fpr")
-    }
     caption = (
         f"Precision-recall, F-measure and ROC curves on {dataset}, with the blurred pixels as the positive class above "
         f"and those in focus below; {own} is bold."
     )
-    return plots.Drawing("own_curves", figure, caption, arrays)
+    return plots.Drawing("own_curves", plots.curves(of_classes, own), caption, plots.curve_arrays(of_classes))
 
 
 def extreme_photos(first: np.ndarray, second: np.ndarray) -> list[int]:
@@ -385,8 +375,3 @@ def _small(picture: np.ndarray, side: int = 320) -> np.ndarray:
     image = Image.fromarray(picture)
     image.thumbnail((side, side), Image.Resampling.BOX)
     return np.asarray(image)
-
-
-def needs_weighted(wanted: Sequence[str]) -> bool:
-    """Return whether one of the metrics is a weighted F, which takes most of the time."""
-    return any(metric in WEIGHTED for metric in wanted)

@@ -6,7 +6,7 @@ import numpy as np
 
 from defusion_lib import plots
 from defusion_lib.data import Photo
-from defusion_lib.metrics import Evaluation
+from defusion_lib.metrics import Curves, Evaluation
 from defusion_lib.plots import Drawing
 
 
@@ -21,13 +21,7 @@ def curves(evaluations: Mapping[str, Evaluation], dataset: str) -> Drawing:
         "in all six. A good detector is near the upper right corner, in the ROC curve the upper left. What differs: "
         "the paper shows twelve methods, on Shi's, DUT's and CTCUG's test photos."
     )
-    arrays = {
-        f"{name}_{positive}_{axis}": getattr(curve, axis)
-        for name, of_class in of_classes.items()
-        for positive, curve in of_class.items()
-        for axis in curve._fields
-    }
-    return Drawing("curves", plots.curves(of_classes), caption, arrays)
+    return Drawing("curves", plots.curves(of_classes), caption, plots.curve_arrays(of_classes, Curves._fields))
 
 
 def extremes(which: str, photos: Sequence[Photo], maps: Sequence[np.ndarray], errors: Sequence[float]) -> Drawing:

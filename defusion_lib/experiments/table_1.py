@@ -21,8 +21,7 @@ from defusion_lib.baselines import BASELINES, CLASSICAL, DEEP, images
 from defusion_lib.baselines.deep import OURS, Deep, dhde
 from defusion_lib.baselines.fitted import SPLIT, fitted_to
 from defusion_lib.data import PhotoSet
-from defusion_lib.data.shi import read_manifest, split_stems
-from defusion_lib.evaluation import protocols
+from defusion_lib.data.shi import split_stems
 from defusion_lib.evaluation.bootstrap import interval
 from defusion_lib.evaluation.published_maps import Published, crop_correlation, photographs
 from defusion_lib.evaluation.statistics import correlation
@@ -32,7 +31,7 @@ from defusion_lib.experiments.result_keys import result_keys
 from defusion_lib.experiments.training_run import Training, backbone_file
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import DeFusionNet, count_parameters
-from defusion_lib.paper import claims
+from defusion_lib.paper import claims, conversion
 from defusion_lib.paper.tables import D_DFFNET, METHODS, TABLE_1, matching_metrics
 from defusion_lib.plots import Drawing
 from defusion_lib.runs.run import Run
@@ -118,15 +117,19 @@ def methods(
         state = fingerprint(baseline.detect, seen, weights_hash(network))
         rows.append(Method(row_name(name, network), baseline.detector(network, seen), state, in_paper, network, True))
     if package is not None:
-        detect = partial(inference.detect, network=package, size=size or None)
-        state = fingerprint(inference.detect, weights_hash(package), size)
-        rows.append(Method(result_name(package), detect, state, "defusionnet", package))
+        rows.append(package_method(package, size))
     return {row.name: row for row in rows}
 
 
-def trainings(parameters: Any) -> dict[str, Training]:
+def package_method(network: DeFusionNet, size: int) -> Method:
+    """Return the row of the network that ships with the library; it sees images at `size` pixels (0: as they are)."""
+    detect = partial(inference.detect, network=network, size=size or None)
+    state = fingerprint(inference.detect, weights_hash(network), size)
+    return Method(result_name(network), detect, state, "defusionnet", network)
+
+
+def trainings(given: Any) -> dict[str, Training]:
     """Return the trainings of notebook 07, {name in `TRAINED`: training}, from its parameters (attributes)."""
-    given = parameters
     photos = {
         "name": given.learn_from or given.dataset,
         "part": "train",
@@ -362,8 +365,8 @@ def beside_d_dffnet(dataset: str, scores: Scores, rows: Mapping[str, Method]) ->
         return {}
     ours = [name for name in rows if name.startswith("defusionnet")]
     found = {}
-    for name in [*D_DFFNET["shi"], *ours]:
-        quoted, here = D_DFFNET["shi"].get(name), scores.get(name)
+    for name in [*D_DFFNET, *ours]:
+        quoted, here = D_DFFNET.get(name), scores.get(name)
         found[name] = {
             "MAE, quoted": quoted.mae if quoted else "",
             "MAE, here": here["mae"] if here else "not run",
@@ -374,11 +377,9 @@ def beside_d_dffnet(dataset: str, scores: Scores, rows: Mapping[str, Method]) ->
 
 
 def paper_order() -> dict[str, float]:
-    """Return the paper's AUC of the classical methods on Shi's set, converted to ordinary AUC (notebook 05)."""
-    manifest = read_manifest()["photographs"]
-    share = np.mean([manifest[stem]["blurred_share"] for stem in split_stems("last100", "test")])
-    known = [name for name in CLASSICAL if ("shi", "auc", name) in TABLE_1]
-    return {name: float(protocols.auc_from_paper_axis(TABLE_1["shi", "auc", name], share)) for name in known}
+    """Return the paper's AUC of the classical methods on Shi's set, converted to ordinary AUC (notebook 05c)."""
+    converted = conversion.convert()
+    return {name: float(converted["shi", name].auc) for name in CLASSICAL if ("shi", name) in converted}
 
 
 class Agreement(NamedTuple):
@@ -560,34 +561,26 @@ def curves(evaluations: Mapping[str, Evaluation], rows: Mapping[str, Method], ou
     of_classes = {
         name: {positive: evaluations[name].curves(positive) for positive in ("blur", "focus")} for name in rows
     }
-    figure = plots.curves({names[name]: of_class for name, of_class in of_classes.items()})
-    for line in [line for axis in figure.axes for line in axis.lines if line.get_label() == names[ours]]:
-        line.set(linewidth=3, zorder=3)
+    figure = plots.curves({names[name]: of_class for name, of_class in of_classes.items()}, names[ours])
     caption = (
         f"Precision-recall, F-measure and ROC curves on {dataset}, laid out like Figures 8-10 of the paper, which show "
         "Shi's, DUT's and CTCUG's test photos. The paper leaves open which class is "
         "positive; here it is blur in the upper row and focus in the lower one. A method has the same colour and dash "
         f"in all six; {names[ours]} is bold. {_trained_here(rows)}"
     )
-    arrays = {
-        f"{name}_{positive}_{axis}": getattr(curve, axis)
-        for name, of_class in of_classes.items()
-        for positive, curve in of_class.items()
-        # Precision follows from F and recall; by itself it jumps where a threshold marks nothing in one photo.
-        for axis in ("f", "recall", "fpr")
-    }
-    return Drawing("rivals_curves", figure, caption, arrays)
+    return Drawing("rivals_curves", figure, caption, plots.curve_arrays(of_classes))
 
 
 def _trained_here(rows: Mapping[str, Method]) -> str:
+    """Say which network is that in the package, and which ones were trained here."""
     names = paper_names(rows)
     words = "DeFusionNet is the network in the package." if "DeFusionNet" in names.values() else ""
     trained = [names[name] for name in names if rows[name].trained and names[name] != RETRAINED]
     if trained:
-        words += (
-            f" {', '.join(trained[:-1])} and {trained[-1]} were trained here with one budget, and so was DeFusionNet "
-            f'once more, as "{RETRAINED}".'
-        )
+        *others, last = trained
+        listed = f"{', '.join(others)} and {last} were" if others else f"{last} was"
+        words += f" {listed} trained here with one budget"
+        words += f', and so was DeFusionNet once more, as "{RETRAINED}".' if RETRAINED in names.values() else "."
     return words.strip()
 
 

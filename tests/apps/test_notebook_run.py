@@ -45,6 +45,12 @@ def test_a_run_executes_the_notebooks_and_shows_their_results(started):
     assert second == [sys.executable, "-m", "tools.execute", "summary", "cpu"]
 
 
+def test_the_help_names_every_cluster():
+    help_text = CliRunner().invoke(main, ["run", "--help"]).stdout.partition("--cluster")[2]
+    clusters = [path.parent.name for path in (ROOT / "tools").glob("*/config.yaml")]
+    assert len(clusters) == 2 and not [name for name in clusters if f" {name}" not in help_text]
+
+
 def test_a_dry_run_executes_nothing(started):
     assert CliRunner().invoke(main, ["run", "--dry-run"]).exit_code == 0
     _, (first, *_) = started

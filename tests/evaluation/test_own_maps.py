@@ -228,4 +228,3 @@ def test_the_curves_have_the_own_method_bold(scores):
 def test_a_protocol_of_many_metrics_has_the_main_columns():
     assert own_maps.columns_of("all") == own_maps.PROTOCOLS["main"]
     assert own_maps.columns_of("d-dffnet") == ("mae", "f-half-blur")
-    assert own_maps.needs_weighted(own_maps.PROTOCOLS["all"]) and not own_maps.needs_weighted(("mae", "auc"))

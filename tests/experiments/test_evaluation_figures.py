@@ -20,6 +20,9 @@ def test_the_curves_of_every_method_are_drawn_and_kept():
     drawing = evaluation_figures.curves({"ours": evaluation, "other": evaluation}, "made-up")
     assert drawing.name == "curves" and "Figures 8-10 of the paper" in drawing.caption and "made-up" in drawing.caption
     np.testing.assert_array_equal(drawing.arrays["other_focus_f"], evaluation.curves("focus").f)
+    assert [name for name in drawing.arrays if name.startswith("ours_blur_")] == [
+        f"ours_blur_{axis}" for axis in ("threshold", "precision", "recall", "f", "fpr")
+    ]
     assert [line.get_label() for line in drawing.figure.axes[0].lines] == ["ours", "other"]
 
 

@@ -353,6 +353,24 @@ def test_rows_have_the_names_and_the_order_of_the_paper(rows):
     assert names["cvpr19-compact"] == "CVPR19" and names["defusionnet-compact+budget"] == "same budget"
 
 
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [
+        (("dbm", "btbnet", "+budget"), "DBM and BTBNet were trained here with one budget, and so was DeFusionNet once more"),
+        (("dbm", "btbnet", "cvpr19"), "DBM, BTBNet and CVPR19 were trained here with one budget."),
+        (("btbnet", "+budget"), "BTBNet was trained here with one budget, and so was DeFusionNet once more"),
+        (("btbnet",), "BTBNet was trained here with one budget."),
+        ((), ""),
+    ],
+)  # fmt: skip
+def test_a_caption_names_the_networks_that_were_trained(rows, kept, words):
+    few = {name: row for name, row in rows.items() if not row.trained or any(part in name for part in kept)}
+    drawing = table_1.curves(dict.fromkeys(few, table_1.all_blurred(PHOTOS)), few, "lbp", "made-up")
+    same_budget = ', as "same budget".' if "+budget" in kept else ""
+    end = f" {words}{same_budget}" if words else ""
+    assert drawing.caption.endswith(f"LBP is bold. DeFusionNet is the network in the package.{end}")
+
+
 def test_figures_1_and_11_have_the_paper_s_columns(rows):
     """Each map is in the column of its method, and the caption lists what stands below the columns."""
     chosen = [1, 2]

@@ -363,6 +363,25 @@ def test_a_profile_without_training_is_refused(checkout):
         packed(checkout, "nowhere")
 
 
+def test_masks_are_read_as_the_profile_says(checkout):
+    """White in focus in the files is blurred in the bundle."""
+    write_profile(checkout, "focus", {"masks_white": "focus"}, {"masks_white": "focus"})
+    for stem, part in zip(bundle.NOTEBOOKS, ("train", "test")):
+        given = bundle.read(checkout, "focus", stem, str(checkout / "made-up"))["effective"]
+        originals = open_dataset("folder", part, str(checkout / "made-up"))
+        found = bundle.open_photos(given)
+        assert found.stems == originals.stems
+        assert all(np.array_equal(ours.mask, 1 - theirs.mask) for ours, theirs in zip(found, originals))
+
+
+def test_a_bundle_evaluates_on_the_part_of_the_profile_or_not_at_all(checkout):
+    write_profile(checkout, "all", evaluation={"part": "all"})
+    whole = shutil.copytree(checkout / "made-up/train", checkout / "whole")
+    with pytest.raises(ValueError, match="trains on folder-whole and evaluates on folder-whole-all"):
+        bundle.pack(checkout, "all", str(whole), str(checkout / "vgg16.safetensors"), checkout / "build/all")
+    assert not (checkout / "build/all").exists()
+
+
 @pytest.mark.slow
 def test_a_part_that_is_too_large_is_refused(checkout, monkeypatch):
     monkeypatch.setattr(bundle, "LIMIT", 20_000_000)

@@ -10,7 +10,9 @@ from defusion_lib.apps.cli.terminal import SOME_FAILED
 @click.command()
 @click.argument("profile", default="quick")
 @click.option("-n", "--dry-run", is_flag=True, help="List the notebooks that are stale, and execute none.")
-@click.option("--cluster", default="", help="Run them as jobs of a cluster: slurm (tools/slurm/README.md).")
+@click.option("--cluster", default="",
+              help="Run them as jobs: slurm (tools/slurm/README.md), or local, side by side on this machine "
+                   "(params/README.md).")  # fmt: skip
 def run(profile: str, dry_run: bool, cluster: str) -> None:
     """Execute the notebooks of a checkout in PROFILE, and show their results.
 

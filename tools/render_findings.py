@@ -16,9 +16,10 @@ from defusion_lib.data import bundled
 from defusion_lib.evaluation.auc_axes import lowest_auc
 from defusion_lib.evaluation.bootstrap import holm
 from defusion_lib.evaluation.protocols import auc_from_paper_axis, auc_paper_ceiling
-from defusion_lib.evaluation.statistics import contrast
-from defusion_lib.experiments import stress
-from defusion_lib.paper import claims, conversion
+from defusion_lib.evaluation.statistics import detectable_difference, paired_contrast, residual_spread
+from defusion_lib.experiments import controlled_images, stress
+from defusion_lib.experiments.ablations import METRICS
+from defusion_lib.paper import beside, claims, conversion
 from defusion_lib.paper.tables import IN_FOCUS, SETTINGS, TABLE_1, TABLE_2, TABLE_3
 from tools.render_results import find, photos, result, rows_of, runs, signed, stated
 
@@ -30,7 +31,7 @@ ROWS = (
     ("noffrm", "defusionnet+noffrm", "without FFRM"),
     ("step1", "defusionnet+step1", "one step instead of three"),
 )
-METRICS = {"mae": ("mae", "MAE"), "max-f-focus": ("f", "max F"), "auc-paper-focus": ("auc", "AUC, paper's axis")}
+SHORT = {"mae": "MAE", "max-f-focus": "max F", "auc-paper-focus": "AUC, paper's axis"}
 DISTURBANCES = {
     **{f"noise-{level}": f"noise of {level} levels" for level in stress.NOISE},
     **{f"jpeg-{quality}": f"JPEG of quality {quality}" for quality in stress.QUALITIES},
@@ -57,6 +58,7 @@ SOURCES = {
     "08": "cpu/08_ablations",
     "09": "cpu/09_channel_attention",
     "szu": "cpu-szu/07b_other_photos",
+    "last100": "cpu-last100/07b_other_photos",
 }
 
 PAGE = """# What the collection found
@@ -64,10 +66,11 @@ PAGE = """# What the collection found
 Each finding is one sentence, its numbers, where they come from, and what would change it.
 `python -m tools.render_readme` writes this page from result files, and fails where they no longer show a sentence.
 
-± is the standard error over the photos, brackets hold a 95 % interval. Where several differences are compared, p is
-corrected for their number (Holm), and a difference is larger than chance where p is below 0.05; *not shown* does not
-mean that there is none. Shi's test photos are the 100 of the list dutlab100. F is the highest F-measure over all
-thresholds.
+± is the standard error over the photos, brackets hold a 95 % interval, in findings 6 and 7 over the seeds. The ± of a
+share of verdicts is that of Agresti and Coull, which is not 0 where the share is 0 or 1. Where several differences are
+compared, p is corrected for their number (Holm), and a difference is larger than chance where p is below 0.05; *not
+shown* does not mean that there is none. Shi's test photos are the 100 of the list dutlab100. F is the highest
+F-measure over all thresholds.
 
 {chapters}
 """
@@ -98,21 +101,30 @@ def paired(value: float, error: float) -> Difference:
     return Difference(value, value - half, value + half, float(2 * stats.norm.sf(abs(value) / error)))
 
 
-def interval_of_mean(values: Sequence[float]) -> tuple[float, float]:
-    """Return the 95 % interval of a mean over photos, by Student's t, which allows for few of them."""
-    return stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+def interval_of_mean(of_image: Mapping[str, float]) -> tuple[float, float]:
+    """Return the 95 % interval of a mean over images, by Student's t, which allows for few photos or scenes."""
+    error, count = controlled_images.standard_error(of_image)
+    return stats.t.interval(0.95, count - 1, np.mean(list(of_image.values())), error)
 
 
-def seeds(ablations: dict, row: str, metric: str) -> list[float]:
+def seeds(content: dict, row: str, metric: str) -> list[float]:
     """Return a metric of a row of notebook 08, one value per seed; the row "" is the full network."""
-    name = f"{SHI}/{OURS}{row and f'+{row}'}/{metric}@seed"
-    return [value for key, value in ablations["values"].items() if key.startswith(name)]
+    stride = content["stamp"]["parameters"].get("fusion_stride", 1)
+    parts = "+".join([OURS, *filter(None, [row, f"stride{stride}" * (stride > 1)])])
+    return [value for key, value in content["values"].items() if key.startswith(f"{SHI}/{parts}/{metric}@seed")]
 
 
-def ablation(ablations: dict, row: str, metric: str) -> Difference:
-    """Return a row of notebook 08 minus the full network, by Welch's t over the seeds."""
-    values, full = (seeds(ablations, each, metric) for each in (row, ""))
-    return Difference(*contrast(values, full), float(stats.ttest_ind(values, full, equal_var=False).pvalue))
+def ablation(content: dict, row: str, metric: str) -> Difference:
+    """Return a row of notebook 08 minus the full network, seed by seed, as notebook 08 compares them."""
+    difference, low, high, p = paired_contrast(
+        seeds(content, row, metric), seeds(content, "", metric), *seed_spread(content, metric)
+    )
+    return Difference(difference, low, high, p)
+
+
+def seed_spread(content: dict, metric: str) -> tuple[float, int]:
+    """Return the spread over seeds that neither row nor seed explains, and its degrees of freedom."""
+    return residual_spread([seeds(content, row, metric) for row in ("", *(row for row, *_ in ROWS))])
 
 
 def attention_change(figures: Path, change: str, reference: str) -> Difference:
@@ -222,15 +234,20 @@ def splits(outputs: Path) -> Finding:
     paper, field = (auc_paper_ceiling(1 - shares[f"CUHK {split}"]) for split in conversion.SPLITS)
     best = max(value for (dataset, metric, _), value in TABLE_3.items() if (dataset, metric) == ("shi", "auc"))
     common = result(outputs, "cpu/01_data")["values"][f"{SHI}/last100/shared-test-photographs"]
-    ours = stated(result(outputs, "cpu/07_table_1"), SHI, "max-f-blur", "lbp")
+    both = beside.both_splits(claims.load(), claims.load_results()).values()
+    fits = {
+        column: sum(abs(row[column]) <= row["tolerance"] for row in both) for column in ("difference", "its difference")
+    }
+    nearer = sum(abs(row["its difference"]) < abs(row["difference"]) for row in both)
     return Finding(
         "The rows of Table 1 on Shi's photos probably come from two different lists of 100 test photos",
         paper < best <= field,
         f"With in-focus as positive, a perfect map has {paper:.3f} on the list of the paper's text (last100) and "
         f"{field:.3f} on dutlab100; Table 3 prints up to {best}, which fits the second list only, by "
-        f"{best - paper:.3f}. The nine other methods fit the first list: LBP is printed with F "
-        f"{TABLE_1['shi', 'f', 'lbp']}, and our LBP has {ours} on dutlab100. The two lists share {common:.0f} photos.",
-        ("05c", "07", "01"),
+        f"{best - paper:.3f}. For the nine other methods both lists stay possible: of {len(both)} numbers of the "
+        f"classical ones, {fits['difference']} are reproduced on the first list and {fits['its difference']} on the "
+        f"second, and {nearer} are nearer to the second. The two lists share {common:.0f} photos.",
+        ("05c", "07", "last100", "01"),
         "The authors' list of test photos. The margin is small, so this is the weakest of the three inferences.",
     )
 
@@ -266,8 +283,8 @@ def same_budget(outputs: Path) -> Finding:
         for method, seconds in zip(methods, values["training-seconds"])
     )
     return Finding(
-        "Trained equally for about an hour, DeFusionNet with CAM and FAM is not better than its predecessor without "
-        "them",
+        "In one training each, of about an hour, DeFusionNet with CAM and FAM shows no advantage over its predecessor "
+        "without them",
         all(values[metric][1] <= values[metric][0] for metric in ("auc", "max-f-focus"))
         and values["mae"][1] >= values["mae"][0],
         f"On {photos(content, SHI)} test photos the network of CVPR 2019 has {without}; DeFusionNet has {with_them}. "
@@ -287,33 +304,29 @@ def auc_of(content: dict, method: str, dataset: str = SHI) -> str:
 
 def ablations(outputs: Path) -> Finding:
     content = result(outputs, "cpu/08_ablations")
-    given = content["stamp"]["parameters"]
-    rows, papers = {}, {}
+    given, of_paper = content["stamp"]["parameters"], TABLE_2 | TABLE_3
+    rows, outside, harms = {}, 0, []
     for row, in_paper, words in ROWS:
-        for metric, (printed, name) in METRICS.items():
-            rows[f"{words}: {name}"] = ablation(content, row, metric)
-            of_paper = TABLE_2 | TABLE_3
-            papers[f"{words}: {name}"] = of_paper["shi", printed, in_paper] - of_paper["shi", printed, "defusionnet"]
-    outside = sum(not low <= papers[name] <= high for name, (_, low, high, _) in rows.items())
-    table = compared(
-        {f"{name} (paper {signed(papers[name])})": row for name, row in rows.items()}, "minus the full network"
-    )
-    (step1,) = [row for name, row in rows.items() if name.startswith("one step") and name.endswith("max F")]
-    alone = (
-        "Alone, the higher F of the network with one step would have passed for a real difference; among "
-        f"{len(rows)} comparisons it does not. "
-        if step1.p < LEVEL and step1.value > 0
-        else ""
-    )
+        for name, metric in METRICS.items():
+            paper = of_paper["shi", metric.paper, in_paper] - of_paper["shi", metric.paper, "defusionnet"]
+            found = ablation(content, row, name)
+            rows[f"{words}: {SHORT[name]} (paper {signed(paper)})"] = found
+            outside += not found.low <= paper <= found.high
+            harms.append(found.value * metric.sign < 0)
+    shown = all_shown(rows)
+    opposite = [name.partition(" (")[0] for name, each, worse in zip(rows, shown, harms) if each and not worse]
     return Finding(
-        "Small networks that were trained for minutes show no difference between the network and those without a part",
-        not all_shown(rows).any(),
+        "Small networks that were trained for minutes do not show that CAM and FAM, FFRM or three steps help",
+        not any(each and worse for each, worse in zip(shown, harms)),
         f"Budget: {samples(content)} samples at {given['size']} pixels (minutes on one core), VGG-16 fixed, "
         f"{len(given['seeds'])} seeds per row. The full network has an MAE of "
         f"{np.mean(seeds(content, '', 'mae')):.3f} at that budget, the network in the package "
         f"{stated(result(outputs, 'box/stress_shi'), SHI, 'mae')}: these scores say nothing about a fully "
-        f"trained network. {alone}The differences that the paper prints are outside of the interval for {outside} of "
-        f"the {len(rows)} differences: there, an effect as large as the paper's is absent at this budget.\n\n{table}",
+        "trained network. "
+        + (f"Better than the full network: {'; '.join(opposite)}. " if opposite else "")
+        + f"The differences that the paper prints are outside of the interval for {outside} of the {len(rows)} "
+        "differences: there, an effect as large as the paper's is absent at this budget.\n\n"
+        + compared(rows, "minus the full network", 4),
         ("08",),
         "A longer training, a VGG-16 that is trained too, more seeds.",
     )
@@ -321,18 +334,20 @@ def ablations(outputs: Path) -> Finding:
 
 def undecided(outputs: Path) -> Finding:
     content = result(outputs, "cpu/08_ablations")
-    size, printed = content["stamp"]["parameters"]["size"], TABLE_2
-    spread = float(np.sqrt(np.mean([np.var(seeds(content, row, "mae"), ddof=1) for row in ("", "nocam+nofam")])))
-    smallest = abs(printed["shi", "mae", "defusionnet+nofam"] - printed["shi", "mae", "defusionnet"])
-    needed = next(n for n in range(2, 1000) if stats.t.ppf(0.975, 2 * n - 2) * spread * np.sqrt(2 / n) < smallest)
+    size, count = content["stamp"]["parameters"]["size"], len(ROWS) * len(METRICS)
+    spread, _ = seed_spread(content, "mae")
+    fam = abs(TABLE_2["shi", "mae", "defusionnet+nofam"] - TABLE_2["shi", "mae", "defusionnet"])
+    needed = next(
+        n for n in range(2, 1000) if detectable_difference(spread, n, len(ROWS) * (n - 1), LEVEL / count) <= fam
+    )
     paper = SETTINGS["iterations"].value * SETTINGS["batch"].value
     return Finding(
         "Whether CAM and FAM help in a full training cannot be decided from these results",
         samples(content) < paper / 10,
         f"The paper trains on {paper:,.0f} samples at {SETTINGS['test-size'].value} pixels, the rows above on "
-        f"{samples(content):,} at {size}. Its smallest difference, FAM's {smallest:.3f} in MAE, needs {needed} seeds "
-        f"per row if two trainings of one network differ as here (standard deviation {spread:.4f}); the paper trains "
-        "each row once.",
+        f"{samples(content):,} at {size}. FAM's difference of {fam:.3f} in MAE would be found with a probability "
+        f"of 0.8 with {needed} seeds per row, if the rows of one seed differ as here (standard deviation {spread:.4f}) "
+        f"and {count} differences are compared; the paper trains each row once.",
         ("08",),
         f"`make run PROFILE=paper` on a GPU trains three seeds of each row; add seeds up to {needed}.",
     )
@@ -384,6 +399,7 @@ def constant_weights(outputs: Path) -> Finding:
         metric: [stated(content, SHI, metric, f"{OURS}{suffix}") for suffix in ("", "+same-weight-for-all-channels")]
         for metric in ("mae", "max-f-focus")
     }
+    draws = content["stamp"]["parameters"]["draws"]
     named = {f"{change}, minus {CHANGES[change].rpartition(': ')[2]}": row for change, row in rows.items()}
     return Finding(
         "Channel weights that do not adapt to the photo do not raise the mean absolute error, equal weights do",
@@ -392,14 +408,15 @@ def constant_weights(outputs: Path) -> Finding:
         and same.value > 0,
         "The average weight of each channel over all photos replaces its weights, or one weight replaces those of all "
         f"channels. With equal weights the MAE of {photos(content, SHI)} test photos goes from {scores['mae'][0]} to "
-        f"{scores['mae'][1]}, and F from {scores['max-f-focus'][0]} to {scores['max-f-focus'][1]} (at "
-        f"{content['stamp']['parameters']['size']} pixels; at the network's own size of 320 the MAE is lower). By the "
+        f"{scores['mae'][1]}, and F from {scores['max-f-focus'][0]} to {scores['max-f-focus'][1]}, at "
+        f"{content['stamp']['parameters']['size']} pixels. The averages are over the same photos. By the "
         "paper's claim it costs more to set the channels with the highest weights to zero than random ones, and less "
-        f"for the lowest: of {len(signs)} comparisons {agree} show this, and {contradict} show the opposite. "
-        "Differences of the MAE, photo by photo, of "
+        f"for the lowest: of {len(signs)} comparisons {agree} show this, and {contradict} show the opposite. The "
+        f"random ones were drawn {'once' if draws == 1 else f'{draws} times'}: how far two draws differ is not in "
+        "these intervals. Differences of the MAE, photo by photo, of "
         f"{network_words(content, outputs)}:\n\n{compared(named, 'change', 4)}",
         ("09",),
-        "A network that is trained without attention (its other layers would adapt), another training, the full size.",
+        "A network that is trained without attention (its other layers would adapt), another training, more draws.",
     )
 
 
@@ -408,46 +425,63 @@ def constant_weights(outputs: Path) -> Finding:
 
 def sharp_photos(outputs: Path) -> Finding:
     shi, found = result(outputs, "box/stress_shi"), stress.read(outputs / "box/results/stress_shi.npz")
-    squares = list(found[f"{SHI}/blurred-share-sharp-square"].values())
-    low, high = interval_of_mean(squares)
-    each = found["sharp/blurred-share"]
+    squares, each = found[f"{SHI}/blurred-share-sharp-square"], found["sharp/blurred-share"]
+    in_focus = {name: share for name, (share, _) in called_blurred(found).items() if np.isfinite(share)}
+    low, high = interval_of_mean(in_focus)
+    of_squares = interval_of_mean(squares)
     worst = max(each, key=each.get)
     return Finding(
-        "The detector calls parts of photos blurred that are sharp everywhere",
-        low > 0,
-        f"Of {len(squares)} sharp squares cut from test photos it calls "
-        f"{stated(shi, SHI, 'blurred-share-sharp-square')} of the pixels blurred, interval [{low:.2f}, {high:.2f}], "
-        f"where 0 is right. Of {len(each)} sharp photos it calls {stated(shi, 'sharp', 'blurred-share')} blurred; the "
-        f"worst is {worst} with {each[worst]:.2f}. Smooth areas, such as a clear sky, look the same sharp and blurred: "
-        f"where these photos have texture it is {stated(shi, 'sharp', 'blurred-share-textured')}.",
+        "The detector calls parts of photos blurred that are sharp",
+        low > 0 and of_squares[0] > 0,
+        f"Of the pixels in focus of Shi's test photos it calls {np.mean(list(in_focus.values())):.3f} blurred, "
+        f"interval [{low:.2f}, {high:.2f}]. Of {len(squares)} squares of these photos that are sharp throughout, cut "
+        f"out and seen alone, it calls {stated(shi, SHI, 'blurred-share-sharp-square')} blurred, interval "
+        f"[{of_squares[0]:.2f}, {of_squares[1]:.2f}]; most were enlarged for the network, which softens them. Of "
+        f"{len(each)} other photos that are sharp throughout it calls {stated(shi, 'sharp', 'blurred-share')} blurred; "
+        f"the worst is {worst} with {each[worst]:.2f}. Smooth areas, such as a clear sky, look the same sharp and "
+        f"blurred: where these photos have texture it is {stated(shi, 'sharp', 'blurred-share-textured')}.",
         ("[stress_shi.json](box/results/stress_shi.json), [notebook 11](../notebooks/11_where_it_fails.ipynb)",),
         f"More sharp photos, of more kinds: {len(each)} are few, and they come with scikit-image and scikit-learn.",
     )
 
 
+def called_blurred(found: stress.Found) -> dict[str, tuple[float, float]]:
+    """Return the shares of Shi's photos that are called blurred: of the pixels in focus, and of all pixels."""
+    shares = {}
+    for name, counts in found[f"{SHI}/counts"].items():
+        called = counts[:, 128:].sum(-1)
+        with np.errstate(invalid="ignore"):
+            shares[name] = (called[0] / counts[0].sum(), called.sum() / counts.sum())
+    return shares
+
+
 def slight_blur(outputs: Path) -> Finding:
     shi, verdict = (result(outputs, f"box/{name}") for name in ("stress_shi", "verdict"))
-    masks = stated(result(outputs, "cpu/01_data"), SHI, "blurred-share", "all-blurred")
+    found = stress.read(outputs / "box/results/stress_shi.npz")
+    plain = {name: share for name, (_, share) in called_blurred(found).items()}
     shares = {radius: stated(shi, SHI, f"blurred-share-disc-{radius}") for radius in stress.DISCS}
-    embedded = sum(focus == bundled.ALL_SHARP for _, focus in bundled.EMBEDDED.values())
+    first, fourth = (found[f"{SHI}/blurred-share-disc-{radius}"] for radius in (1, 4))
+    low, high = interval_of_mean({name: share - plain[name] for name, share in first.items()})
     of_radius = {radius: stated(verdict, "embedded-blurred", f"out-of-focus-radius-{radius}") for radius in (2, 3)}
-    first, slight = (shi["values"][find(shi, SHI, f"blurred-share-disc-{radius}", OURS)] for radius in (1, 4))
+    embedded = sum(focus == bundled.ALL_SHARP for _, focus in bundled.EMBEDDED.values())
     return Finding(
-        "A blur with a radius of one pixel is not noticed at the size that the network sees, one of four pixels is",
-        abs(first - float(masks)) < 0.05 and slight > 0.95,
-        f"Shi's {photos(shi, SHI)} photos, blurred everywhere by a disc, should be called blurred everywhere. The "
-        "share called blurred is "
+        "A blur with a radius of one pixel, at the size that the network sees, hardly changes the map; one of four "
+        "pixels is found in nearly all of Shi's photos",
+        max(abs(low), abs(high)) < 0.05 and np.mean(list(fourth.values())) > 0.95,
+        f"Shi's {photos(shi, SHI)} photos, blurred everywhere by a disc, should be called blurred everywhere. Of the "
+        f"plain photos a share of {np.mean(list(plain.values())):.3f} is called blurred; a radius of 1 changes it by "
+        f"[{signed(low)}, {signed(high)}]. The share called blurred is "
         + ", ".join(f"{share} at a radius of {radius}" for radius, share in shares.items())
-        + f'; the masks of the plain photos have {masks}. The verdict "out of focus" of `defusion map` is given to '
-        f"{of_radius[2]} of {embedded} photos that were blurred by a radius of 2, and to {of_radius[3]} at 3. It is "
-        f"given to {stated(verdict, f'{SHI}-blurred', 'out-of-focus')} of Shi's photos at a radius of 4, and wrongly "
-        f"to {stated(verdict, SHI, 'out-of-focus')} of the plain ones.",
+        + f'. The verdict "out of focus" of `defusion map` is given to {of_radius[2]} of {embedded} other sharp photos '
+        f"that were blurred by a radius of 2, and to {of_radius[3]} at 3. It is given to "
+        f"{stated(verdict, f'{SHI}-blurred', 'out-of-focus')} of Shi's photos at a radius of 4, and wrongly to "
+        f"{stated(verdict, SHI, 'out-of-focus')} of the plain ones.",
         (
             "[stress_shi.json](box/results/stress_shi.json), [verdict.json](box/results/verdict.json), "
             "[notebook 11](../notebooks/11_where_it_fails.ipynb), [notebook 13](../notebooks/13_own_photographs.ipynb)",
         ),
         f"A larger input than {shi['stamp']['size']} pixels: one pixel there is more than ten of a photo with 12 "
-        "megapixels.",
+        "megapixels. And photos of other kinds: two textures in notebook 11 are called sharp at a radius of four.",
     )
 
 
@@ -458,14 +492,16 @@ def disturbances(outputs: Path) -> Finding:
     for kind, words in DISTURBANCES.items():
         apart = np.array(list(found[f"{SHI}/mae-{kind}"].values())) - plain
         rows[f"{words}: {stated(shi, SHI, f'mae-{kind}')}"] = paired(apart.mean(), stats.sem(apart))
-    largest = max(rows.values()).value
+    unshown = [kind for kind, each in zip(DISTURBANCES, all_shown(rows)) if not each]
     return Finding(
-        "Noise, compression and small photos raise the error, each by less than a third",
-        largest < stress_mae(shi) / 3 and all(row.value >= 0 for row in rows.values()),
+        "On Shi's photos noise, JPEG of quality 50 or less, and other sizes of the photo raise the error, each by less "
+        "than a third",
+        unshown == ["jpeg-90", "jpeg-70"] and all(0 <= row.value < stress_mae(shi) / 3 for row in rows.values()),
         f"The MAE of Shi's {photos(shi, SHI)} test photos is {stated(shi, SHI, 'mae')}. With the same photos disturbed:"
         f"\n\n{compared(rows, 'MAE', 4)}",
         ("[stress_shi.json](box/results/stress_shi.json), [notebook 11](../notebooks/11_where_it_fails.ipynb)",),
-        "Other disturbances than those of the training: noise, JPEG and other sizes were among its random steps.",
+        "Other disturbances than those of the training: noise, JPEG and other sizes were among its random steps. And "
+        "other photos: on the half-and-half images of notebook 11 strong compression costs more.",
     )
 
 
@@ -490,19 +526,33 @@ def known_blur(outputs: Path) -> Finding:
     }
     lines = []
     for words, (dataset, metric) in keys.items():
-        each = list(found[f"{dataset}/{metric}"].values())
-        low, high = interval_of_mean(each)
-        lines.append([words, f"{len(each)}", stated(shi, dataset, metric), f"[{low:.2f}, {high:.2f}]"])
-    hard = (np.mean(list(found[key].values())) for key in ("half-and-half/mae", "rendered/mae-background-in-focus"))
+        of_image = found[f"{dataset}/{metric}"]
+        low, high = interval_of_mean(of_image)
+        _, independent = controlled_images.standard_error(of_image)
+        number = f"{len(of_image)} of {independent}" if len(of_image) > independent else f"{independent}"
+        lines.append([words, number, stated(shi, dataset, metric), f"[{low:.2f}, {high:.2f}]"])
+    kinds = {key: origins(of_image) for key, of_image in found.items() if key.startswith("rendered/mae-")}
+    p = float(stats.kruskal(*kinds.values()).pvalue)
+    easy, hard = kinds["rendered/mae-same-class"], kinds["rendered/mae-background-in-focus"]
     return Finding(
-        "With a sharp background, or with one half of a photo blurred, the error is more than twice that on Shi's "
-        "photos",
-        min(hard) > 2 * stress_mae(shi),
-        f"The MAE on Shi's photos is {stated(shi, SHI, 'mae')}. In these images the blur of every pixel is known.\n\n"
-        + rows_of(["images", "number", "MAE", "95 % interval"], lines),
+        "The error depends on the kind of image: it is small in rendered scenes of one kind of object, and several "
+        "times as large with a sharp background",
+        p < LEVEL and np.mean(hard) > 3 * np.mean(easy) and np.mean(easy) < stress_mae(shi) < np.mean(hard),
+        f"The MAE on Shi's photos is {stated(shi, SHI, 'mae')}. In these images the blur of every pixel is known. The "
+        f"{len(kinds)} kinds of rendered scenes differ (Kruskal-Wallis test, p = {p:.1g}).\n\n"
+        + rows_of(["images", "number", "MAE", "95 % interval"], lines)
+        + "\n\n*10 of 5*: ten images of five scenes, which count as five.",
         ("[stress_shi.json](box/results/stress_shi.json), [notebook 11](../notebooks/11_where_it_fails.ipynb)",),
-        "More images: the intervals of eight to ten are wide, and which kind is worst is not certain.",
+        "More images: the intervals of five to ten scenes are wide, and which kind is worst is not certain.",
     )
+
+
+def origins(of_image: Mapping[str, float]) -> list[float]:
+    """Return the mean of the images of each photo or scene."""
+    of_origin: dict[str, list[float]] = {}
+    for name, value in of_image.items():
+        of_origin.setdefault(controlled_images.origin(name), []).append(value)
+    return [float(np.mean(each)) for each in of_origin.values()]
 
 
 def other_cameras(outputs: Path) -> Finding:

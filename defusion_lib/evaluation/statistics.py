@@ -21,6 +21,18 @@ def contrast(values: Sequence[float], reference: Sequence[float]) -> tuple[float
     return difference, float(interval.low), float(interval.high)
 
 
+def contrast_within(values: Sequence[float], reference: Sequence[float]) -> tuple[float, float, float]:
+    """Compute the mean difference of two scores of the same networks and its 95 % interval (paired t over seeds).
+
+    `values` and `reference` hold one number per network, in one order. The ends are NaN for a single network.
+    """
+    apart = np.subtract(values, reference)
+    if len(apart) < 2:
+        return float(apart.mean()), np.nan, np.nan
+    interval = stats.ttest_1samp(apart, 0).confidence_interval(0.95)
+    return float(apart.mean()), float(interval.low), float(interval.high)
+
+
 def residual_spread(scores: Sequence[Sequence[float]]) -> tuple[float, int]:
     """Compute the standard deviation of scores (rows, seeds) that neither the row nor the seed explains.
 

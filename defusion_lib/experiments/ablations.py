@@ -9,7 +9,7 @@ together, and differences of rows are compared with the spread that is left with
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -25,7 +25,13 @@ from defusion_lib.backbone import TAPS
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.data.datasets import open_dataset
 from defusion_lib.evaluation.bootstrap import LEVEL, holm
-from defusion_lib.evaluation.statistics import contrast, detectable_difference, paired_contrast, residual_spread
+from defusion_lib.evaluation.statistics import (
+    contrast,
+    contrast_within,
+    detectable_difference,
+    paired_contrast,
+    residual_spread,
+)
 from defusion_lib.evaluation.tables import MEASURES, table
 from defusion_lib.experiments.training_run import Training, backbone_file
 from defusion_lib.inference import detect, predict_maps, resize_map
@@ -303,11 +309,16 @@ def training_table(tested: Mapping[str, Sequence[Tested]], seeds_of: Mapping[str
     return table(rows, 1)
 
 
-def seed_table(scores: Mapping[str, Scores], reference: str, metrics: Iterable[str] = tuple(METRICS)) -> pd.DataFrame:
+def seed_table(
+    scores: Mapping[str, Scores],
+    reference: str,
+    metrics: Iterable[str] = tuple(METRICS),
+    compare: Callable[[Sequence[float], Sequence[float]], tuple[float, float, float]] = contrast,
+) -> pd.DataFrame:
     """Make a table of each row's mean ± standard deviation over seeds and its difference from the reference row.
 
-    `scores` is {row: {metric: one value per seed}}. The brackets hold the 95 % interval of the difference (Welch's t).
-    A row with one seed has neither standard deviation nor interval.
+    `scores` is {row: {metric: one value per seed}}. The brackets hold the 95 % interval of the difference by `compare`
+    (Welch's t). A row with one seed has neither standard deviation nor interval.
     """
     rows: dict[str, dict[str, object]] = {}
     for name, row in scores.items():
@@ -316,10 +327,18 @@ def seed_table(scores: Mapping[str, Scores], reference: str, metrics: Iterable[s
             values, title = row[metric], MEASURES.get(metric, metric)
             spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
             rows[name][title] = f"{np.mean(values):.3f}{spread}"
-            difference, low, high = contrast(values, scores[reference][metric])
+            difference, low, high = compare(values, scores[reference][metric])
             interval = f" [{low:+.3f}, {high:+.3f}]" if np.isfinite(low) else ""
             rows[name][f"{title}: difference"] = "" if name == reference else f"{difference:+.3f}{interval}"
     return table(rows)
+
+
+def view_table(scores: Mapping[str, Scores]) -> pd.DataFrame:
+    """Make the `seed_table` of views of the same networks, {view: {metric: one value per seed}}, against "fused".
+
+    All views of a seed are of one network, so the interval is that of the differences within networks (paired t).
+    """
+    return seed_table(scores, "fused", compare=contrast_within)
 
 
 class Contrast(NamedTuple):

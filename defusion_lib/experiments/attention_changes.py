@@ -6,9 +6,11 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from defusion_lib.cam_hooks import Change, constant_weights, intervene, zero_channels
 from defusion_lib.data import PhotoSet
+from defusion_lib.evaluation.bootstrap import LEVEL, holm
 from defusion_lib.evaluation.tables import table
 from defusion_lib.experiments.attention import CollectedAttention, channel_contributions, top_channels
 from defusion_lib.inference import detect
@@ -105,14 +107,20 @@ def paired_difference(first: Effect, second: Effect) -> tuple[float, float]:
 def compare(effects: Mapping[str, Effect], counts: Iterable[int]) -> dict[str, Comparison]:
     """Compare each choice of channels with random channels, and the constant weights with the network as trained.
 
-    A difference is clear if it exceeds twice its standard error.
+    A difference is clear if p is below 0.05, by Student's t over the photos and corrected for the number of comparisons
+    (Holm).
     """
     references = {removal(count, choice): removal(count, RANDOM) for count in counts for choice in PREDICTED}
+    references |= {AVERAGE: UNCHANGED, SAME: UNCHANGED}
+    differences = [paired_difference(effects[name], effects[reference]) for name, reference in references.items()]
+    freedom = len(effects[UNCHANGED].errors) - 1
+    p_values = [
+        2 * stats.t.sf(abs(mean) / error, freedom) if error else float(mean == 0) for mean, error in differences
+    ]
     comparisons = {}
-    for name, reference in (references | {AVERAGE: UNCHANGED, SAME: UNCHANGED}).items():
-        difference, error = paired_difference(effects[name], effects[reference])
+    for (name, reference), (difference, error), p in zip(references.items(), differences, holm(p_values)):
         clear = "larger error" if difference > 0 else "smaller error"
-        result = clear if abs(difference) > 2 * error else UNCLEAR
+        result = clear if p < 1 - LEVEL else UNCLEAR
         predicted = PREDICTED.get(name.partition(": ")[2], "")
         comparisons[name] = Comparison(reference, difference, error, result, predicted)
     return comparisons

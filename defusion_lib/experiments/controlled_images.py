@@ -5,6 +5,7 @@ uint8 RGB (H, W, 3), maps and masks float (H, W) with 1 = blurred, radii are in 
 """
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -37,6 +38,22 @@ def origin(name: str) -> str:
     if name.startswith("focus-swapped-pair"):
         return f"pair {int(name[-3:]) // 2}"
     return name.removesuffix("-left-sharp").removesuffix("-right-sharp")
+
+
+def standard_error(of_image: Mapping[str, float]) -> tuple[float, int]:
+    """Compute the standard error of a mean over images, {image: value}, and the number of independent ones.
+
+    Images of one `origin` err alike. So their deviations from the mean are summed first, as for a sample of clusters;
+    else the error would be too small. NaN for one origin.
+    """
+    mean, deviations = np.mean(list(of_image.values())), defaultdict(float)
+    for name, value in of_image.items():
+        deviations[origin(name)] += value - mean
+    count = len(deviations)
+    if count < 2:
+        return np.nan, count
+    squares = np.square(list(deviations.values())).sum()
+    return float(np.sqrt(squares * count / (count - 1)) / len(of_image)), count
 
 
 def largest_sharp_square(mask: np.ndarray, least: int = 96) -> tuple[slice, slice] | None:

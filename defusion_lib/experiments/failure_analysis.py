@@ -11,12 +11,13 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from defusion_lib.data import bundled, effects
 from defusion_lib.data.camera import BLUR_THRESHOLD
 from defusion_lib.evaluation import statistics
 from defusion_lib.evaluation.tables import table
-from defusion_lib.experiments.controlled_images import ControlledImage, blurred_share, origin
+from defusion_lib.experiments.controlled_images import ControlledImage, blurred_share, origin, standard_error
 from defusion_lib.experiments.result_keys import result_keys
 from defusion_lib.inference import detect
 from defusion_lib.metrics import Evaluation
@@ -238,10 +239,26 @@ def draw_texture_and_radius(quarters: Quarters, by_radius: np.ndarray, response:
 
 
 class Outcome(NamedTuple):
-    """Mean absolute error, and share of all pixels that is marked as blurred."""
+    """The mean absolute error of each image, {image: error}, and the share of all pixels that is marked as blurred."""
 
-    mae: float
+    errors: Mapping[str, float]
     share: float
+
+    @property
+    def mae(self) -> float:
+        """Mean of the errors."""
+        return float(np.mean(list(self.errors.values())))
+
+
+class Change(NamedTuple):
+    """What a disturbance adds to the MAE, its standard error over the photos, and the end of its one-sided interval.
+
+    `at_least` is the lower end, at a level of 5 % divided by the number of disturbances.
+    """
+
+    difference: float
+    error: float
+    at_least: float
 
 
 class Disturbances(NamedTuple):
@@ -249,6 +266,13 @@ class Disturbances(NamedTuple):
 
     plain: Outcome
     levels: dict[str, dict[int, Outcome]]
+
+    def change(self, outcome: Outcome) -> Change:
+        """Compare an outcome with that without a disturbance, image by image."""
+        apart = {name: error - self.plain.errors[name] for name, error in outcome.errors.items()}
+        difference, (error, count) = float(np.mean(list(apart.values()))), standard_error(apart)
+        level = 0.05 / sum(map(len, self.levels.values()))
+        return Change(difference, error, difference - error * float(stats.t.isf(level, count - 1)))
 
 
 # Kinds of disturbances: label of the axis, and the change of an image by a level and a seed.
@@ -275,33 +299,50 @@ def disturb(
 
     def outcome(kind, level):
         _, change = _KINDS[kind]
-        errors, shares = [], []
+        found = []
         for index, image in enumerate(tqdm(images, desc=f"{kind} {level}", leave=False)):
             changed = change(image.photo.image, level, [seed, index])
-            defocus = detect(changed, network, level if kind == "size" else None)
-            errors.append(np.abs(defocus - image.photo.mask).mean())
-            shares.append(blurred_share(defocus))
-        return Outcome(float(np.mean(errors)), float(np.mean(shares)))
+            found.append(detect(changed, network, level if kind == "size" else None))
+        return _outcome(images, found)
 
-    plain = Outcome(evaluate(images, maps).values()["mae"], blurred_share(np.stack(maps)))
+    plain = _outcome(images, maps)
     return Disturbances(plain, {kind: {level: outcome(kind, level) for level in of} for kind, of in levels.items()})
 
 
+def _outcome(images: Sequence[ControlledImage], maps: Sequence[np.ndarray]) -> Outcome:
+    errors = {
+        image.photo.name: float(np.abs(defocus - image.photo.mask).mean()) for image, defocus in zip(images, maps)
+    }
+    return Outcome(errors, blurred_share(np.stack(maps)))
+
+
 def disturbance_table(found: Disturbances) -> pd.DataFrame:
-    """Show MAE and the share marked as blurred for each level of each disturbance."""
-    outcomes = {"none": found.plain}
-    outcomes |= {f"{kind} {level}": each for kind, of in found.levels.items() for level, each in of.items()}
-    return table({name: {"MAE": each.mae, MARKED: each.share} for name, each in outcomes.items()})
+    """Show MAE, its change by the disturbance, and the share marked as blurred, for each level of each disturbance."""
+    plain = {"MAE": found.plain.mae, "difference": "", "standard error": "", MARKED: found.plain.share}
+    rows: dict[str, dict[str, object]] = {"none": plain}
+    for name, outcome in _named(found).items():
+        added = found.change(outcome)
+        rows[name] = {
+            "MAE": outcome.mae,
+            "difference": added.difference,
+            "standard error": added.error,
+            MARKED: outcome.share,
+        }
+    return table(rows)
+
+
+def _named(found: Disturbances) -> dict[str, Outcome]:
+    return {f"{kind} {level}": each for kind, of in found.levels.items() for level, each in of.items()}
 
 
 def worst_disturbance(found: Disturbances) -> str:
-    """Name the disturbance with the highest MAE and its direction, in one sentence."""
-    outcomes = [(*each, f"{kind} {level}") for kind, of in found.levels.items() for level, each in of.items()]
-    mae, share, name = max(outcomes)
-    if mae <= found.plain.mae:
-        return "No disturbance raises the error."
-    direction = "blurred" if share > found.plain.share else "in focus"
-    return f"The worst disturbance is {name}: more pixels are marked as {direction}."
+    """Name the disturbance that raises the MAE most and its direction, in one sentence, if it raises it at all."""
+    raises = {name: outcome for name, outcome in _named(found).items() if found.change(outcome).at_least > 0}
+    if not raises:
+        return "No disturbance raises the error by more than chance."
+    name = max(raises, key=lambda each: raises[each].mae)
+    direction = "blurred" if raises[name].share > found.plain.share else "in focus"
+    return f"Of the disturbances that raise the error, {name} does most: more pixels are marked as {direction}."
 
 
 def draw_disturbances(found: Disturbances, size: int) -> Drawing:
@@ -309,7 +350,8 @@ def draw_disturbances(found: Disturbances, size: int) -> Drawing:
     figure, axes = plt.subplots(1, len(found.levels), figsize=(10, 3.3), sharey=True, layout="constrained")
     for axis, (kind, levels) in zip(axes, found.levels.items()):
         maes = [outcome.mae for outcome in levels.values()]
-        axis.bar([str(level) for level in levels], maes, color=COLOURS[0], width=0.6)
+        errors = [found.change(outcome).error for outcome in levels.values()]
+        axis.bar([str(level) for level in levels], maes, yerr=errors, color=COLOURS[0], width=0.6, capsize=3)
         axis.axhline(found.plain.mae, color="black", linestyle="--", label=f"no disturbance ({size} pixels a side)")
         axis.axhline(0.5, color="0.5", linestyle=":", label="a map of 0.5 everywhere")
         axis.set(xlabel=_KINDS[kind][0])
@@ -319,10 +361,14 @@ def draw_disturbances(found: Disturbances, size: int) -> Drawing:
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     caption = (
         "MAE with noise, JPEG compression, under-exposure and other input sizes, one bar per level. The dashed line is "
-        "the MAE without a disturbance, the dotted line that of an uninformative map."
+        "the MAE without a disturbance, the dotted line that of an uninformative map. A stroke is the standard error "
+        "of a bar's distance from the dashed line, over the photos."
     )
-    arrays = {kind: list(levels.values()) for kind, levels in found.levels.items()}
-    return Drawing("disturbances", figure, caption, arrays | {"plain": found.plain})
+    arrays = {
+        kind: [(each.mae, each.share, found.change(each).error) for each in levels.values()]
+        for kind, levels in found.levels.items()
+    }
+    return Drawing("disturbances", figure, caption, arrays | {"plain": (found.plain.mae, found.plain.share)})
 
 
 # --------------------------------------------------------------------------------------------------- worst maps

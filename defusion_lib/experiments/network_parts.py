@@ -50,8 +50,8 @@ def draw_layers(layers: Sequence[torch.Tensor]) -> Drawing:
             {f"channel {i + 1}": [of_layer[i] for of_layer in channels] for i in range(SHOWN_LAYER)},
             [f"$F_{i + 1}^0$ ({name})" for i, name in enumerate(TAPS)],
         ),
-        "The three channels that vary most in each of the six layers, one column per layer, all at full size: fine "
-        "texture on the left, whole regions on the right.",
+        "The three channels that vary most in each of the six layers, one column per layer, all of the same size: "
+        "fine texture on the left, whole regions on the right.",
         {f"layer{i + 1}": as_levels(of_layer) for i, of_layer in enumerate(channels)},
     )
 
@@ -104,7 +104,7 @@ def draw_side_outputs(seen: np.ndarray, maps: Maps) -> Drawing:
 
 
 def change_table(maps: Maps) -> pd.DataFrame:
-    """Make a table of the mean absolute change of side outputs between steps, in grey levels: a map has 0 to 255."""
+    """Make a table of the mean absolute change of side outputs between steps, in grey levels from 0 to 255."""
     steps = 255 * side_outputs(maps)
     return table(
         {

@@ -18,7 +18,7 @@ from torch import nn
 from defusion_lib import plots
 from defusion_lib.data import PhotoSet
 from defusion_lib.data.datasets import check_unseen
-from defusion_lib.evaluation.bootstrap import LEVEL, holm, interval, p_value
+from defusion_lib.evaluation.bootstrap import LEVEL, holm, interval
 from defusion_lib.evaluation.map_scores import MapScores, Mask, Measured
 from defusion_lib.evaluation.published_maps import Published
 from defusion_lib.experiments import table_1
@@ -102,8 +102,9 @@ def score_rows(measured: Measurements, draws: int, seed: int) -> dict[str, dict[
 def published_rows(measured: Measurements, ours: str, draws: int, seed: int) -> dict[str, dict[str, object]]:
     """Compare published maps with ours of the same method, and with those of the network `ours` ("" for none).
 
-    Each pair is compared on the photos of which maps were published, on the same resamples; p is corrected for the
-    number of rows (Holm). Returns {"first - second, metric": {column: value}}.
+    Each pair is compared on the photos of which maps were published, on the same resamples; p is that of a normal
+    distribution with their standard error, corrected for the number of rows (Holm). Returns
+    {"first - second, metric": {column: value}}.
     """
     rows: dict[str, dict[str, object]] = {}
     p_values = []
@@ -117,10 +118,10 @@ def published_rows(measured: Measurements, ours: str, draws: int, seed: int) -> 
                 low, high = interval(apart)
                 first, second = (scores_of(measured[each], stems).value(metric) for each in (row, theirs))
                 rows[f"{row} - {theirs}, {metric}"] = {
-                    "photos": len(stems), "first": first, "second": second, "difference": first - second,
-                    "low": low, "high": high,
+                    "photos": len(stems), "first": first, "second": second, "difference": f"{first - second:+.4f}",
+                    "low": f"{low:+.4f}", "high": f"{high:+.4f}",
                 }  # fmt: skip
-                p_values.append(p_value(apart))
+                p_values.append(_normal_p(first - second, np.std(apart)))
     return _with_verdicts(rows, p_values, ("larger than chance", "not shown"))
 
 
@@ -166,8 +167,12 @@ def carried_rows(
                 elsewhere.dataset: there, dataset: here, "difference": difference,
                 "low": difference - sides * both, "high": difference + sides * both,
             }  # fmt: skip
-            p_values.append(2 * stats.norm.sf(abs(difference) / both))
+            p_values.append(_normal_p(difference, both))
     return _with_verdicts(rows, p_values, ("changes", "no change shown"))
+
+
+def _normal_p(difference: float, error: float) -> float:
+    return float(2 * stats.norm.sf(abs(difference) / error))
 
 
 def _with_verdicts(
@@ -181,18 +186,23 @@ def _with_verdicts(
 
 
 def describe_order(measured: Measurements, elsewhere: Elsewhere, draws: int, seed: int) -> str:
-    """Return in words how far the order of the methods by AUC is the one on the other photos."""
+    """Return in words how far the order of the methods by AUC is the one on the other photos.
+
+    The interval of Kendall's tau is that of resampled photos here, and of normal errors there, independent of one
+    another: the resamples there are not stored.
+    """
     shared = [row for row in elsewhere.auc if row in measured]
     if len(shared) < 2:
         return "Fewer than two methods are in both tables: there is no order to compare."
     scores = {row: scores_of(measured[row]) for row in shared}
-    means = {row: each.resampled(["auc"], draws, seed)["auc"] for row, each in scores.items()}
-    values = {row: np.array([each.value("auc")]) for row, each in scores.items()}
-    found = table_1.order_agreement(values, means, {row: elsewhere.auc[row][0] for row in shared})
-    low, high = found.bounds
+    here = np.stack([each.resampled(["auc"], draws, seed)["auc"] for each in scores.values()])
+    auc, errors = np.array([elsewhere.auc[row] for row in shared]).T
+    there = np.random.default_rng(seed).normal(auc[:, None], errors[:, None], here.shape)
+    tau = stats.kendalltau([each.value("auc") for each in scores.values()], auc).statistic
+    low, high = interval(np.array([stats.kendalltau(*pair).statistic for pair in zip(here.T, there.T)]))
     return (
-        f"the order of {len(shared)} methods here and on {elsewhere.dataset}: tau {found.tau:.2f}, "
-        f"95 % interval {low:.2f} to {high:.2f}\nreversed here: {', '.join(found.reversed_pairs) or 'no pair'}"
+        f"the order of {len(shared)} methods here and on {elsewhere.dataset}: tau {tau:.2f}, 95 % interval of "
+        f"resamples {low:.2f} to {high:.2f}"
     )
 
 

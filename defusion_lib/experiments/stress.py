@@ -81,7 +81,7 @@ def measure(
       blurred-share-disc-1 and so on of the photo blurred everywhere;
     - sharp/blurred-share of the embedded photos that are sharp everywhere, and blurred-share-textured of their pixels
       with texture (smooth areas look the same sharp and blurred); half-and-half/mae and mae-noise-20 of the images
-      made of them, the mean of the two images of one photo;
+      made of them, two of each photo;
     - rendered/mae, and rendered/mae-same-class and so on for each challenge.
 
     A blurred share is the share of pixels with a map above 0.5. Shows progress bars. Raises ValueError for a photo
@@ -108,15 +108,11 @@ def measure(
         found["sharp/blurred-share"][name] = controlled_images.blurred_share(defocus)
         found["sharp/blurred-share-textured"][name] = controlled_images.blurred_share(defocus[textured])
     halves = controlled_images.both_halves(squares, half_radius)
-    both_ways = defaultdict(lambda: defaultdict(list))
     for index, each in enumerate(tqdm(halves, desc="half and half", leave=False)):
         name, image, mask = each.photo
-        of, noisy = controlled_images.origin(name), effects.noisy(image, HALF_NOISE, [seed, index])
-        both_ways["half-and-half/mae"][of].append(_mae(detect(image, network, None), mask))
-        both_ways[f"half-and-half/mae-noise-{HALF_NOISE}"][of].append(_mae(detect(noisy, network, None), mask))
-    for key, errors in both_ways.items():
-        # The two images of one photo count as one, or the standard error would be too small.
-        found[key] = {of: float(np.mean(pair)) for of, pair in errors.items()}
+        noisy = effects.noisy(image, HALF_NOISE, [seed, index])
+        found["half-and-half/mae"][name] = _mae(detect(image, network, None), mask)
+        found[f"half-and-half/mae-noise-{HALF_NOISE}"][name] = _mae(detect(noisy, network, None), mask)
     rendered = open_synthetic(scenes, (size, size), 2 * seed + 1)
     for name, image, mask in tqdm(rendered, desc="rendered", leave=False):
         error = _mae(detect(image, network, None), mask)
@@ -156,7 +152,8 @@ def results(found: Found, method: str) -> dict[str, float]:
     """Compute the means under result keys "dataset/method/metric", each with its standard error under "...-se".
 
     max F is computed as in `Evaluation`, and its standard error by a bootstrap over the photos. "sharp-squares" is the
-    number of photos that have an entirely sharp square. One photo has no standard error, no photos have no mean.
+    number of photos that have an entirely sharp square. One photo has no standard error, no photos have no mean; images
+    of one photo or scene count as one (`controlled_images.standard_error`).
     """
     values = {}
     for key, (mean, error, count) in _means(found).items():
@@ -164,7 +161,7 @@ def results(found: Found, method: str) -> dict[str, float]:
         name = f"{dataset}/{method}/{metric}"
         if count > 0:
             values[name] = mean
-        if count > 1:
+        if np.isfinite(error):
             values[f"{name}-se"] = error
         if metric == "blurred-share-sharp-square":
             values[f"{dataset}/{method}/sharp-squares"] = count
@@ -198,7 +195,7 @@ def differences(first: Found, second: Found) -> pd.DataFrame:
                 mean = metrics.max_f(ours, positive) - metrics.max_f(theirs, positive)
                 rows[key.replace("counts", metric)] = mean, apart.std(ddof=1)
         else:
-            rows[key] = _mean(ours - theirs), _standard_error(ours - theirs)
+            rows[key] = _mean(ours - theirs), _standard_error(dict(zip(first[key], ours - theirs)))
     return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "standard error"])
 
 
@@ -213,7 +210,7 @@ def _means(found: Found) -> dict[str, tuple[float, float, int]]:
                 error = float(_max_f_draws(values, positive).std(ddof=1))
                 rows[key.replace("counts", metric)] = metrics.max_f(values, positive), error, both
         else:
-            rows[key] = _mean(values), _standard_error(values), len(values)
+            rows[key] = _mean(values), _standard_error(of_photo), len(values)
     return rows
 
 
@@ -225,8 +222,8 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else np.nan
 
 
-def _standard_error(values: np.ndarray) -> float:
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan
+def _standard_error(of_photo: Mapping[str, float]) -> float:
+    return controlled_images.standard_error(of_photo)[0] if of_photo else np.nan
 
 
 def _max_f_draws(counts: np.ndarray, positive: str) -> np.ndarray:
@@ -318,7 +315,9 @@ def _measure_file(options: argparse.Namespace) -> None:
         raise ValueError(f"--into {options.into.name} does not end in .json: choose a name that does.")
     network = load_network(resolve(options.network))
     part = "all" if "all" in DATASETS[options.dataset].parts else "test"
-    photos = open_dataset(options.dataset, part, options.root, options.split, seed=options.seed)[: options.count]
+    number = {} if options.count is None else {"count": options.count}  # of rendered photos
+    photos = open_dataset(options.dataset, part, options.root, options.split, seed=options.seed, **number)
+    photos = photos[: options.count]
     check_unseen(photos, read_card(resolve(options.network)))
     published = open_published(options.maps) if options.maps else {}
     of_maps = {method: _covered(photos, maps) for method, maps in published.items()}

@@ -10,6 +10,7 @@ from defusion_lib.paper.tables import METRICS, TABLE_1, TABLE_2, TABLE_3, matchi
 Results = Mapping[tuple[str, str, str], float]  # as `claims.load_results` returns them
 MISSING = "not stored"
 FIELDS = "shi-dutlab100"  # the split that most of the field uses
+SMALL = {"box": FIELDS, "cpu": FIELDS, "cpu-last100": "shi-last100"}  # profiles with a small network, and their photos
 OF_FIELDS_SPLIT = ("cpu", "07_table_1")  # the profile and the notebook with results on it
 
 
@@ -43,6 +44,31 @@ def both_splits(records: list[Record], results: Results) -> dict[str, dict[str, 
 
 def _difference(here: float | str, paper: float) -> float | str:
     return MISSING if isinstance(here, str) else here - paper
+
+
+def small_networks(results: Results) -> dict[str, dict[str, object]]:
+    """Return the rows of a table of the paper's DeFusionNet on Shi's set beside small networks, {row: columns}.
+
+    The columns are the measures that fit the paper's numbers. The map that marks everything stands before them.
+    """
+    columns = {MEASURES[ours]: (metric, ours) for metric, ours in matching_metrics("shi", "defusionnet").items()}
+    rows: dict[str, dict[str, object]] = {
+        "the paper, its text: last100": {
+            words: TABLE_1["shi", metric, "defusionnet"] for words, (metric, _) in columns.items()
+        }
+    }
+    for profile, split in SMALL.items():
+        of_profile = {key: value for (*where, key), value in results.items() if where == [profile, "04_evaluation"]}
+        photos = split.removeprefix("shi-")
+        named = {"all-blurred": f"all-blurred, {photos}", "defusionnet-compact": f"profile {profile}, {photos}"}
+        for method, row in named.items():
+            rows[row] = {words: _found(of_profile, f"{split}/{method}", ours) for words, (_, ours) in columns.items()}
+    return rows
+
+
+def _found(values: Mapping[str, float], name: str, metric: str) -> float | str:
+    """Return a network's result under its name, or under that of a network that fuses at a stride of 2."""
+    return values.get(f"{name}+stride2/{metric}", values.get(f"{name}/{metric}", MISSING))
 
 
 def small_ablations(results: Results) -> dict[str, dict[str, object]]:

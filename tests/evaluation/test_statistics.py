@@ -4,12 +4,28 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from defusion_lib.evaluation.statistics import detectable_difference, paired_contrast, residual_spread
+from defusion_lib.evaluation.statistics import (
+    contrast,
+    contrast_within,
+    detectable_difference,
+    paired_contrast,
+    residual_spread,
+)
 
 
 def table(rows, seeds, spread, rng, shift=5.0):
     """Scores of rows over seeds that move all rows alike, far more than `spread`."""
     return rng.normal(0, shift, (1, seeds)) + rng.normal(0, spread, (rows, seeds))
+
+
+def test_scores_of_the_same_networks_are_compared_within_them():
+    """Against SciPy's paired test, on differences that the spread over networks hides."""
+    first, second = [0.1, 0.5, 0.9], [0.12, 0.53, 0.92]
+    difference, low, high = contrast_within(second, first)
+    expected = stats.ttest_rel(second, first).confidence_interval(0.95)
+    assert difference == pytest.approx(0.07 / 3) and (low, high) == pytest.approx((expected.low, expected.high))
+    assert low > 0 > contrast(second, first)[1]
+    assert np.isnan(contrast_within([0.2], [0.1])[1:]).all() and contrast_within([0.2], [0.1])[0] == pytest.approx(0.1)
 
 
 def test_the_spread_is_that_of_an_analysis_of_variance():

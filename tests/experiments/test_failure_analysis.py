@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from test_stress import Brightness, grey
 
 from defusion_lib.data import Photo, effects
@@ -149,7 +150,10 @@ def test_disturbances_are_measured_at_each_level(images, maps):
     def expected(change):
         changed = [grey(change(each.photo.image, i)) for i, each in enumerate(images)]
         errors = [np.abs(defocus - each.photo.mask).mean() for defocus, each in zip(changed, images)]
-        return pytest.approx((np.mean(errors), np.mean([(defocus > 0.5).mean() for defocus in changed])), abs=2e-3)
+        errors = dict(zip((each.photo.name for each in images), errors, strict=True))
+        return pytest.approx(errors, abs=2e-3), pytest.approx(
+            np.mean([(defocus > 0.5).mean() for defocus in changed]), abs=2e-3
+        )
 
     assert found.plain == expected(lambda image, i: image)
     assert found.levels["noise"][20] == expected(lambda image, i: effects.noisy(image, 20, [4, i]))
@@ -157,23 +161,41 @@ def test_disturbances_are_measured_at_each_level(images, maps):
     assert found.levels["stops"][2] == expected(lambda image, i: effects.darkened(image, 2))
     seen = failure_analysis.detect(images[0].photo.image, Brightness(), 16)
     alone = failure_analysis.disturb(images[:1], maps[:1], Brightness(), {"size": [16]}).levels["size"][16]
-    assert alone == pytest.approx((np.abs(seen - images[0].photo.mask).mean(), (seen > 0.5).mean()))
+    assert (alone.mae, alone.share) == pytest.approx((np.abs(seen - images[0].photo.mask).mean(), (seen > 0.5).mean()))
+
+
+def outcome(share, **errors):
+    """An outcome for two images of each of three photos; `errors` are of the photos."""
+    sides = ("left-sharp", "right-sharp")
+    return Outcome({f"{name}-{side}": error for name, error in errors.items() for side in sides}, share)
 
 
 def test_disturbance_table_sentence_and_figure():
-    plain, better, worse = Outcome(0.2, 0.5), Outcome(0.1, 0.6), Outcome(0.6, 0.1)
+    plain, better, worse = (
+        outcome(0.5, a=0.1, b=0.2, c=0.3),
+        outcome(0.6, a=0.0, b=0.1, c=0.2),
+        outcome(0.1, a=0.5, b=0.6, c=0.71),
+    )
     found = Disturbances(plain, {"noise": {5: better, 20: worse}, "size": {64: better}})
     table = failure_analysis.disturbance_table(found)
-    assert list(table["MAE"]) == ["0.200", "0.100", "0.600", "0.100"]
+    assert list(table["MAE"]) == ["0.200", "0.100", "0.603", "0.100"]
     assert list(table.index) == ["none", "noise 5", "noise 20", "size 64"]
-    assert failure_analysis.worst_disturbance(found).endswith("noise 20: more pixels are marked as in focus.")
-    more = Disturbances(plain, {"jpeg": {10: Outcome(0.3, 0.9)}})
-    assert failure_analysis.worst_disturbance(more).endswith("jpeg 10: more pixels are marked as blurred.")
-    harmless = Disturbances(plain, {"stops": {1: better}})
-    assert failure_analysis.worst_disturbance(harmless) == "No disturbance raises the error."
+    error = np.std([0.4, 0.4, 0.41], ddof=1) / np.sqrt(3)  # the two images of a photo count as one
+    assert table.loc["noise 20", "standard error"] == f"{error:.3f}" and table.loc["none", "difference"] == ""
+    change = found.change(worse)
+    assert change[:2] == pytest.approx((1.21 / 3, error))
+    assert change.at_least == pytest.approx(1.21 / 3 - stats.t.ppf(1 - 0.05 / 3, 2) * error)
+    assert failure_analysis.worst_disturbance(found).endswith("noise 20 does most: more pixels are marked as in focus.")
+    more = Disturbances(plain, {"jpeg": {10: outcome(0.9, a=0.3, b=0.41, c=0.5)}})
+    assert failure_analysis.worst_disturbance(more).endswith("jpeg 10 does most: more pixels are marked as blurred.")
+    by_chance = outcome(0.9, a=0.1, b=0.2, c=0.9)
+    for harmless in (better, by_chance):
+        sentence = failure_analysis.worst_disturbance(Disturbances(plain, {"stops": {1: harmless}}))
+        assert sentence == "No disturbance raises the error by more than chance."
     drawing = failure_analysis.draw_disturbances(found, 96)
-    assert bars(drawing.figure) == [[0.1, 0.6], [0.1]]
-    assert drawing.arrays == {"noise": [better, worse], "size": [better], "plain": plain}
+    assert [height for of in bars(drawing.figure) for height in of] == pytest.approx([0.1, 1.81 / 3, 0.1])
+    assert np.allclose(drawing.arrays["noise"], [(0.1, 0.6, 0), (1.81 / 3, 0.1, error)])
+    assert np.shape(drawing.arrays["size"]) == (1, 3) and drawing.arrays["plain"] == pytest.approx((0.2, 0.5))
 
 
 def known_image(mask, radius, texture, name="image"):
@@ -227,7 +249,7 @@ def test_results_have_the_keys_of_the_collection(images, maps):
     response = BlurResponse([0.0, 1.0], {"brick": [0.2, 0.8], "grass": [0.0, 0.1]})
     evaluation = failure_analysis.evaluate(images, maps)
     quarters = {("half-and-half", "focus"): np.array([[0.1, 0.1, 0.3, 0.4], [0.3, 0.1, 0.3, 0.6]])}
-    disturbances = Disturbances(Outcome(0.1, 0.5), {"noise": {20: Outcome(0.4, 0.2)}})
+    disturbances = Disturbances(outcome(0.5, a=0.1), {"noise": {20: outcome(0.2, a=0.4)}})
     shown = {"brick": np.eye(4)}
     found = failure_analysis.results("net", shown, response, {"half-and-half": evaluation}, quarters, disturbances)
     expected = {

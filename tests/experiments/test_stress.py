@@ -114,9 +114,9 @@ def test_embedded_photos(found):
     plain, noisy = {}, {}
     for i, (name, image) in enumerate(squares.items()):
         both = [controlled_images.half_and_half(name, image, 3.0, left).photo for left in (True, False)]
-        plain[name] = np.mean([np.abs(grey(each.image) - each.mask).mean() for each in both])
-        with_noise = [effects.noisy(each.image, 20, [5, 2 * i + j]) for j, each in enumerate(both)]
-        noisy[name] = np.mean([np.abs(grey(image) - each.mask).mean() for image, each in zip(with_noise, both)])
+        for j, each in enumerate(both):
+            plain[each.name] = np.abs(grey(each.image) - each.mask).mean()
+            noisy[each.name] = np.abs(grey(effects.noisy(each.image, 20, [5, 2 * i + j])) - each.mask).mean()
     assert found["half-and-half/mae"] == pytest.approx(plain, abs=1e-5)
     assert found["half-and-half/mae-noise-20"] == pytest.approx(noisy, abs=1e-5)
 
@@ -134,9 +134,39 @@ def test_every_key_can_be_stored_and_stands_beside_its_standard_error(found):
     values = stress.results(found, "defusionnet-compact+nocam")
     for key in values:
         assert run._KEY.fullmatch(key)
-    assert values["rendered/defusionnet-compact+nocam/mae-se"] == pytest.approx(
-        np.std(list(found["rendered/mae"].values()), ddof=1) / np.sqrt(7)
+    assert values["made/defusionnet-compact+nocam/mae-se"] == pytest.approx(
+        np.std(list(found["made/mae"].values()), ddof=1) / np.sqrt(2)
     )
+
+
+def test_images_of_one_photo_or_scene_are_not_independent(found):
+    """Two images of each origin, equally many, have the standard error of the means of the pairs."""
+    errors = found["half-and-half/mae"]
+    assert list(errors) == [f"skimage-{name}-{side}-sharp" for name in ("grass", "page") for side in ("left", "right")]
+    pairs = np.reshape(list(errors.values()), (2, 2)).mean(1)
+    values = stress.results(found, "m")
+    assert values["half-and-half/m/mae"] == pytest.approx(pairs.mean())
+    assert values["half-and-half/m/mae-se"] == pytest.approx(np.std(pairs, ddof=1) / np.sqrt(2))
+    twice = {"half-and-half/mae": dict.fromkeys(errors, 0.0)}
+    apart = stress.differences({"half-and-half/mae": errors}, twice).loc["half-and-half/mae"]
+    assert apart["standard error"] == pytest.approx(np.std(pairs, ddof=1) / np.sqrt(2))
+
+
+def test_the_standard_error_of_clusters_is_that_of_resampled_clusters():
+    """Against a bootstrap over scenes: single ones, and pairs whose images err alike."""
+    rng = np.random.default_rng(0)
+    values = {f"same-class-{i:03d}": rng.normal() for i in range(30)}
+    for i in range(30):
+        shared = rng.normal(0, 2)
+        values |= {f"focus-swapped-pair-{2 * i + j:03d}": shared + rng.normal() for j in range(2)}
+    error, count = controlled_images.standard_error(values)
+    assert count == 60
+    each = [[values[f"same-class-{i:03d}"]] for i in range(30)]
+    each += [[values[f"focus-swapped-pair-{2 * i + j:03d}"] for j in range(2)] for i in range(30)]
+    drawn = rng.integers(0, 60, (4000, 60))
+    means = [np.mean(np.concatenate([each[k] for k in row])) for row in drawn]
+    assert error == pytest.approx(np.std(means), rel=0.06)
+    assert error > 1.15 * np.std(list(values.values()), ddof=1) / np.sqrt(90)
 
 
 @pytest.fixture(scope="module")

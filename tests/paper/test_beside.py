@@ -27,6 +27,24 @@ def test_the_split_of_the_text_stands_before_the_other():
     assert rows["jnb, mae"]["its difference"] == pytest.approx(0.3 - TABLE_1["shi", "mae", "jnb"])
 
 
+def test_small_networks_stand_below_the_paper():
+    where, key = "04_evaluation", "shi-dutlab100/defusionnet-compact"
+    results = {
+        ("box", where, f"{key}+stride2/mae"): 0.05,
+        ("cpu", where, f"{key}/mae"): 0.07,
+        ("cpu", where, "shi-dutlab100/all-blurred/max-f-focus"): 0.0,
+    }
+    rows = beside.small_networks(results)
+    assert list(rows) == [
+        "the paper, its text: last100", "all-blurred, dutlab100", "profile box, dutlab100", "profile cpu, dutlab100",
+        "all-blurred, last100", "profile cpu-last100, last100",
+    ]  # fmt: skip
+    assert rows["the paper, its text: last100"]["MAE ↓"] == TABLE_1["shi", "mae", "defusionnet"]
+    assert rows["profile box, dutlab100"]["MAE ↓"] == 0.05 and rows["profile cpu, dutlab100"]["MAE ↓"] == 0.07
+    assert rows["all-blurred, dutlab100"]["max F, in focus ↑"] == 0.0
+    assert set(rows["profile cpu-last100, last100"].values()) == {"not stored"}
+
+
 def test_small_networks_are_found_under_either_fusion_stride():
     where = ("cpu", "08_ablations")
     results = {

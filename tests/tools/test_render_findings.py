@@ -43,8 +43,20 @@ def test_p_values_are_corrected_for_their_number():
 
 
 def test_seeds_are_of_one_row():
-    values = {"shi-dutlab100/defusionnet-compact/mae@seed0": 1, "shi-dutlab100/defusionnet-compact+step1/mae@seed0": 2}
-    assert (seeds({"values": values}, "", "mae"), seeds({"values": values}, "step1", "mae")) == ([1], [2])
+    ours, given = "shi-dutlab100/defusionnet-compact", {"stamp": {"parameters": {}}}
+    given["values"] = {f"{ours}/mae@seed0": 1, f"{ours}+step1/mae@seed0": 2}
+    assert (seeds(given, "", "mae"), seeds(given, "step1", "mae")) == ([1], [2])
+
+
+def test_seeds_of_networks_with_a_stride_are_those_of_their_names():
+    """The full network of a run at stride 2 is not its row stride1."""
+    ours, given = "shi-dutlab100/defusionnet-compact", {"stamp": {"parameters": {"fusion_stride": 2}}}
+    given["values"] = {
+        f"{ours}/mae@seed0": 1,
+        f"{ours}+stride2/mae@seed0": 2,
+        f"{ours}+nocam+nofam+stride2/mae@seed0": 3,
+    }
+    assert (seeds(given, "", "mae"), seeds(given, "nocam+nofam", "mae")) == ([2], [3])
 
 
 @pytest.mark.parametrize(

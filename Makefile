@@ -34,7 +34,7 @@ help:   ## list these targets
 
 install: $(READY)   ## install everything into .venv (the other targets do so when they need it)
 
-run: $(READY) $(if $(filter slurm,$(CLUSTER)),$(SLURM))   ## execute the notebooks into outputs/quick/ (minutes); PROFILE=cpu: on real photos with two cores (hours); CLUSTER=slurm: as jobs of Slurm
+run: $(READY) $(if $(filter slurm,$(CLUSTER)),$(SLURM))   ## execute the notebooks into outputs/quick/ (minutes); PROFILE=cpu: on real photos with two cores (hours); CLUSTER=slurm: as jobs of Slurm; CLUSTER=local: as jobs side by side on this machine
 	@$(BIN)/python -m defusion_lib.apps.cli run "$(PROFILE)" $(if $(CLUSTER),--cluster "$(CLUSTER)")
 
 test: $(READY) lint   ## check style and types, run the unit tests, compare every notebook cell with its stored output
@@ -108,7 +108,7 @@ explorer: $(BROWSER)   ## open notebook 14 as a page without code (Voila)
 site: $(SITE)   ## build notebooks, pages, the index of the paper, the claims and a detector (needs npm) as static HTML: build/site/index.html
 	$(BIN)/python -m tools.site
 
-bundle: $(READY)   ## pack a training for a GPU machine without a network connection: PROFILE=paper DATA=data/shi BACKBONE=file
+bundle: $(READY)   ## pack a training for a GPU machine without an internet connection: PROFILE=paper DATA=data/shi BACKBONE=file
 	$(BIN)/python -m tools.bundle "$(PROFILE)" --data "$(DATA)" --backbone "$(BACKBONE)"
 
 clean:   ## remove the environment and what the quick profile and the tests made

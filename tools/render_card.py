@@ -6,6 +6,7 @@
 import hashlib
 from pathlib import Path
 
+from defusion_lib.evaluation.tables import MEASURES
 from defusion_lib.experiments import stress
 from defusion_lib.weights import read_card
 from tools.render_results import cell, read, rows_of
@@ -26,7 +27,7 @@ AIMS = (
 # Seconds relative to fusion at full resolution in fp32, measured by notebook 10 in one run.
 SPEED = {"fp32": 0.6, "auto": 0.35}
 METHODS = {"hifst": "HiFST", "lbp": "LBP"}
-OTHER_CAMERA = {"mae": "MAE ↓", "max-f-blur": "max F, blur ↑", "max-f-focus": "max F, in focus ↑", "auc": "AUC ↑"}
+OTHER_CAMERA = {metric: MEASURES[metric] for metric in ("mae", "max-f-blur", "max-f-focus", "auc")}
 
 CARD = """# The network in the package
 
@@ -66,7 +67,7 @@ change the MAE of the held-out photos by {change:.4f} ± {change_se:.4f}.
 {parts}
 - AdamW, weight decay 0.01, cosine schedule, the sum of the cross-entropies of 19 maps (Eq. 9-10), {precision}, weights
   averaged over iterations (decay {averaging}).
-- {minutes:.0f} minutes on {device}, finished on {day}, with the code of commit {code}.
+- {minutes:.0f} minutes{cores} {device}, finished on {day}, with the code of commit {code}.
   `make run PROFILE=box-first`, `box-second` and `box`, one after the other, repeat it; another processor gives slightly
   different weights.
 
@@ -123,6 +124,7 @@ def model_card(weights: Path, results: Path, before: Path, looks: str) -> str:
         precision=card["training_stretches"][-1]["precision"],
         averaging=given["averaging"],
         minutes=sum(stretch["seconds"] for stretch in stretches) / 60,
+        cores=cores_of(stretches),
         device=card["device"],
         day=card["started"][:10],
         code=card["training_stretches"][-1]["commit"][:10],
@@ -134,6 +136,12 @@ def model_card(weights: Path, results: Path, before: Path, looks: str) -> str:
 def lineage(card: dict) -> list[dict]:
     """Return the cards of a network's trainings, first to last, `card` being the last one's."""
     return [*(lineage(card["begun_with"]["card"]) if "begun_with" in card else []), card]
+
+
+def cores_of(stretches: list[dict]) -> str:
+    """Return the words between the minutes of a training and its processor, from the threads of its stretches."""
+    alone = sum(stretch["seconds"] for stretch in stretches if stretch.get("threads") == 1)
+    return ", most of them on one core of" if 2 * alone > sum(stretch["seconds"] for stretch in stretches) else " on"
 
 
 def _value(content: dict, metric: str) -> float:

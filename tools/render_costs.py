@@ -19,11 +19,11 @@ PAGE = """# What it would cost
 
 Large runs, calculated from small measurements: `make run PROFILE=paper` as jobs of a cluster, and `defusion map` over
 a million photos. `python -m tools.render_readme` writes this page from result files and from `params/paper/`.
-Only the seconds of one processor core were measured. No GPU was measured: its rows are arithmetic.
+Only processor cores were measured, one or two. No GPU was measured: its rows are arithmetic.
 
 ## Measured
 
-{device}, one core:
+{device}; one core, unless the row says another number:
 
 {measured}
 
@@ -52,8 +52,9 @@ The results need {disk:.1f} TB ({kilobytes:,.0f} kB per photo: the map at the ph
 
 ## Assumptions
 
-- The time grows linearly with samples and photos. For photos this was measured up to {largest:,} files
-  ([results](cpu/results/bench_map.json)); for samples it holds because each iteration does the same work.
+- The time grows linearly with samples and photos. For photos this was measured with tiny pictures, up to
+  {largest:,} files ([results](cpu/results/bench_map.json)); for samples it holds because each iteration does the same
+  work.
 - The cluster's cores are as fast as the measured one, and a job has a core alone. Waiting in the queue, failed jobs and
   the evaluation after a training are not included.
 - Photos are JPEG files of 12 megapixels, 92 % quality, on a local disk.
@@ -92,7 +93,11 @@ def costs_page(results: Path, box: Path, grid: Path) -> str:
                 [f"the reference network, one photo of {size} x {size} pixels", f"{values[f'{key}/seconds']:.2f}"],
                 ["the same, one training sample", f"{sample:.2f}"],
                 ["compact heads, one training sample", f"{values[f'{key}-compact/training-seconds']:.2f}"],
-                [f"`defusion map`, one photo of 12 megapixels (mean of {photos:.0f})", f"{seconds:.2f}"],
+                [
+                    f"`defusion map`, one photo of 12 megapixels ({photos:.0f} photos on {cores:.0f} cores: "
+                    f"seconds × {cores:.0f})",
+                    f"{seconds:.2f}",
+                ],
             ],
         ),
         runs=runs,

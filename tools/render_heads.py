@@ -58,10 +58,12 @@ def training(outputs: Path) -> str:
         found["values"][find(found, SHI, metric, OURS)]
         for metric in ("iterations", "loss-first", "loss-last", "training-seconds")
     )
+    threads = found["stamp"]["threads"]
+    cores = "one core" if threads == 1 else f"{threads} cores"
     return (
         f"the last part of the training of the network in the package, {iterations:,.0f} iterations in "
-        f"{seconds / 60:.0f} minutes without a GPU on {photos(found, SHI)} photos, took the loss per "
-        f"map from {first:.3f} to {last:.3f}."
+        f"{seconds / 60:.0f} minutes on {cores} without a GPU, with {photos(found, SHI)} photos, took the loss "
+        f"per map from {first:.3f} to {last:.3f}."
     )
 
 

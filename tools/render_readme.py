@@ -1,34 +1,30 @@
-"""Render the results in README.md and outputs/README.md, the findings, and the card of the network in the package.
+"""Render the results in README.md, the pages of outputs/, and the card of the network in the package.
 
     python -m tools.render_readme
 
-writes the results between the two marks of a page, outputs/FINDINGS.md, outputs/COSTS.md, and the card beside the
-network; a test compares all of them.
+writes the results between the two marks of README.md, outputs/README.md, outputs/FINDINGS.md, outputs/COSTS.md, and the
+card beside the network; a test compares all of them.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import yaml
+
+from defusion_lib.evaluation.tables import MEASURES
 from defusion_lib.paper import claims
 from defusion_lib.paper.tables import TABLE_1
 from defusion_lib.paths import project_root, write_atomically
 from defusion_lib.weights import SHIPPED
 from tools import render_costs, render_findings
 from tools.render_card import model_card
-from tools.render_results import cell, read, rendered, rows_of
+from tools.render_results import cell, read, rendered, rows_of, runs
 
 # The evaluations shown, the first of them of the network in the package.
 PROFILES = ("box", "cpu", "cpu-last100")
 LOOKS = "three times: twice with the network after part 2, in 16 and in 8 bits, once with this one, in 8 bits"
-COLUMNS = {
-    "mae": "MAE ↓",
-    "max-f-blur": "max F, blur ↑",
-    "max-f-focus": "max F, in focus ↑",
-    "f-half-blur": "F at 0.5, blur ↑",
-    "auc": "AUC ↑",
-    "auc-paper-focus": "AUC, paper's axis, in focus ↑",
-}
+COLUMNS = {metric: words for metric, words in MEASURES.items() if metric != "auc-paper-blur"}
+SUMMARY = {metric: MEASURES[metric] for metric in ("mae", "max-f-focus", "max-f-blur", "auc")}
 # Results of parts of one network in notebook 08; the table of ablations has no rows for them.
 VIEWS = {*(f"o{i}" for i in range(1, 7)), "after1", "after2", "after3"}
 VARIANTS = {
@@ -42,9 +38,52 @@ VARIANTS = {
 EXAMPLE = "little-detail"  # the method of the example in notebook 07
 # The columns with the definitions that fit the paper's numbers on Shi's set.
 QUOTED = {"mae": "mae", "f": "max-f-focus", "auc": "auc-paper-focus"}
+# Parameters that say where a file is: another place can hold the same file.
+PLACES = {"backbone", "begin_with", "data_root", "maps_root"}
 
+PAGE = """# Results
 
-SUMMARY = {"mae": "MAE ↓", "max-f-focus": "max F, in focus ↑", "max-f-blur": "max F, blur ↑", "auc": "AUC ↑"}
+`outputs/<profile>/` holds the notebooks executed with the parameters of `params/<profile>/`, `results/*.json` (every
+number with data, split, seed, commit, versions, device and time), and the arrays behind the figures. `quick` is made
+by `make run` and not stored here. `python -m tools.render_readme` writes this page from result files.
+
+[What the collection found](FINDINGS.md) says in sentences what these numbers show, and what they do not.
+[What it would cost](COSTS.md) calculates the hours of large runs from measured seconds.
+
+{tables}
+## How to read these tables
+
+The [glossary](../defusion_lib/paper/glossary.md) explains compact, CAM, FAM, FFRM, dutlab100, last100, MAE, max F and
+AUC; [notebook 04](../notebooks/04_evaluation.ipynb) computes the measures. In the name of a method, `+stride2` means
+that the network fuses its features on every second pixel, `+nocam`, `+nofam` and `+noffrm` that it lacks this part,
+and `+step1` that it has one step instead of three. `dmenet+stretched` is DMENet with the values of each map stretched
+to the range 0 to 1.
+
+The paper does not say how its F-measure and AUC were computed, which class is positive, or which 100 photos were
+tested. The row of the paper quotes its Table 1; it stands in the columns that its numbers fit (in-focus pixels
+positive, a ROC curve over the share of all pixels); this is inferred
+([notebook 05b](../notebooks/05b_what_auc_means.ipynb)). All networks here are smaller than the paper's (17.8 instead of
+62.6 million parameters) and were trained on one or two cores.
+
+Profile box is the network in the package ([its card](../defusion_lib/shipped/README.md)). Profile cpu trains a network
+of the same size, for half an hour of one core with bfloat16 and two hours without; its row is of the network that was
+in the package before. The network of the other split (cpu-last100) was trained for a fraction of that time, so the
+rows do not compare the splits.
+
+The ablations are small networks that were trained for minutes: compare them with one another and with the spread over
+seeds, not with the other rows. Notebook 08 lists which of the paper's differences show. `cpu-pilot` holds the
+ablations that those of profile cpu were planned with.
+
+The rows of Table 1 are our implementations on the same photos. All networks were trained on the same 604 photos for
+the minutes shown (one core); `+budget` is DeFusionNet with the same budget, `defusionnet-compact` is the network that
+was in the package at that time. Such a budget decides the ranking, so the rows do not rank the methods. Notebook 07
+has the rest, and quotes published numbers of newer methods.
+{joined}
+Each result file holds the parameters that it was made with.{outdated}
+"""
+JOINED = """`07_comparison.ipynb` and `12_rivals.ipynb` in `outputs/cpu/` are two earlier notebooks, of the
+classical and of the deep methods; `07_table_1.json` joins their results.
+"""
 
 
 def summary(results: Path, floor: Path) -> str:
@@ -73,11 +112,44 @@ def summary(results: Path, floor: Path) -> str:
     sharp, square = cell(shi, "sharp", "blurred-share"), cell(shi, "shi-dutlab100", "blurred-share-sharp-square")
     limits = (
         f"Noise of 20 levels raises the MAE on Shi's photos to {noise}. Of photos that are sharp everywhere it calls "
-        f"{sharp} of the pixels blurred, of sharp squares cut from the test photos {square}. ± is the standard error "
-        "over the photos."
+        f"{sharp} of the pixels blurred, of sharp squares cut from the test photos and enlarged {square}. ± is the "
+        "standard error over the photos."
     )
     counts = claims.summary_table(claims.load()).strip()
     return "\n\n".join([f"{line} {limits}", rows_of(["on", *SUMMARY.values()], rows), counts]) + "\n"
+
+
+def results_page(root: Path) -> str:
+    """Render outputs/README.md as Markdown, for the checkout `root`."""
+    results = root / "outputs/cpu/results"
+    evaluations = [root / f"outputs/{profile}/results/04_evaluation.json" for profile in PROFILES]
+    table_1, ablations, determinism = (
+        results / f"{name}.json" for name in ("07_table_1", "08_ablations", "determinism")
+    )
+    sentences = [
+        f"The results of notebooks {', '.join(numbers)} of profile {profile} are older than the parameters that are "
+        f"now in `params/{profile}/`."
+        for profile, numbers in outdated(root).items()
+    ]
+    return PAGE.format(
+        tables=results_tables(evaluations, table_1, ablations, determinism),
+        joined=JOINED if len(runs(read(table_1))) > 1 else "",
+        outdated="".join(f"\n{sentence}" for sentence in sentences),
+    )
+
+
+def outdated(root: Path) -> dict[str, list[str]]:
+    """Return the notebooks whose results were made with other parameters than those of params/, {profile: numbers}."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((root / "params").glob("*/*.yaml")):
+        profile, stored = path.parent.name, root / f"outputs/{path.parent.name}/results/{path.stem}.json"
+        if not stored.is_file():
+            continue
+        given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        used = [run["parameters"] for run in runs(read(stored))]
+        if any(each.get(name) != given[name] for each in used for name in given.keys() - PLACES):
+            found.setdefault(profile, []).append(path.stem.partition("_")[0])
+    return found
 
 
 def results_tables(evaluations: Sequence[Path], table_1: Path, ablations: Path, determinism: Path) -> str:
@@ -106,15 +178,20 @@ def table_head(first: Sequence[str]) -> list[str]:
     return ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
 
 
-def evaluation_rows(path: Path) -> dict[tuple[str, str, str], str]:
-    """Render a line of Markdown for each (data set, method, profile) of a result file of notebook 04."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    rows = {}
+def scores(content: dict) -> dict[tuple[str, str], dict[str, float]]:
+    """Return the numbers of a result file by data set and method, {(data set, method): {metric: value}}."""
+    rows: dict[tuple[str, str], dict[str, float]] = {}
     for key, value in content["values"].items():
         dataset, method, metric = key.split("/")
         rows.setdefault((dataset, method), {})[metric] = value
+    return rows
+
+
+def evaluation_rows(path: Path) -> dict[tuple[str, str, str], str]:
+    """Render a line of Markdown for each (data set, method, profile) of a result file of notebook 04."""
+    content = read(path)
     profile, lines = content["stamp"]["profile"], {}
-    for (dataset, method), row in rows.items():
+    for (dataset, method), row in scores(content).items():
         cells = [dataset, f"{method}, profile {profile}", *(f"{row[metric]:.3f}" for metric in COLUMNS)]
         lines[dataset, method, profile] = f"| {' | '.join(cells)} |"
     return lines
@@ -122,11 +199,8 @@ def evaluation_rows(path: Path) -> dict[tuple[str, str, str], str]:
 
 def methods_table(path: Path) -> str:
     """Render the methods of a result file of notebook 07 as Markdown, with the minutes of training of networks."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    rows = {}
-    for key, value in content["values"].items():
-        dataset, method, metric = key.split("/")
-        rows.setdefault((dataset, method), {})[metric] = value
+    content = read(path)
+    rows = scores(content)
     # The first keys are of the test photos; agreement with published maps is measured on others.
     dataset = next(iter(rows))[0]
     shown = {name: row for name, row in rows.items() if name[0] == dataset and "mae" in row and name[1] != EXAMPLE}
@@ -142,7 +216,7 @@ def methods_table(path: Path) -> str:
 
 def ablation_table(path: Path) -> str:
     """Render the networks of a result file of notebook 08 that were trained with several seeds as Markdown."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read(path)
     stamp, values = content["stamp"], content["values"]
     given = stamp["parameters"]
     drawn = sum(iterations * batch for iterations, _, batch in given["stages"])
@@ -163,7 +237,7 @@ def ablation_table(path: Path) -> str:
 
 def determinism_line(determinism: Path) -> str:
     """Render how far weights and results change with the machine alone, as one line of Markdown."""
-    values = json.loads(determinism.read_text(encoding="utf-8"))["values"]
+    values = read(determinism)["values"]
 
     def moved(variant):
         found = {key.rpartition("/")[2]: value for key, value in values.items() if f"/{variant}/" in key}
@@ -181,16 +255,10 @@ def makers() -> dict[Path, Callable[[], str]]:
     """Return the files that this module writes: {path: function that renders its content}."""
     outputs = project_root() / "outputs"
     box, results = outputs / "box/results", outputs / "cpu/results"
-    evaluations = [outputs / f"{profile}/results/04_evaluation.json" for profile in PROFILES]
-    tables = [results / f"{name}.json" for name in ("07_table_1", "08_ablations", "determinism")]
-
-    def between_marks(page: Path, render: Callable[[], str]) -> Callable[[], str]:
-        return lambda: rendered(page.read_text(encoding="utf-8"), render())
-
-    readme, table_page = project_root() / "README.md", outputs / "README.md"
+    root, readme = project_root(), project_root() / "README.md"
     return {
-        readme: between_marks(readme, lambda: summary(box, results / "04_evaluation.json")),
-        table_page: between_marks(table_page, lambda: results_tables(evaluations, *tables)),
+        readme: lambda: rendered(readme.read_text(encoding="utf-8"), summary(box, results / "04_evaluation.json")),
+        outputs / "README.md": lambda: results_page(root),
         SHIPPED.with_name("README.md"): lambda: model_card(SHIPPED, box, results, LOOKS),
         outputs / "FINDINGS.md": lambda: render_findings.page(outputs),
         outputs / "COSTS.md": lambda: render_costs.costs_page(

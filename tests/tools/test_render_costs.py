@@ -60,7 +60,8 @@ def test_photos_count_all_cores(page):
     # 10 photos in 9 seconds of 2 cores: 1.8 s of one core, 500 hours for a million.
     assert "1.8 seconds per photo" in page and "12% more" in page
     assert row(page, "1 ") == ["500", "500"] and row(page, "16 ") == ["31.2", "500"]
-    assert "0.5 TB (500 kB per photo" in page and "up to 7,000 files" in page
+    assert "0.5 TB (500 kB per photo" in page and "with tiny pictures, up to\n  7,000 files" in page
+    assert row(page, "`defusion map`, one photo of 12 megapixels (10 photos on 2 cores: seconds × 2)") == ["1.80"]
 
 
 def test_our_own_training_is_per_sample(page):

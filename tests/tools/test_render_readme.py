@@ -1,5 +1,6 @@
 """The README keeps its promises: its commands run, its numbers are those of the result files, its links lead somewhere."""
 
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from defusion_lib.apps.cli import main
 from defusion_lib.data.datasets import open_dataset
 from defusion_lib.data.synthetic import open_synthetic
 from tools import graph, render_readme
+from tools.render_card import cores_of
 from tools.render_results import BEGIN, END, rendered
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,7 +97,7 @@ def test_a_folder_is_mapped(photograph, monkeypatch):
     folder.mkdir()
     shutil.copy(photograph, folder)
     (folder / "broken.png").write_bytes(b"no picture")
-    result = in_process(MAP, folder.parent, monkeypatch, "--size", "32")
+    result = in_process(MAP, folder.parent, monkeypatch, "--size", "64")
     assert result.exit_code == 1 and "broken.png" in result.stderr
     made = photograph.parent / "my_photographs_defocus"
     assert Image.open(made / "my.jpg_defocus.png").size == (64, 48)
@@ -125,7 +127,7 @@ def test_a_network_is_trained_and_used(tmp_path, monkeypatch):
     result = in_process(TRAIN, tmp_path, monkeypatch)
     assert result.exit_code == 0, result.output
     (network,) = (tmp_path / "trained").rglob("network.safetensors")
-    result = in_process(f"{MAP.rpartition(' ')[0]} my_data --network {network} --size 32", tmp_path, monkeypatch)
+    result = in_process(f"{MAP.rpartition(' ')[0]} my_data --network {network} --size 64", tmp_path, monkeypatch)
     assert result.exit_code == 0, result.output
     assert len(list((tmp_path / "my_data_defocus").glob("*_defocus.png"))) == 5
 
@@ -184,6 +186,46 @@ def test_changed_number_is_noticed(result, page, tmp_path, monkeypatch):
     third = re.compile(r'(?<=compact)(\S*/mae": 0\.\d\d)(\d)')
     changed.write_text(third.sub(lambda found: f"{found[1]}{9 - int(found[2])}", numbers), encoding="utf-8")
     assert make() != before
+
+
+def test_results_that_are_older_than_their_parameters_are_named(tmp_path):
+    given = {
+        "03_training": "stages: [[9, 96, 4]]\nbackbone: imagenet\n",
+        "04_evaluation": "size: 320\n",
+        "10_none": "a: 1\n",
+    }
+    used = {"03_training": {"stages": [[9, 96, 4]], "backbone": "vgg16.safetensors"}, "04_evaluation": {"size": 320}}
+    (tmp_path / "params/cpu").mkdir(parents=True)
+    (tmp_path / "outputs/cpu/results").mkdir(parents=True)
+    for name, text in given.items():
+        (tmp_path / f"params/cpu/{name}.yaml").write_text(text)
+
+    def store(**more):
+        for name, parameters in (used | more).items():
+            stamp = {"merged_from": [{"parameters": {"size": 320}}, {"parameters": parameters}]}
+            (tmp_path / f"outputs/cpu/results/{name}.json").write_text(
+                json.dumps({"stamp": {"parameters": parameters} if name < "04" else stamp})
+            )
+        return render_readme.outdated(tmp_path)
+
+    assert store() == {}
+    assert store(**{"03_training": {"backbone": "imagenet"}, "04_evaluation": {"size": 160}}) == {"cpu": ["03", "04"]}
+
+
+def test_the_page_of_results_names_the_earlier_notebooks_of_a_joined_file(tmp_path):
+    shutil.copytree(ROOT / "outputs", tmp_path / "outputs", ignore=shutil.ignore_patterns("*.ipynb", "*.png", "*.npz"))
+    path = tmp_path / "outputs/cpu/results/07_table_1.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for stamp, said in (({"merged_from": [{}, {}]}, True), ({"parameters": {}}, False)):
+        path.write_text(json.dumps(content | {"stamp": stamp | {"profile": "cpu"}}), encoding="utf-8")
+        page = render_readme.results_page(tmp_path)
+        assert ("`12_rivals.ipynb`" in page) == said and "are older than" not in page
+
+
+def test_the_card_says_whether_most_minutes_are_of_one_core():
+    stretches = [{"seconds": 60.0, "threads": 2}, {"seconds": 50.0, "threads": 1}]
+    assert cores_of(stretches) == " on"
+    assert cores_of([*stretches, {"seconds": 20.0, "threads": 1}]) == ", most of them on one core of"
 
 
 def test_page_without_marks_is_named():

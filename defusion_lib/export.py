@@ -20,7 +20,7 @@ from torch import nn
 
 from defusion_lib.data.datasets import trained_on
 from defusion_lib.inference import SIZE
-from defusion_lib.paths import replacing
+from defusion_lib.paths import check_writable, replacing
 from defusion_lib.weights import SHIPPED, SMALL, first_weights, quantise, read_card, weights_hash
 
 SUFFIXES = (".onnx", ".ts")
@@ -59,10 +59,11 @@ def export_network(
     Returns {"file", "bytes", "largest-difference" (of the maps of random photos of several sizes, from those of torch),
     "metadata"}. An int8 file is compared with the network of the rounded weights. A write that fails leaves the
     previous file. Raises ValueError for another suffix, precision or size and where the file does not agree with the
-    network, ModuleNotFoundError where ONNX's packages are missing.
+    network, ModuleNotFoundError where ONNX's packages are missing, OSError where the folder cannot be written in.
     """
     path = Path(path)
     _check(path, precision, size)
+    check_writable(path.parent)
     size = size or trained_size(card)
     plain = copy.deepcopy(network).cpu().float()
     plain.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # missing in torch's declaration
@@ -168,7 +169,9 @@ def open_torchscript(path: str | Path) -> Callable[[np.ndarray], np.ndarray]:
 def _write_torchscript(exported: Exported, path: Path, facts: dict[str, str]) -> None:
     with _quiet():
         traced = torch.jit.trace(exported, torch.rand(TRACED), check_trace=False)
-        torch.jit.save(traced, str(path), _extra_files={FACTS: json.dumps(facts, indent=1)})
+        content = io.BytesIO()
+        torch.jit.save(traced, content, _extra_files={FACTS: json.dumps(facts, indent=1)})
+    path.write_bytes(content.getvalue())
 
 
 def _write_onnx(exported: Exported, path: Path, facts: dict[str, str], precision: str) -> None:

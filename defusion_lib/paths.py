@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _ELSEWHERE = (
-    "Make room, change the folder's permissions, or choose another folder (for outputs/: DEFUSION_OUTPUTS; for the map "
-    "of a photograph: the parameter target)."
+    "Make room, change the folder's permissions, or choose another folder (of a command: --into; of a notebook: "
+    "DEFUSION_OUTPUTS for outputs/, the parameter target for maps of your photos)."
 )
 
 

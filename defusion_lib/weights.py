@@ -108,8 +108,8 @@ def load_network(
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"No network at {path.name}: expected a safetensors file written by save_network; "
-            "train one with notebook 03, or leave the path out to use the one that ships with the library."
+            f"No network at {path.name}: expected a safetensors file written by save_network; train one with "
+            "`defusion train` or notebook 03, or leave the path out to use the one that ships with the library."
         )
     metadata, tensors = read_safetensors(path)
     # Files without a name are older than the other kinds.

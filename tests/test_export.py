@@ -4,6 +4,7 @@ import copy
 import json
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -177,6 +178,16 @@ def test_a_file_that_differs_gets_no_name(network, name, tmp_path, monkeypatch):
 def test_wrong_input_is_one_sentence(network, name, given, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         export_network(network, tmp_path / name, CARD, **given)
+
+
+def test_a_folder_that_cannot_be_written_in_is_named_before_the_work(network, tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(torch.jit, "trace", None)
+    with pytest.raises(OSError, match=r"Cannot write in .* \(Permission denied\)\. Make room"):
+        export_network(network, tmp_path / "net.ts", {})
 
 
 def test_without_onnx_the_extra_is_named(network, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from typing import NamedTuple, get_args
 import numpy as np
 from scipy import ndimage
 
-from defusion_lib.data import ctcug, dut, folder, shi, szu
+from defusion_lib.data import PhotoSet, ctcug, dut, folder, shi, szu
 from defusion_lib.data.datasets import DATASETS
 from defusion_lib.data.files import Polarity, list_images, read_photo
 from defusion_lib.progress import tqdm
@@ -48,10 +48,14 @@ class Check:
 
 
 class Vote(NamedTuple):
-    """For how many photos of those compared the white part of the mask holds less detail than the black part."""
+    """For how many photos of those compared the white part of the mask holds less detail than the black part.
+
+    `uniform` is the number of masks that mark nothing or everything.
+    """
 
     blurred: int
     photos: int
+    uniform: int = 0
 
     @property
     def white(self) -> str:
@@ -87,6 +91,16 @@ def white_is_blurred(image: np.ndarray, white: np.ndarray) -> bool | None:
     if min(inside.sum(), outside.sum()) < CLEAR:
         return None
     return bool(detail[inside].mean() < detail[outside].mean())
+
+
+def poll(photos: PhotoSet) -> Vote:
+    """Compare masks with the content of some photos, where a mask's 1 (blurred) counts as white."""
+    some = (photos[i] for i in range(0, len(photos), max(1, len(photos) // VOTERS)))
+    return _count([white_is_blurred(photo.image, photo.mask > 0.5) for photo in some if photo.mask is not None])
+
+
+def _count(votes: list[bool | None], uniform: int = 0) -> Vote:
+    return Vote(votes.count(True), len(votes) - votes.count(None), uniform)
 
 
 def _recognise(root: Path) -> list[str]:
@@ -228,13 +242,15 @@ def _check_folder(root: Path) -> Check:
     check.photos = len(everything)
     vote = _read_all(check, root, everything)
     check.white, check.evidence = vote.white, str(vote)
+    if everything and vote.uniform == len(everything):
+        check.problems["masks"] = "mark nothing or everything as blurred, all of them: a training needs masks with both"
     if vote.white == "focus":
         check.notes.append('Read this folder with white="focus" (--white focus).')
     if MISSING not in check.problems.values():
         try:
             check.parts = {part: len(folder.open_folder(root, part)) for part in ("train", "test")}  # type: ignore[arg-type]
         except ValueError as error:
-            check.problems["."] = str(error)
+            check.problems[root.name] = str(error)
     return check
 
 
@@ -274,7 +290,8 @@ def _pair(
 def _read_all(check: Check, root: Path, pairs: folder.Pairs, grey: bool = False) -> Vote:
     """Read every pair, add what cannot be read or does not fit to the problems, and let some photos vote."""
     voters = set(list(pairs)[:: max(1, len(pairs) // VOTERS)])
-    votes = []
+    votes: list[bool | None] = []
+    uniform = 0
     for name, (image, mask) in tqdm(pairs.items(), "checking", leave=False):
         try:
             photo = read_photo(name, image, mask, grey=grey)
@@ -282,9 +299,10 @@ def _read_all(check: Check, root: Path, pairs: folder.Pairs, grey: bool = False)
             wrong = mask if str(error).startswith(str(mask)) else image
             check.problems[_relative(wrong, root)] = str(error).removeprefix(str(wrong)).lstrip(": ")
             continue
+        uniform += photo.mask is not None and bool(photo.mask.min() == photo.mask.max())
         if name in voters and photo.mask is not None:
             votes.append(white_is_blurred(photo.image, photo.mask > 0.5))
-    return Vote(votes.count(True), len(votes) - votes.count(None))
+    return _count(votes, uniform)
 
 
 def _settle_white(check: Check, vote: Vote, expected: Polarity) -> None:

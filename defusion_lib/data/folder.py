@@ -15,7 +15,7 @@ TEST_SHARE = 0.2  # of names, whose photos are for testing
 Pairs = dict[str, tuple[Path, Path]]  # {stem: (photo, mask)}
 WHERE = (
     "name a folder that holds photos and a folder masks, with each mask under its photo's name; "
-    "for photos without masks, use notebook 13"
+    "map photos without masks with `defusion map` (notebook 13)"
 )
 
 

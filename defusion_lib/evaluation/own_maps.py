@@ -41,14 +41,15 @@ class MapFolder:
     """The maps of one method in a folder, read when they are needed.
 
     `invert` is True where white means in focus. After photos were read, `resized` names those whose maps had another
-    size, and `highest` is the largest value of all maps. Raises FileNotFoundError for a folder that is missing or
-    holds no map, and ValueError for two maps of one name.
+    size, `transposed` those whose maps had width and height exchanged, and `highest` is the largest value of all maps.
+    Raises FileNotFoundError for a folder that is missing or holds no map, and ValueError for two maps of one name.
     """
 
     def __init__(self, folder: str | Path, invert: bool = False):
         self.folder = Path(folder)
         self.invert = invert
         self.resized: list[str] = []
+        self.transposed: list[str] = []
         self.highest = 0.0
         self._files = _list_maps(self.folder)
 
@@ -85,7 +86,7 @@ class MapFolder:
         full = 255 if found.dtype == np.uint8 else 1
         self.highest = max(self.highest, float(found.max()) / full)
         if found.shape != shape:
-            self.resized.append(photo.name)
+            (self.transposed if found.shape == shape[::-1] else self.resized).append(photo.name)
             found = resize_map(found / np.float32(full), shape)
             full = 1
         return full - found if self.invert else found
@@ -149,7 +150,12 @@ def _read_array(path: Path) -> np.ndarray:
     if found.dtype == np.uint8:
         return found
     found = found.astype(np.float32)
-    if not (found.min() >= -ROUNDING and found.max() <= 1 + ROUNDING):  # NaN is in no range
+    if missing := np.count_nonzero(~np.isfinite(found)):
+        raise ValueError(
+            f"{path.name} has {missing} of {found.size} values that are not finite (NaN or infinite), expected [0, 1]: "
+            "find where they come from, because no score is defined for them."
+        )
+    if not (found.min() >= -ROUNDING and found.max() <= 1 + ROUNDING):
         raise ValueError(
             f"{path.name} reaches from {found.min():.4g} to {found.max():.4g}, expected [0, 1]: apply the sigmoid or "
             "divide by the largest possible value."

@@ -142,7 +142,7 @@ def score_maps(
 
     wanted = PROTOCOLS[protocol]
     scores = score_photos(common, [own, *others], maps_of, any(metric in WEIGHTED for metric in wanted))
-    resized = len(maps.resized)
+    resized, transposed = len(maps.resized), len(maps.transposed)
     # AUC also tells the polarity.
     comparison = own_maps.compare(scores, common, list(dict.fromkeys([*wanted, "auc"])), draws, seed)
     notes = [own_maps.polarity_note(comparison, invert), own_maps.dark_note(maps)]
@@ -153,6 +153,13 @@ def score_maps(
         )
     if resized:
         notes.append(f"{resized} of {len(common)} maps were resized bilinearly to the size of their photo.")
+    if transposed:
+        notes.append(
+            f"{transposed} of {len(common)} maps have the width and height of their photo exchanged "
+            f"({first_few(maps.transposed)}): transpose them; they were stretched to the photo's shape."
+        )
+    if len(common) == 1:
+        notes.append("One photo was scored: a score of one photo has no standard error.")
     if unused := maps.count_others(photos):
         notes.append(f"{unused} maps have the name of no photo of {photos.name} and were not scored.")
     single = len(common) - int((scores[own].counts.sum(-1) > 0).all(-1).sum())

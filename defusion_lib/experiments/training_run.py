@@ -20,6 +20,7 @@ from PIL import Image
 
 from defusion_lib import plots
 from defusion_lib.data import Photo, PhotoSet, first_few
+from defusion_lib.data.check import poll
 from defusion_lib.data.datasets import check_unseen, open_dataset
 from defusion_lib.experiments import stress
 from defusion_lib.inference import detect
@@ -156,7 +157,9 @@ def at_most(photos: PhotoSet, side: int = LONGEST_SIDE) -> PhotoSet:
 
 
 def describe(photos: PhotoSet, held_out: PhotoSet) -> list[str]:
-    """Return sentences about the photos of a run: how many, which are held out, which masks mark everything or nothing.
+    """Return sentences about the photos of a run: how many, which are held out, which masks are doubtful.
+
+    A mask is doubtful that marks everything or nothing; all are where blur has more detail than focus.
 
     Reads every photo. Raises ValueError where a held-out photo has no mask or none of their masks has both kinds of
     pixels, beside what reading raises.
@@ -181,6 +184,12 @@ def describe(photos: PhotoSet, held_out: PhotoSet) -> list[str]:
                 f"{len(uniform)} of {len(of_part)} {name} masks mark nothing or everything as blurred "
                 f"({first_few(uniform)}): check that this is so; they are used as they are."
             )
+    vote = poll(photos)
+    if vote.white == "focus":
+        words.append(
+            f"The masks look inverted: the part that is marked as blurred has less detail in only {vote.blurred} of "
+            f"{vote.photos} photos: check what white means (--white; `defusion data check`)."
+        )
     return words
 
 

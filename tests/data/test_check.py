@@ -53,12 +53,20 @@ def test_a_divided_folder(tmp_path):
     fill(tmp_path / "test", NAMES[6:])
     (found,) = check_data(tmp_path)
     # The photos of the parts are not the same pictures: their levels differ only within one part.
-    assert "are the same picture" in found.problems["."]
+    assert "are the same picture" in found.problems[tmp_path.name]
     fill(tmp_path / "test", ["other0", "other1"], suffix="png")
     for name in NAMES[6:]:
         (tmp_path / f"test/images/{name}.jpg").unlink()
     (found,) = check_data(tmp_path)
     assert found.whole and found.parts == {"train": 6, "test": 2} and found.white == "blurred"
+
+
+def test_a_folder_whose_masks_all_mark_everything_cannot_be_trained_on(tmp_path):
+    fill(tmp_path, NAMES)
+    for name in NAMES:
+        Image.new("L", (32, 24), 255).save(tmp_path / f"masks/{name}.png")
+    (found,) = check_data(tmp_path)
+    assert list(found.problems) == ["masks"] and "mark nothing or everything" in found.problems["masks"]
 
 
 def test_what_is_wrong_in_a_folder_is_named(tmp_path):

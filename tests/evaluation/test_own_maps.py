@@ -89,7 +89,10 @@ def test_what_is_no_grey_picture_is_refused(tmp_path, content, words):
     ("array", "words"),
     [
         (LEVELS.astype(float), "reaches from 0 to 255"),
-        (np.array([[np.nan, 0.5, 0.5]] * 2), "reaches from nan"),
+        (
+            np.array([[np.nan, 0.5, 0.5]] * 2),
+            r"has 2 of 6 values that are not finite \(NaN or infinite\), expected \[0, 1\]",
+        ),
         (LEVELS.astype(np.int64), "holds int64"),
         (np.zeros((2, 2, 3)), r"shape \(2, 2, 3\)"),
         (np.array([{}], dtype=object), "not a readable array"),

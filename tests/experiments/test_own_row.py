@@ -91,6 +91,12 @@ def test_the_size_of_maps_is_named(photos, folder):
     Image.fromarray(np.full((9, 9), 100, np.uint8)).save(folder / f"{photos.stems[0]}.png")
     row = own_row.score_maps(folder, photos, against=[], draws=10)
     assert row.notes == ["1 of 3 maps were resized bilinearly to the size of their photo."]
+    levels = np.asarray(Image.open(folder / f"{photos.stems[1]}.png"))
+    Image.fromarray(levels.T.copy()).save(folder / f"{photos.stems[1]}.png")
+    row = own_row.score_maps(folder, photos, against=[], draws=50)
+    assert f"1 of 3 maps have the width and height of their photo exchanged ({photos.stems[1]})" in row.notes[1]
+    alone = own_row.score_maps(folder, photos[2:], against=[], draws=50)
+    assert alone.notes[0] == "One photo was scored: a score of one photo has no standard error."
 
 
 @pytest.mark.parametrize(

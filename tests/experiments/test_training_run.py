@@ -73,6 +73,15 @@ def test_large_photos_are_reduced_and_others_stay():
     assert at_most(bare, 32)[0].mask is None
 
 
+def half_plain(stem, inverted):
+    """A photo whose left half is noise and whose right half, the blurred one, is plain."""
+    image = np.random.default_rng(ord(stem)).integers(0, 256, (48, 64, 3)).astype(np.uint8)
+    image[:, 32:] = 90
+    mask = np.zeros((48, 64), np.float32)
+    mask[:, 32:] = 1
+    return Photo(stem, image, 1 - mask if inverted else mask)
+
+
 def uniform(stem):
     return read_made_up(stem)._replace(mask=np.ones((48, 64), np.float32))
 
@@ -84,6 +93,12 @@ def test_what_is_doubtful_is_said_before_the_training():
     assert words[1].startswith("1 of 2 training masks mark nothing or everything as blurred (1)")
     with pytest.raises(ValueError, match="None of the 2 held-out masks has both blurred and in-focus pixels"):
         describe(PHOTOS, PhotoSet("folder-made-up", ["3", "4"], uniform))
+    for inverted in (False, True):
+        many = PhotoSet("folder-made-up", list("abcdefgh"), lambda stem, inverted=inverted: half_plain(stem, inverted))
+        words = " ".join(describe(many, HELD_OUT))
+        assert (
+            "The masks look inverted: the part that is marked as blurred has less detail in only 0 of 8" in words
+        ) == inverted
     bare = PhotoSet("folder-made-up", ["3"], lambda stem: read_made_up(stem)._replace(mask=None))
     with pytest.raises(ValueError, match="3 of folder-made-up has no mask"):
         describe(PHOTOS, bare)

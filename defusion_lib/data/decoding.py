@@ -6,10 +6,12 @@ resolution) does not make an image unreadable.
 """
 
 import contextlib
+import errno
 import importlib
 import importlib.util
 import io
 import itertools
+import os
 import struct
 import threading
 import zlib
@@ -76,21 +78,19 @@ class _Broken(ValueError):
 def decode(path: Path, min_side: int | None = None) -> Picture:
     """Decode an image file, a JPEG at 1/2, 1/4 or 1/8 of its size where both sides keep `min_side` pixels.
 
-    Raises FileNotFoundError, or ValueError for a file that is broken, larger than `MAX_MEGAPIXELS`, or whose header
-    does not define what its pixels mean.
+    Raises FileNotFoundError, or ValueError for a file that may not be read, is broken, larger than `MAX_MEGAPIXELS`, or
+    whose header does not define what its pixels mean.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}: expected a picture there, so check the path.")
-    with _decoding(path):
-        file = open(path, "rb")
-    with file:
-        try:
-            return _decode(path, file, min_side)
-        except _Broken:
-            bare = _without_metadata(file)
-            if bare is None:
-                raise
-            return _decode(path, bare, min_side)
+    with _reading(path):
+        _check_file(path)
+        with open(path, "rb") as file:
+            try:
+                return _decode(path, file, min_side)
+            except _Broken:
+                bare = _without_metadata(file)
+                if bare is None:
+                    raise
+                return _decode(path, bare, min_side)
 
 
 def orient(image: Image.Image, orientation: int) -> Image.Image:
@@ -138,7 +138,7 @@ def _open(path: Path, file: BinaryIO) -> ImageFile.ImageFile:
     start = file.read(64)
     name = getattr(file, "name", "")
     factory: Callable[..., ImageFile.ImageFile] | None = None
-    problem = "its format is not recognised"
+    problem = "its format is not recognised" if start else "it is empty"
     if start[4:8] == b"ftyp" and b"avi" not in start and any(brand in start for brand in _HEIF_BRANDS):
         if not HAS_HEIF:
             raise ValueError(
@@ -168,12 +168,41 @@ def _open(path: Path, file: BinaryIO) -> ImageFile.ImageFile:
                 return factory(file, name)
 
 
+def _check_file(path: Path) -> None:
+    """Raise FileNotFoundError where there is no regular file; to open a pipe would wait for ever."""
+    if path.is_file():
+        return
+    if os.path.exists(path):
+        raise FileNotFoundError(f"{path} is no regular file: expected a picture there, so check the path.")
+    if path.is_symlink():
+        raise FileNotFoundError(f"{path} is a broken link: expected a picture, so restore its target, or remove it.")
+    raise FileNotFoundError(f"There is no file {path}: expected a picture there, so check the path.")
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn the system's errors, whose text is a number and a path, into ValueError with one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        if isinstance(error, PermissionError):
+            found, advice = "may not be read", "change its permissions"
+        else:
+            found, advice = "cannot be read", "check its disk or network drive, and try again"
+        raise ValueError(f"{path} {found} ({error.strerror}): {advice}.") from error
+
+
 @contextlib.contextmanager
 def _decoding(path: Path) -> Iterator[None]:
     """Turn whatever a decoder raises into `_Broken`, so only calls of decoders belong here."""
     try:
         yield
     except Exception as error:
+        # The system's errors are no fault of the file, see `_reading`; but a broken header asks for invalid places.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
         raise _broken(path, error) from error
 
 

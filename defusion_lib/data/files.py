@@ -98,17 +98,24 @@ def read_photo(
 def list_paths(folder: str | Path, recursive: bool = False, suffixes: Collection[str] = SUFFIXES) -> list[Path]:
     """List the image files directly in a folder, or with `recursive` below it too, so that 2 comes before 10.
 
-    Hidden files and folders, and files whose ending is not among `suffixes`, are skipped. Raises FileNotFoundError for
-    a folder that is missing or holds no image, and OSError for one below it that cannot be listed.
+    Hidden files and folders, links to folders, and files whose ending is not among `suffixes`, are skipped. A folder
+    below it that cannot be listed is in the list itself. Raises FileNotFoundError for a folder that is missing or holds
+    no image, and OSError for one that cannot be listed.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder: expected a folder of pictures, so check the path.")
-    paths = []
-    for place, folders, names in os.walk(folder, onerror=_raise):
+    paths, unlisted = [], []
+
+    def note(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise OSError(f"{folder} cannot be listed ({error.strerror}): change its permissions.") from error
+        unlisted.append(Path(error.filename))
+
+    for place, folders, names in os.walk(folder, onerror=note):
         folders[:] = [name for name in folders if recursive and not name.startswith(".")]
         paths += [Path(place, name) for name in names if not name.startswith(".")]
-    paths = [path for path in paths if path.suffix.lower() in suffixes]
+    paths = unlisted + [path for path in paths if path.suffix.lower() in suffixes]
     if not paths:
         kinds = ", ".join(sorted(SUFFIXES))
         raise FileNotFoundError(f"{folder} holds no picture (expected names ending in {kinds}): check the path.")
@@ -165,10 +172,6 @@ def check_white(masks: Iterable[Path], name: str, white: Polarity, share: float)
             f"{paths[0].parent}: masks are inverted: white covers {found:.2f} of the set, expected about {share}, for "
             f"white = {words} in {name}: invert them, or use the released ones."
         )
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def _composed(name: str) -> str:

@@ -91,12 +91,13 @@ def test_every_kind_of_file_is_mapped(folder, into, network):
 
 BROKEN = {
     "cut.jpg": "truncated",
-    "empty.png": "format is not recognised",
+    "empty.png": "(it is empty)",
     "letter.jpg": "format is not recognised",
     "page.webp": "format is not recognised",
     "float.tif": "no agreed range",
     "head.png": "cannot be read as a picture",
-    "gone.jpg": "There is no file",
+    "gone.jpg": "is a broken link",
+    "pipe.jpg": "is no regular file",
 }
 
 
@@ -110,6 +111,7 @@ def breaks(folder):
     (folder / "page.webp").write_text("<html>Sign in</html>")
     Image.fromarray(np.ones((4, 4), np.float32)).save(folder / "float.tif")
     (folder / "gone.jpg").symlink_to(folder / "nowhere.jpg")
+    os.mkfifo(folder / "pipe.jpg")
 
 
 def test_broken_files_are_named_and_the_run_goes_on(folder, into, network):
@@ -462,6 +464,53 @@ def test_what_is_passed_over_is_counted(folder, into, network):
     assert photo_folder.count_skipped(folder, recursive=True) == few | {".text": 1}
 
 
+def test_linked_folders_are_counted(folder, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    fill(folder, ["a.png"])
+    fill(tmp_path / "elsewhere", ["b.png"])
+    for name in ("linked", ".linked"):
+        (folder / name).symlink_to(tmp_path / "elsewhere")
+    (folder / "sub").mkdir()
+    assert photo_folder.list_photos(folder, recursive=True) == [folder / "a.png"]
+    assert photo_folder.count_skipped(folder, recursive=True) == {"linked folder": 1}
+    assert photo_folder.count_skipped(folder) == {"folder": 2}
+
+
+def test_contact_sheets_beside_maps_are_no_photos(folder, into, network):
+    fill(folder, ["a.png"])
+    photo_folder.write_sheets(photo_folder.map_folder(folder, network, SIZE).rows, into)
+    with pytest.raises(FileNotFoundError, match="contains only maps, expected photos"):
+        photo_folder.list_photos(into)
+    fill(into, ["contact_sheet_1.png"])
+    assert photo_folder.list_photos(into) == [into / "contact_sheet_1.png"]
+    assert photo_folder.count_skipped(into)["named like a map"] == 2
+
+
+def unlistable(monkeypatch, *folders):
+    """Make these folders ones that cannot be listed, for root too."""
+    scan = os.scandir
+
+    def scandir(path="."):
+        if Path(path) in folders:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+
+
+def test_a_subfolder_that_cannot_be_listed_is_named_and_the_run_goes_on(folder, into, network, monkeypatch):
+    for name in ("a.png", "closed/b.png", "open/c.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        fill(folder, [name])
+    unlistable(monkeypatch, folder / "closed")
+    rows = {row.file: row.problem for row in photo_folder.map_folder(folder, network, SIZE, recursive=True).rows}
+    assert rows.pop("closed") == "closed is a folder that cannot be listed: change its permissions, or move it."
+    assert rows == {"a.png": "", "open/c.png": ""} and photo_folder.count_skipped(folder, recursive=True) == {}
+    monkeypatch.undo()
+    photo_folder.map_folder(folder, network, SIZE, recursive=True)
+    assert list(lines(into)) == ["a.png", "closed/b.png", "open/c.png"]
+
+
 def test_photos_that_no_decoder_reads_are_named(folder, network):
     fill(folder, ["a.png"])
     (folder / "b.nef").write_bytes((folder / "a.png").read_bytes())  # its pixels would be those of a preview
@@ -729,6 +778,12 @@ def test_a_photograph_may_be_named_like_a_contact_sheet(folder, into, network):
     for _ in range(2):
         photo_folder.write_sheets(found.rows, into)
     assert all((into / f"{name}_defocus.png").is_file() for name in names)
+
+
+def test_names_whose_characters_no_font_has_make_no_warning(folder, into, network, recwarn):
+    fill(folder, ["\U0001f9a9 flamingo.png"])
+    photo_folder.write_sheets(photo_folder.map_folder(folder, network, SIZE).rows, into)
+    assert [str(each.message) for each in recwarn if "Glyph" in str(each.message)] == []
 
 
 @pytest.mark.slow

@@ -305,8 +305,30 @@ def test_merge_names_what_is_missing(folder, into, network):
         photo_folder.merge(into)
     map_shards(folder, into, network, 3, [owner])
     map_shards(folder, into, network, 2)
-    with pytest.raises(ValueError, match="has shards of 2 and of 3, expected those of one run: remove the others"):
+    patterns = r"remove the others' files \(album-\*-of-2\.\* or album-\*-of-3\.\*\)"
+    with pytest.raises(ValueError, match=f"has shards of 2 and of 3, expected those of one run: {patterns}"):
         photo_folder.merge(into)
+
+
+def test_rows_of_maps_that_a_shard_replaced_are_not_reused(folder, into, network):
+    fill_different(folder, 8)
+    expected = photo_folder.map_folder(folder, network, SIZE, into).rows
+    pixels = [(into / row.map).read_bytes() for row in expected]
+    part = photo_folder.map_folder(folder, network, 64, into, shard=photo_folder.Shard(1, 2)).rows
+    assert 0 < len(part) < 8
+    found = photo_folder.map_folder(folder, network, SIZE, into)
+    assert found.reused == 8 - len(part)
+    assert [(into / row.map).read_bytes() for row in found.rows] == pixels
+
+
+def test_merge_takes_no_row_whose_map_was_replaced(folder, into, network):
+    fill_different(folder, 8)
+    map_shards(folder, into, network, 2)
+    photo_folder.map_folder(folder, network, 64, into)
+    with pytest.raises(ValueError, match=r"run again shard 1/2 \(0 of \d photos\), 2/2 \(0 of \d photos\)\."):
+        photo_folder.merge(into)
+    map_shards(folder, into, network, 2)
+    assert {row.maker.rpartition(" ")[2] for row in photo_folder.merge(into).rows} == {str(SIZE)}
 
 
 def test_a_damaged_list_of_a_shard_is_named(folder, into, network):
@@ -325,6 +347,19 @@ def test_a_shard_leaves_unfinished_files_of_others_alone(folder, into, network):
     assert (into / ".x.png.12-34.part").exists()
     photo_folder.merge(into)
     assert not (into / ".x.png.12-34.part").exists()
+
+
+def test_only_files_of_killed_runs_are_removed(folder, into, network):
+    (folder / "sub").mkdir()
+    fill(folder, ["a.png", "sub/b.png"])
+    kept = [".video.2024-11-5.part", ".download.1.part", f".{'x' * 41}.12-34.part", "other/.video.2024-11.part"]
+    gone = [f"{place}.b.png_defocus.png.12-34.part" for place in ("", "sub/", "previews/", "previews/sub/")]
+    for name in kept + gone:
+        (into / name).parent.mkdir(parents=True, exist_ok=True)
+        (into / name).touch()
+    photo_folder.map_folder(folder, network, SIZE, into, recursive=True)
+    assert all((into / name).exists() for name in kept)
+    assert not [name for name in gone if (into / name).exists()]
 
 
 def test_maps_of_shards_inside_the_photos_are_no_photos(folder, network):
@@ -392,3 +427,23 @@ def test_the_gallery_needs_no_network(folder, into, network):
     fill(folder, ["a.png"])
     page, _ = gallery(photo_folder.map_folder(folder, network, SIZE, into).rows, folder, into)
     assert "http:" not in page and "https:" not in page and "@import" not in page and "default-src 'none'" in page
+
+
+def test_a_page_of_somebody_else_is_refused_before_photos_are_mapped(folder, into, network):
+    fill(folder, ["a.png"])
+    rows = photo_folder.map_folder(folder, network, SIZE, into).rows
+    for name in ("gallery.html", "contact_sheet_001.png", "contact_sheet_007.png"):
+        (into / name).write_bytes(b"mine")
+        for call in (
+            lambda: photo_folder.map_folder(folder, network, 64, into),
+            lambda: photo_folder.merge(into),
+            lambda: (photo_folder.write_gallery(rows, folder, into), photo_folder.write_sheets(rows, into)),
+        ):
+            with pytest.raises(ValueError, match=f"{name} exists already and is not a page of this program: move it"):
+                call()
+        assert (into / name).read_bytes() == b"mine" and network.asked == 1
+        (into / name).unlink()
+        (into / "gallery.html").unlink(missing_ok=True)
+    for _ in range(2):  # pages of its own are replaced
+        photo_folder.write_gallery(rows, folder, into)
+        photo_folder.write_sheets(rows, into)

@@ -1,6 +1,9 @@
 """Pictures and masks from files, how they are listed and how they are paired."""
 
+import errno
+import os
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -370,6 +373,31 @@ def test_pixels_without_a_range_are_refused(save):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"There is no file .*a\.png"):
         read_image(tmp_path / "a.png")
+    with pytest.raises(FileNotFoundError, match=r"is no regular file"):
+        read_image(tmp_path)
+
+
+ERRORS = [
+    (errno.EACCES, r"a\.png may not be read \(Permission denied\): change its permissions\.$"),
+    (errno.EIO, r"a\.png cannot be read \(Input/output error\): check its disk or network drive, and try again\.$"),
+    (errno.EINVAL, r"a\.png cannot be read as a picture"),  # of a place that a broken header asks for
+]
+
+
+@pytest.mark.parametrize("number, words", ERRORS)
+def test_an_error_of_the_system_is_no_broken_file(save, colours, monkeypatch, number, words):
+    path = save(Image.fromarray(colours), "a.png")
+
+    def fail(*given):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Image.Image, "load", fail)
+    with pytest.raises(ValueError, match=words):
+        read_image(path)
+    monkeypatch.undo()
+    monkeypatch.setattr("defusion_lib.data.decoding._check_file", fail)
+    with pytest.raises(ValueError, match=words.partition(" as a")[0]):
+        read_image(path)
 
 
 def test_pictures_are_listed_in_the_order_people_count(tmp_path):
@@ -415,6 +443,24 @@ def test_a_folder_is_no_picture_and_folders_below_are_asked_for(tmp_path):
     assert [path.name for path in list_paths(tmp_path)] == ["f.jpg"]
     found = [str(path.relative_to(tmp_path)) for path in list_paths(tmp_path, recursive=True)]
     assert found == ["f.jpg", "2/b.png", "10/a.jpg", "sub.jpg/c.gif"]
+
+
+def test_a_folder_that_cannot_be_listed_is_named_and_one_below_is_listed(tmp_path, monkeypatch):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.jpg").touch()
+    scan, closed = os.scandir, tmp_path / "sub"
+
+    def scandir(path):
+        if Path(path) == closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert list_paths(tmp_path, recursive=True) == [tmp_path / "a.jpg", closed]
+    assert list_paths(tmp_path) == [tmp_path / "a.jpg"]
+    closed = tmp_path
+    with pytest.raises(OSError, match=r"cannot be listed \(Permission denied\): change its permissions\.$"):
+        list_paths(tmp_path)
 
 
 def test_a_link_to_nothing_is_listed_so_that_reading_says_it(tmp_path):

@@ -3,7 +3,8 @@
 Each command is a module of this package. A module imports only click when it is loaded, and the library inside its
 function: so `defusion --help` answers at once.
 
-Exit codes: 0 all inputs done, 1 some inputs failed and are named, 2 nothing done, because of the usage or the input.
+Exit codes: 0 all inputs done, 1 some inputs failed and are named, 2 nothing done, because of the usage or the input,
+130 stopped by Ctrl-C.
 """
 
 import click
@@ -34,7 +35,7 @@ def main() -> None:
 
     Every command resumes where an earlier run stopped, and leaves no half-written file. `defusion COMMAND --help`
     explains one command with examples. Exit codes: 0 all inputs done, 1 some inputs failed and are named, 2 nothing
-    done, because of the usage or the input.
+    done, because of the usage or the input, 130 stopped by Ctrl-C.
     """
 
 

@@ -7,19 +7,30 @@ import click
 
 from defusion_lib.apps.cli.terminal import finish, json_option, report
 
+MIN_SIZE = 64  # pixels: the verdict of a smaller input tells nothing
+
+
+def check_size(context: click.Context, parameter: click.Parameter, size: int) -> int:
+    """Return `size`; raises BadParameter where it is too small for a verdict."""
+    if 0 < size < MIN_SIZE:
+        raise click.BadParameter(f"{size} is too small for a verdict: expected 0, or {MIN_SIZE} to 2048.")
+    return size
+
 
 @click.command("map")
 @click.argument("photos", nargs=-1, type=click.Path(exists=True), metavar="PHOTO...|FOLDER")
-@click.option("--recursive", is_flag=True, help="Map the photos in subfolders too.")
+@click.option("--recursive", is_flag=True, help="Map the photos in subfolders too, but not in linked ones.")
 @click.option(
     "--into", metavar="DIR", default="", help="The folder for the results; default: FOLDER_defocus beside it."
 )
 @click.option(
     "--size",
     type=click.IntRange(0, 2048),
+    callback=check_size,
     default=320,
     show_default=True,
-    help="Pixels per side of the network's input; 0 for full resolution, in tiles, which takes minutes per photo.",
+    help=f"Pixels per side of the network's input, at least {MIN_SIZE}; 0 for full resolution, in tiles, which takes "
+    "minutes per photo.",
 )
 @click.option("--refine", is_flag=True, help="Let the borders of maps follow the photo's edges; reads photos whole.")
 @click.option(
@@ -137,13 +148,16 @@ def map_photos(
 def _text(result: dict) -> str:
     """Return the result in some lines for people."""
     counted = ", ".join(f"{number} {name}" for name, number in result["verdicts"].items())
-    lines = [f"{result['mapped']} photos have maps, {result['reused']} of them from earlier runs"]
+    mapped, failed = result["mapped"], len(result["failed"])
+    lines = ["1 photo has a map" if mapped == 1 else f"{mapped} photos have maps"]
+    lines[0] += f", {result['reused']} from earlier runs"
     if counted:
         lines[0] += f": {counted}"
     if result["skipped"]:
         lines.append("skipped files: " + ", ".join(f"{kind} ({number})" for kind, number in result["skipped"].items()))
-    if result["failed"]:
-        lines.append(f"{len(result['failed'])} photos have no map, and are named below")
+    if failed:
+        photos = "1 photo has no map, and is" if failed == 1 else f"{failed} photos have no map, and are"
+        lines.append(f"{photos} named below")
     if "gallery" in result:
         lines.append(f"results: {result['gallery']} and the files beside it")
     else:

@@ -8,10 +8,15 @@ from typing import Any
 import click
 
 SOME_FAILED = 1  # the exit code where some inputs failed; click's own code for wrong usage is 2
+STOPPED = 130  # the exit code after Ctrl-C, as shells have it
+RESUMING = ("map", "train")  # commands that go on where they were stopped
 
 
 class Group(click.Group):
-    """A group of commands that reports wrong input as one sentence with exit code 2, and no traceback."""
+    """A group of commands that reports wrong input as one sentence with exit code 2, and no traceback.
+
+    Ctrl-C ends it with one sentence and exit code 130.
+    """
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command; ValueError and OSError of the library are its messages about the input."""
@@ -23,6 +28,10 @@ class Group(click.Group):
             message = click.ClickException(str(error))
             message.exit_code = 2
             raise message from error
+        except KeyboardInterrupt:
+            resumes = context.invoked_subcommand in RESUMING
+            click.echo("Stopped: the same command resumes." if resumes else "Stopped.", err=True)
+            sys.exit(STOPPED)
 
 
 def json_option(command: Callable) -> Callable:

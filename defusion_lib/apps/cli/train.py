@@ -37,9 +37,9 @@ def train(dataset, root, white, split, held_out, recipe, iterations, begin_with,
     """Train a network on photos with masks, and score it on photos that are held out.
 
     A folder of your own holds photos and a folder masks, with each mask under its photo's name, white where the photo
-    is blurred. A fifth of the photos, chosen by their names, is held out; where the folder holds the folders train and
-    test, these are the parts. Photos and masks are checked first. Then the time that the training takes is estimated:
-    about an hour with recipe cpu on two cores.
+    is blurred. About a fifth of the photos, chosen by their names, is held out; where the folder holds the folders
+    train and test, these are the parts. Photos and masks are checked first. Then the time that the training takes is
+    estimated: about an hour with recipe cpu on two cores.
 
     \b
     Examples:
@@ -51,7 +51,7 @@ def train(dataset, root, white, split, held_out, recipe, iterations, begin_with,
     Writes network.safetensors (for `defusion map --network` and load_network), curve.png, and card.md with the scores,
     their standard errors and all that made the network. A run that was stopped or killed resumes when the same command
     is given again, and ends with the same weights as an undisturbed one, with the same number of threads
-    (OMP_NUM_THREADS). Exit codes: 0 done, 2 wrong usage or data.
+    (OMP_NUM_THREADS). Exit codes: 0 done, 2 wrong usage or data, 130 stopped by Ctrl-C.
     """
     from pathlib import Path
 

@@ -1,9 +1,10 @@
 """List the photos to map, and name their maps."""
 
 import os
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -14,6 +15,8 @@ from defusion_lib.paths import display_path
 MAP = "_defocus.png"  # appended to the name with its ending, so that a.jpg and a.png have different maps
 PREVIEWS = "previews"
 STEM = "album"  # of the table and of what belongs to it
+SHEET = re.compile(r"contact_sheet_([0-9]{3,})\.png")
+HEAD = 1000  # bytes: the text of a PNG stands there, before its pixels, and the title of the gallery
 # Bytes of a photo's name in the name of its map: file systems allow 255, and a map is first written under a longer
 # temporary name.
 MAX_NAME_BYTES = 255 - len(MAP) - len("..1234567890.part")
@@ -43,7 +46,8 @@ def list_photos(folder: str | Path, recursive: bool = False) -> list[Path]:
 def count_skipped(folder: str | Path, recursive: bool = False) -> Counter:
     """Count the files that a run skips, by kind.
 
-    Kinds: ".txt", "no ending", ".nef beside its photo", "named like a map", "hidden", "folder".
+    Kinds: ".txt", "no ending", ".nef beside its photo", "named like a map" (contact sheets beside maps too), "hidden",
+    "folder", and with `recursive` "linked folder": links to folders are not followed.
     """
     folder = Path(folder)
     pictures = _pictures(folder, recursive)
@@ -51,10 +55,10 @@ def count_skipped(folder: str | Path, recursive: bool = False) -> Counter:
     doubles = _doubles([path for path in pictures if not _is_map(path)])
     kinds.update(f"{path.suffix.lower()} beside its photo" for path in doubles)
     in_maps = _maps_filter(folder)
-    for path in folder.rglob("*") if recursive else folder.iterdir():
+    for path in _inside(folder, recursive):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.is_dir():
-            kinds["folder"] += not recursive and not hidden
+        if os.path.isdir(path):  # Path.is_dir raises an error in a folder that may not be entered
+            kinds["linked folder" if recursive else "folder"] += not hidden and (not recursive or path.is_symlink())
         elif hidden:
             kinds["hidden"] += 1
         elif path.suffix.lower() not in PHOTOS and not in_maps(path):
@@ -93,6 +97,24 @@ def has_files(name: str, into: Path, floats: bool = False) -> bool:
     return all(path.is_file() for path in paths)
 
 
+def read_head(path: Path) -> bytes:
+    """Read the beginning of a file, which holds the mark of a map or page of this program; empty on an error."""
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD)
+    except OSError:
+        return b""
+
+
+def check_page(path: Path, mark: bytes) -> None:
+    """Raise ValueError if a file is at the path of a page, and its beginning lacks the mark of this program's pages."""
+    if os.path.lexists(path) and mark not in read_head(path):
+        raise ValueError(
+            f"{display_path(path)} exists already and is not a page of this program: move it, or choose another "
+            "folder for the maps."
+        )
+
+
 def default_folder(folder: str | Path) -> Path:
     """Return the default folder for the maps: beside `folder`, with "_defocus" appended to its name."""
     folder = Path(folder).resolve()
@@ -121,6 +143,14 @@ def _pictures(folder: str | Path, recursive: bool) -> list[Path]:
     return [path for path in list_paths(folder, recursive, PHOTOS) if not in_maps(path)]
 
 
+def _inside(folder: Path, recursive: bool) -> Iterator[Path]:
+    """Yield all files and folders of a folder; what lies in one that cannot be listed is left out."""
+    for place, folders, names in os.walk(folder):
+        yield from (Path(place, name) for name in [*folders, *names])
+        if not recursive:
+            return
+
+
 def _doubles(paths: Sequence[Path]) -> set[Path]:
     """Return the files that cannot be decoded beside one of the same name that can."""
     decoded = {path.with_suffix("") for path in paths if path.suffix.lower() in SUFFIXES}
@@ -133,13 +163,18 @@ def _maps_filter(folder: Path) -> Callable[[Path], bool]:
     @cache
     def holds_maps(parent: Path) -> bool:
         inside = parent != folder and holds_maps(parent.parent)
-        return inside or (parent != folder and (parent / PREVIEWS).is_dir() and any(parent.glob(f"{STEM}*.csv")))
+        return inside or (parent != folder and _holds_maps(parent))
 
     return lambda path: holds_maps(path.parent)
 
 
+def _holds_maps(folder: Path) -> bool:
+    return os.path.isdir(folder / PREVIEWS) and any(folder.glob(f"{STEM}*.csv"))
+
+
 def _is_map(path: Path) -> bool:
-    return path.name.lower().endswith(MAP)
+    """Return whether a file is named like a map, or is a contact sheet beside maps."""
+    return path.name.lower().endswith(MAP) or bool(SHEET.fullmatch(path.name) and _holds_maps(path.parent))
 
 
 def _same_place_key(file: str) -> str:

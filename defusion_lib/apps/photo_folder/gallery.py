@@ -10,20 +10,28 @@ from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
-from defusion_lib.apps.photo_folder.files import preview_path, printable
+from defusion_lib.apps.photo_folder.files import check_page, preview_path, printable
 from defusion_lib.apps.photo_folder.table import Row
 from defusion_lib.paths import write_atomically
 
 GALLERY = "gallery.html"
 PLACE = '"the photos"'  # in the page without photos
+MARK = b"<title>Photos and their focus</title>"  # in every page
+
+
+def check_gallery(into: Path) -> None:
+    """Raise ValueError if `into` has a gallery.html that this program did not write."""
+    check_page(into / GALLERY, MARK)
 
 
 def write_gallery(rows: Sequence[Row], folder: str | Path, into: str | Path) -> Path:
     """Write gallery.html in `into` for the photos of `folder`, and return its path.
 
-    The large view shows the photo itself where the browser reads it from `folder`, else the preview.
+    The large view shows the photo itself where the browser reads it from `folder`, else the preview. Raises ValueError
+    if another file is there.
     """
     into = Path(into)
+    check_gallery(into)
     page = files("defusion_lib.apps.photo_folder").joinpath(GALLERY).read_text(encoding="utf-8")
     photos = (json.dumps(_entry(row, Path(folder), into), ensure_ascii=False, separators=(",", ":")) for row in rows)
     # A name may not end the script that holds it.

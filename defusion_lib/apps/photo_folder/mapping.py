@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from defusion_lib.apps.photo_folder.files import PREVIEWS, RAW, floats_path, preview_path
+from defusion_lib.apps.photo_folder.files import PREVIEWS, RAW, floats_path, has_files, preview_path, read_head
 from defusion_lib.apps.photo_folder.table import Row
 from defusion_lib.apps.verdict import score
 from defusion_lib.data.augmentation import resize_to_square, to_tensor
@@ -33,6 +33,7 @@ from defusion_lib.tiling import detect_tiles
 
 PREVIEW = 240  # pixels, the longer side
 SOFTWARE = "defusion_lib"  # in the PNG files of maps, to recognise them
+MADE = "Made"  # in the PNG files of maps: by which network, at which size, from which version of the photo
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # these concern all photos
 RUN_LENGTHS = 3  # zlib's Z_RLE: for smooth maps as small as the default, in two thirds of the time
 
@@ -76,6 +77,8 @@ def read_photo(row: Row, path: Path, job: Job, ours: bool) -> ReadPhoto:
     """
     begun = time.perf_counter()
     with _naming_memory(row.file):
+        if os.path.isdir(path):  # of folders, only those that cannot be listed are among the photos
+            raise OneProblem(f"{row.file} is a folder that cannot be listed: change its permissions, or move it.")
         if not ours:
             _check_place(job.into, row.map)
         if path.suffix.lower() in RAW:
@@ -138,8 +141,9 @@ def write_map(photo: ReadPhoto, defocus: np.ndarray, job: Job, seconds: float) -
             defocus = refine(defocus, photo.guide)
             levels = as_levels(defocus)
         tint = _resized(levels, photo.preview.size[::-1]) / np.float32(255)
-        _write(_encoded(overlay(np.asarray(photo.preview), tint), "jpeg"), preview_path(job.into, row.map), job.into)
-        _write(_encoded(levels, "png"), job.into / row.map, job.into)
+        overlaid = _encoded(overlay(np.asarray(photo.preview), tint), "jpeg", row)
+        _write(overlaid, preview_path(job.into, row.map), job.into)
+        _write(_encoded(levels, "png", row), job.into / row.map, job.into)
         if job.floats:
             content = io.BytesIO()
             np.save(content, resize_map(defocus, photo.shape).astype(np.float16))
@@ -152,6 +156,15 @@ def write_map(photo: ReadPhoto, defocus: np.ndarray, job: Job, seconds: float) -
             mean_blur=round(float(levels.mean()) / 255, 4),
             seconds=round(photo.seconds + seconds + time.perf_counter() - begun, 2),
         )
+
+
+def is_stored(row: Row, into: Path, floats: bool = False) -> bool:
+    """Return whether all files of a row exist, and its map was made as the row says.
+
+    Another run may have replaced the map since, by one of another network or size. Only its beginning is read.
+    """
+    mark = f"{MADE}\0{_made(row)}".encode(errors="replace")  # a table of somebody else may hold anything
+    return has_files(row.map, into, floats) and mark in read_head(into / row.map)
 
 
 @contextlib.contextmanager
@@ -176,9 +189,14 @@ def _resized(levels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(levels).resize(shape[::-1], Image.Resampling.BILINEAR))
 
 
-def _encoded(picture: np.ndarray, kind: str) -> bytes:
+def _made(row: Row) -> str:
+    return f"{row.maker}, from {row.source}"
+
+
+def _encoded(picture: np.ndarray, kind: str, row: Row) -> bytes:
     content, facts = io.BytesIO(), PngInfo()
     facts.add_text("Software", SOFTWARE)
+    facts.add_text(MADE, _made(row))
     Image.fromarray(picture).save(content, kind, pnginfo=facts, compress_type=RUN_LENGTHS)
     return content.getvalue()
 
@@ -200,11 +218,8 @@ def _check_place(into: Path, name: str) -> None:
     """Raise OneProblem if the path of a map has a file that this module did not write."""
     path = into / name
     if os.path.lexists(path):
-        if path.is_file():
-            with path.open("rb") as file:
-                # The text is stored before the pixels.
-                if f"Software\0{SOFTWARE}".encode() in file.read(200):
-                    return
+        if path.is_file() and f"Software\0{SOFTWARE}".encode() in read_head(path):
+            return
     elif os.path.lexists(floats_path(into, name)):
         path = floats_path(into, name)  # a run writes it after the map, so it is of somebody else
     else:

@@ -5,6 +5,7 @@ interrupted run resumes, and a later run maps only new photos.
 """
 
 import os
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 from defusion_lib.apps.photo_folder.files import (
     MAP,
+    PREVIEWS,
     STEM,
     default_folder,
     has_files,
@@ -24,9 +26,19 @@ from defusion_lib.apps.photo_folder.files import (
     printable,
     source_stamp,
 )
+from defusion_lib.apps.photo_folder.gallery import check_gallery
 from defusion_lib.apps.photo_folder.lock import locked
-from defusion_lib.apps.photo_folder.mapping import Job, OneProblem, ReadPhoto, predict, read_photo, write_map
+from defusion_lib.apps.photo_folder.mapping import (
+    Job,
+    OneProblem,
+    ReadPhoto,
+    is_stored,
+    predict,
+    read_photo,
+    write_map,
+)
 from defusion_lib.apps.photo_folder.shards import Shard, read_shards, write_list
+from defusion_lib.apps.photo_folder.sheets import check_sheets
 from defusion_lib.apps.photo_folder.table import Journal, Row, read_table, write_table
 from defusion_lib.apps.verdict import MIN_SCORE, verdict
 from defusion_lib.inference import SIZE
@@ -78,18 +90,21 @@ def map_folder(
 
     For a photo FILE, writes the map FILE_defocus.png (as large as the photo, white where blurred; `map_names` lists
     exceptions), a small picture of both in `previews`, and a row in album.csv. Files named like a map are skipped. A
-    row is reused if the file's size and modification time, the network, `size` and `refined` are unchanged and its
-    pictures exist. An error that concerns one photo is the `problem` in its row. Given several files, the rows of other
-    photos stay in the table.
+    row is reused if the file's size and modification time, the network, `size` and `refined` are unchanged, its
+    pictures exist, and the map is the one that the row describes. An error that concerns one photo is the `problem` in
+    its row, and so is a subfolder that cannot be listed. Given several files, the rows of other photos stay in the
+    table.
 
     Memory holds one row per photo, and for each of the `jobs` one photo. Raises FileNotFoundError if the folder is
-    missing, empty or removed during the run, ValueError if `into` is `folder` or has another table, BlockingIOError if
-    another run uses `into`, and OSError if nothing more can be written; finished rows remain.
+    missing, empty or removed during the run, ValueError if `into` is `folder` or has a table, gallery or contact sheet
+    of something else, BlockingIOError if another run uses `into`, and OSError if nothing more can be written; finished
+    rows remain.
     """
     folder, paths = _find_photos(photos, recursive)
     into = Path(into).expanduser() if into else default_folder(folder)
     if into.resolve() == folder.resolve():
         raise ValueError(f"{display_path(into)} contains the photos: choose another folder for the maps.")
+    _check_pages(into)
     files = {file: path for file, path in paths.items() if shard is None or shard.holds(file)}
     names, stem = map_names(list(paths)), shard.stem if shard else STEM
     maker = f"{weights_hash(network)[:12]} at {size or 'full size'}{', refined' if refined else ''}"
@@ -103,7 +118,7 @@ def map_folder(
             for file, path in files.items()
             if file in before
             and before[file].is_finished(path, names[file], maker)
-            and has_files(names[file], into, floats)
+            and is_stored(before[file], into, floats)
         }
         reused = len(done)
         kept = {} if isinstance(photos, str | Path) or shard else _others(before, files, job)
@@ -116,7 +131,7 @@ def map_folder(
             return rows
 
         if shard is None:
-            _remove_unfinished(into)
+            _remove_unfinished(into, files)
         else:
             write_list(into, shard, folder, list(paths))
         save()
@@ -151,10 +166,11 @@ def merge(into: str | Path, min_score: float = MIN_SCORE) -> FolderReport:
     into = Path(into).expanduser()
     if not into.is_dir():
         raise FileNotFoundError(f"{display_path(into)} is not a folder: expected a folder of maps, so check the path.")
+    _check_pages(into)
     with _in_use(into, None):
         folder, rows = read_shards(into)
         rows = [_with_verdict(row, min_score) for row in rows]
-        _remove_unfinished(into)
+        _remove_unfinished(into, [row.file for row in rows])
         write_table(into, rows)
     return FolderReport(rows, len(rows), folder, into)
 
@@ -265,10 +281,19 @@ def _in_use(into: Path, shard: Shard | None) -> Iterator[None]:
         yield
 
 
-def _remove_unfinished(into: Path) -> None:
-    """Remove the unfinished files of killed runs."""
-    for part in into.rglob(".*.[0-9]*.part"):
-        part.unlink(missing_ok=True)
+def _check_pages(into: Path) -> None:
+    """Raise ValueError if the gallery or a contact sheet, written after the maps, would replace a file of the user."""
+    check_gallery(into)
+    check_sheets(into)
+
+
+def _remove_unfinished(into: Path, files: Iterable[str]) -> None:
+    """Remove the unfinished files that killed runs left where the maps and previews of `files` are written."""
+    for folder in {Path(), *(Path(file).parent for file in files)}:
+        for part in [*(into / folder).glob(".*.part"), *(into / PREVIEWS / folder).glob(".*.part")]:
+            # The names that `write_atomically` makes.
+            if re.fullmatch(r"\..{1,40}\.[0-9]+-[0-9]+\.part", part.name, re.DOTALL):
+                part.unlink(missing_ok=True)
 
 
 def _cores() -> int:

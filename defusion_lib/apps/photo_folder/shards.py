@@ -13,7 +13,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from defusion_lib.apps.photo_folder.files import STEM, has_files
+from defusion_lib.apps.photo_folder.files import STEM
+from defusion_lib.apps.photo_folder.mapping import is_stored
 from defusion_lib.apps.photo_folder.table import Row, read_table
 from defusion_lib.data import first_few
 from defusion_lib.paths import display_path, write_atomically
@@ -68,7 +69,11 @@ def read_shards(into: Path) -> tuple[Path, list[Row]]:
         found = f"shards of {' and of '.join(map(str, counts))}" if counts else "no shards"
         raise ValueError(
             f"{display_path(into)} has {found}, expected those of one run: "
-            + ("remove the others' files." if counts else "map with --shard first, and give --into the same folder.")
+            + (
+                f"remove the others' files ({' or '.join(f'{STEM}-*-of-{count}.*' for count in counts)})."
+                if counts
+                else "map with --shard first, and give --into the same folder."
+            )
         )
     shards = [Shard(number, counts[0]) for number in range(1, counts[0] + 1)]
     states = {shard: _read_list(lists[shard]) for shard in shards if shard in lists}
@@ -79,9 +84,7 @@ def read_shards(into: Path) -> tuple[Path, list[Row]]:
         if state is None:
             wanting.append(f"{shard} (not begun)")
             continue
-        found = {
-            file: row for file, row in read_table(into, shard.stem).items() if row.problem or has_files(row.map, into)
-        }
+        found = {file: row for file, row in read_table(into, shard.stem).items() if row.problem or is_stored(row, into)}
         done = {place: found[file] for file, place in state["photos"].items() if file in found}
         if state["listed"] != newest["listed"]:
             wanting.append(f"{shard} (the photos have changed since)")

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import json
-import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from defusion_lib.apps.photo_folder.files import preview_path, printable
+from defusion_lib.apps.photo_folder.files import SHEET, check_page, preview_path, printable, read_head
 from defusion_lib.apps.photo_folder.table import Row
 from defusion_lib.paths import write_atomically
 from defusion_lib.plots import Drawing, text_size
@@ -63,35 +63,42 @@ def contact_sheet(rows: Sequence[Row], into: Path, number: int = 1) -> Drawing:
     return Drawing("contact_sheet", figure, caption, arrays)
 
 
+def check_sheets(into: Path) -> None:
+    """Raise ValueError if `into` has a contact_sheet_001.png, ... that this program did not draw."""
+    for path in _pages(into):
+        check_page(path, f"{KEY}\0".encode())
+
+
 def write_sheets(rows: Sequence[Row], into: str | Path, progress: bool = True) -> list[Path]:
     """Write all contact sheets of a table as contact_sheet_001.png, ... in `into`, and return their paths.
 
-    Pages that are up to date stay as they are; those of an earlier run with more photos are removed.
+    Pages that are up to date stay as they are; those of an earlier run with more photos are removed. Raises ValueError
+    if a file of such a name is not a page of this program.
     """
     into = Path(into)
+    check_sheets(into)
     pages = range(1, -(-len(rows) // PAGE) + 1)
-    for old in into.glob("contact_sheet_*.png"):
-        number = re.fullmatch(r"contact_sheet_([0-9]+)", old.stem)
-        if number and int(number[1]) > len(pages):
+    for old, number in _pages(into).items():
+        if number > len(pages):
             old.unlink()
     paths = []
     for number in tqdm(pages, "contact sheets", leave=False, disable=not progress):
         path = into / f"contact_sheet_{number:03d}.png"
         page = [row._replace(seconds=None) for row in rows[(number - 1) * PAGE : number * PAGE]]
         key = hashlib.sha256(json.dumps([len(pages), page]).encode()).hexdigest()
-        if not _shows(path, key):
+        # A page that was drawn from the same rows has the same key.
+        if f"{KEY}\0{key}".encode() not in read_head(path):
             picture = io.BytesIO()
             figure = contact_sheet(rows, into, number).figure
-            figure.savefig(picture, format="png", metadata={KEY: key})
+            with warnings.catch_warnings():
+                # Of a file name with characters such as emoji, which are drawn as boxes.
+                warnings.filterwarnings("ignore", "Glyph .* missing from")
+                figure.savefig(picture, format="png", metadata={KEY: key})
             write_atomically(path, picture.getvalue())
         paths.append(path)
     return paths
 
 
-def _shows(path: Path, key: str) -> bool:
-    """Return whether a page was drawn from the same rows."""
-    try:
-        with Image.open(path, formats=["PNG"]) as page:
-            return page.info.get(KEY) == key
-    except OSError:
-        return False
+def _pages(into: Path) -> dict[Path, int]:
+    """Find the files that are named like a page, with their numbers."""
+    return {path: int(page[1]) for path in into.glob("contact_sheet_*.png") if (page := SHEET.fullmatch(path.name))}

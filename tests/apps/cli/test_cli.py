@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from defusion_lib.apps.cli import main
-from defusion_lib.apps.cli.terminal import Group, finish, json_option, report
+from defusion_lib.apps.cli.terminal import RESUMING, Group, finish, json_option, report
 
 
 @click.group(cls=Group)
@@ -26,6 +26,15 @@ def stop(error):
     )
 
 
+@example.command("map")
+def interrupted():
+    """Meet Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+example.add_command(interrupted, "other")
+
+
 @example.command()
 @json_option
 def some(as_json):
@@ -38,6 +47,16 @@ def some(as_json):
 def test_wrong_input_is_one_sentence_and_exit_code_2(error):
     result = CliRunner().invoke(example, ["stop", error])
     assert (result.exit_code, result.stderr, result.stdout) == (2, "Error: Found 1, expected 2: change it.\n", "")
+
+
+@pytest.mark.parametrize("name, words", [("map", "Stopped: the same command resumes.\n"), ("other", "Stopped.\n")])
+def test_ctrl_c_is_one_sentence_and_exit_code_130(name, words):
+    result = CliRunner().invoke(example, [name])
+    assert (result.exit_code, result.stderr, result.stdout) == (130, words, "")
+
+
+def test_commands_that_resume_exist():
+    assert set(RESUMING) <= main.commands.keys()
 
 
 def test_a_defect_of_the_program_keeps_its_traceback():

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from photo_runs import Bright, fill
@@ -10,6 +11,7 @@ from photo_runs import Bright, fill
 from defusion_lib import weights
 from defusion_lib.apps import photo_folder
 from defusion_lib.apps.cli import main
+from defusion_lib.apps.photo_folder import mapping
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def run(*arguments):
-    return CliRunner().invoke(main, ["map", "--size", "32", *map(str, arguments)])
+    return CliRunner().invoke(main, ["map", "--size", "64", *map(str, arguments)])
 
 
 def test_good_photos_are_mapped_and_bad_ones_are_named(folder):
@@ -35,7 +37,7 @@ def test_good_photos_are_mapped_and_bad_ones_are_named(folder):
     assert found.exit_code == 1
     maps = folder.with_name("pics_defocus")
     assert found.stdout.splitlines() == [
-        "3 photos have maps, 0 of them from earlier runs: 2 in focus, 1 out of focus",
+        "3 photos have maps, 0 from earlier runs: 2 in focus, 1 out of focus",
         "skipped files: .txt (1)",
         "3 photos have no map, and are named below",
         f"results: {maps}/gallery.html and the files beside it",
@@ -63,6 +65,24 @@ def test_the_names_of_failed_photos_are_in_the_json(folder):
     assert (
         result["skipped"] == {"folder": 1} and result["verdicts"] == {"in focus": 1} and result["contact_sheets"] == 1
     )
+
+
+def test_one_photo_is_not_called_photos(folder):
+    fill(folder, ["a.png"])
+    (folder / "b.png").touch()
+    words = run("pics").stdout
+    assert "1 photo has a map, 0 from earlier runs: 1 in focus" in words
+    assert "1 photo has no map, and is named below" in words
+
+
+@pytest.mark.parametrize("size, code", [("0", 0), ("64", 0), ("1", 2), ("63", 2), ("-1", 2), ("2049", 2)])
+def test_a_size_is_none_or_enough_for_a_verdict(folder, size, code, monkeypatch):
+    fill(folder, ["a.png"])
+    monkeypatch.setattr(mapping, "detect_tiles", lambda image, *given, **how: np.zeros(image.shape[:2], np.float32))
+    found = CliRunner().invoke(main, ["map", "pics", "--size", size])
+    assert found.exit_code == code
+    if size == "63":
+        assert "63 is too small for a verdict: expected 0, or 64 to 2048." in found.stderr
 
 
 def test_photos_as_arguments(folder):

@@ -16,7 +16,9 @@ def folder(tmp_path):
     (tmp_path / "masks").mkdir()
     for level in range(6):
         Image.fromarray(np.full((8, 9, 3), level, np.uint8)).save(tmp_path / f"{level}.png")
-        Image.new("L", (9, 8), 255).save(tmp_path / f"masks/{level}.png")
+        Image.fromarray(np.repeat(np.uint8([[0, 255]]), [4, 5], axis=1).repeat(8, axis=0)).save(
+            tmp_path / f"masks/{level}.png"
+        )
     return tmp_path
 
 

@@ -246,7 +246,7 @@ def splits(outputs: Path) -> Finding:
         f"{field:.3f} on dutlab100; Table 3 prints up to {best}, which fits the second list only, by "
         f"{best - paper:.3f}. For the nine other methods both lists stay possible: of {len(both)} numbers of the "
         f"classical ones, {fits['difference']} are reproduced on the first list and {fits['its difference']} on the "
-        f"second, and {nearer} are nearer to the second. The two lists share {common:.0f} photos.",
+        f"second; {nearer} are nearer to ours on the second. The two lists share {common:.0f} photos.",
         ("05c", "07", "last100", "01"),
         "The authors' list of test photos. The margin is small, so this is the weakest of the three inferences.",
     )
@@ -314,7 +314,11 @@ def ablations(outputs: Path) -> Finding:
             outside += not found.low <= paper <= found.high
             harms.append(found.value * metric.sign < 0)
     shown = all_shown(rows)
-    opposite = [name.partition(" (")[0] for name, each, worse in zip(rows, shown, harms) if each and not worse]
+    opposite = [
+        name.partition(" (")[0].replace(": ", " in ")
+        for name, each, worse in zip(rows, shown, harms)
+        if each and not worse
+    ]
     return Finding(
         "Small networks that were trained for minutes do not show that CAM and FAM, FFRM or three steps help",
         not any(each and worse for each, worse in zip(shown, harms)),
@@ -323,7 +327,7 @@ def ablations(outputs: Path) -> Finding:
         f"{np.mean(seeds(content, '', 'mae')):.3f} at that budget, the network in the package "
         f"{stated(result(outputs, 'box/stress_shi'), SHI, 'mae')}: these scores say nothing about a fully "
         "trained network. "
-        + (f"Better than the full network: {'; '.join(opposite)}. " if opposite else "")
+        + (f"The opposite is shown for {'; '.join(opposite)}. " if opposite else "")
         + f"The differences that the paper prints are outside of the interval for {outside} of the {len(rows)} "
         "differences: there, an effect as large as the paper's is absent at this budget.\n\n"
         + compared(rows, "minus the full network", 4),

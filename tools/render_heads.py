@@ -202,8 +202,8 @@ def own_maps(outputs: Path) -> str:
     found = result(outputs, "cpu/12_own_maps")
     example, ours = (auc_of(found, method) for method in ("gradient-energy", OURS))
     return (
-        f"the example, maps of the energy of fine detail, has an AUC of {example} on {photos(found, SHI)} test photos of "
-        f"Shi's set; the network in the package has {ours} there."
+        f"the example, maps of the energy of fine detail, has an AUC of {example} on {photos(found, SHI)} test photos "
+        f"of Shi's set; the network in the package has {ours} there."
     )
 
 

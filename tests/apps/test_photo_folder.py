@@ -479,8 +479,9 @@ def test_linked_folders_are_counted(folder, tmp_path):
 def test_contact_sheets_beside_maps_are_no_photos(folder, into, network):
     fill(folder, ["a.png"])
     photo_folder.write_sheets(photo_folder.map_folder(folder, network, SIZE).rows, into)
-    with pytest.raises(FileNotFoundError, match="contains only maps, expected photos"):
-        photo_folder.list_photos(into)
+    for recursive in (False, True):
+        with pytest.raises(FileNotFoundError, match="contains only maps, expected photos"):
+            photo_folder.list_photos(into, recursive)
     fill(into, ["contact_sheet_1.png"])
     assert photo_folder.list_photos(into) == [into / "contact_sheet_1.png"]
     assert photo_folder.count_skipped(into)["named like a map"] == 2

@@ -158,12 +158,14 @@ def _doubles(paths: Sequence[Path]) -> set[Path]:
 
 
 def _maps_filter(folder: Path) -> Callable[[Path], bool]:
-    """Return a function that tells whether a path inside `folder` lies in a folder of maps."""
+    """Return a function that tells whether a path inside `folder` lies in a folder of maps, or of their previews."""
 
     @cache
     def holds_maps(parent: Path) -> bool:
-        inside = parent != folder and holds_maps(parent.parent)
-        return inside or (parent != folder and _holds_maps(parent))
+        if parent == folder:
+            return False
+        previews = parent.name == PREVIEWS and _holds_maps(parent.parent)
+        return previews or holds_maps(parent.parent) or _holds_maps(parent)
 
     return lambda path: holds_maps(path.parent)
 

@@ -535,7 +535,11 @@ def known_blur(outputs: Path) -> Finding:
         _, independent = controlled_images.standard_error(of_image)
         number = f"{len(of_image)} of {independent}" if len(of_image) > independent else f"{independent}"
         lines.append([words, number, stated(shi, dataset, metric), f"[{low:.2f}, {high:.2f}]"])
-    kinds = {key: origins(of_image) for key, of_image in found.items() if key.startswith("rendered/mae-")}
+    kinds = {
+        key: [np.mean(errors) for errors in controlled_images.by_origin(of_image)]
+        for key, of_image in found.items()
+        if key.startswith("rendered/mae-")
+    }
     p = float(stats.kruskal(*kinds.values()).pvalue)
     easy, hard = kinds["rendered/mae-same-class"], kinds["rendered/mae-background-in-focus"]
     return Finding(
@@ -549,14 +553,6 @@ def known_blur(outputs: Path) -> Finding:
         ("[stress_shi.json](box/results/stress_shi.json), [notebook 11](../notebooks/11_where_it_fails.ipynb)",),
         "More images: the intervals of five to ten scenes are wide, and which kind is worst is not certain.",
     )
-
-
-def origins(of_image: Mapping[str, float]) -> list[float]:
-    """Return the mean of the images of each photo or scene."""
-    of_origin: dict[str, list[float]] = {}
-    for name, value in of_image.items():
-        of_origin.setdefault(controlled_images.origin(name), []).append(value)
-    return [float(np.mean(each)) for each in of_origin.values()]
 
 
 def other_cameras(outputs: Path) -> Finding:

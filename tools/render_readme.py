@@ -219,7 +219,7 @@ def ablation_table(path: Path) -> str:
     content = read(path)
     stamp, values = content["stamp"], content["values"]
     given = stamp["parameters"]
-    drawn = sum(iterations * batch for iterations, _, batch in given["stages"])
+    drawn = render_findings.samples(content)
     seeds = len(given["seeds"])
     lines = [
         f"| ablations, profile {stamp['profile']}: {drawn} samples at {given['size']} pixels, {seeds} seeds "

@@ -40,19 +40,26 @@ def origin(name: str) -> str:
     return name.removesuffix("-left-sharp").removesuffix("-right-sharp")
 
 
+def by_origin(of_image: Mapping[str, float]) -> list[list[float]]:
+    """Divide values of images, {image: value}, by `origin`: one list for each photo or scene."""
+    found = defaultdict(list)
+    for name, value in of_image.items():
+        found[origin(name)].append(value)
+    return list(found.values())
+
+
 def standard_error(of_image: Mapping[str, float]) -> tuple[float, int]:
     """Compute the standard error of a mean over images, {image: value}, and the number of independent ones.
 
     Images of one `origin` err alike. So their deviations from the mean are summed first, as for a sample of clusters;
     else the error would be too small. NaN for one origin.
     """
-    mean, deviations = np.mean(list(of_image.values())), defaultdict(float)
-    for name, value in of_image.items():
-        deviations[origin(name)] += value - mean
+    mean = np.mean(list(of_image.values()))
+    deviations = [sum(value - mean for value in values) for values in by_origin(of_image)]
     count = len(deviations)
     if count < 2:
         return np.nan, count
-    squares = np.square(list(deviations.values())).sum()
+    squares = np.square(deviations).sum()
     return float(np.sqrt(squares * count / (count - 1)) / len(of_image)), count
 
 

@@ -217,6 +217,18 @@ def test_another_size_or_network_maps_all_again(folder, network):
     assert photo_folder.map_folder(folder, network, 64).reused == 0
 
 
+def test_a_numpy_file_of_another_map_is_not_kept(folder, into, network):
+    """A run without NumPy files replaces the map; the next run with them would take the old file for that of the map."""
+    fill(folder, ["a.png"])
+    floats = into / "a.png_defocus.npy"
+    photo_folder.map_folder(folder, network, SIZE, floats=True)
+    photo_folder.map_folder(folder, network, 64)
+    assert not floats.exists()
+    assert photo_folder.map_folder(folder, network, 64, floats=True).reused == 0
+    photo_folder.map_folder(folder, network, 64, into.with_name("anew"), floats=True)
+    assert floats.read_bytes() == (into.with_name("anew") / floats.name).read_bytes()
+
+
 def test_another_threshold_needs_no_new_maps(folder, into, network):
     fill(folder, ["a.png"])
     assert photo_folder.map_folder(folder, network, SIZE).rows[0].verdict == "in focus"

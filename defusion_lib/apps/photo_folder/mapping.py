@@ -142,12 +142,15 @@ def write_map(photo: ReadPhoto, defocus: np.ndarray, job: Job, seconds: float) -
             levels = as_levels(defocus)
         tint = _resized(levels, photo.preview.size[::-1]) / np.float32(255)
         overlaid = _encoded(overlay(np.asarray(photo.preview), tint), "jpeg", row)
+        floats = floats_path(job.into, row.map)
+        if not job.floats and floats.is_file():
+            floats.unlink()  # it belongs to the map that is replaced now
         _write(overlaid, preview_path(job.into, row.map), job.into)
         _write(_encoded(levels, "png", row), job.into / row.map, job.into)
         if job.floats:
             content = io.BytesIO()
             np.save(content, resize_map(defocus, photo.shape).astype(np.float16))
-            _write(content.getvalue(), floats_path(job.into, row.map), job.into)
+            _write(content.getvalue(), floats, job.into)
         return row._replace(
             width=photo.shape[1],
             height=photo.shape[0],

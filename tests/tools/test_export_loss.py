@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from defusion_lib.data import Photo, PhotoSet
-from defusion_lib.experiments.export_loss import measure, results
 from defusion_lib.network import DeFusionNet
+from tools.export_loss import measure, results
 
 pytestmark = pytest.mark.slow
 

@@ -1,9 +1,11 @@
 """Measure what a network loses as an ONNX file in half precision or with 8-bit weights, on Shi's training photos.
 
-    python -m defusion_lib.experiments.export_loss NETWORK --root data/shi --into export_loss.json
+    python -m tools.export_loss                           # minutes: outputs/box/results/export_loss.json
+    python -m tools.export_loss FILE --profile cpu        # of another network, into the results of a profile
 
 exports the network, maps photos with ONNX Runtime, and compares the maps with those of torch and with the masks: means
-over the photos, with their standard errors. Training photos: no test photo decides how a network is written.
+over the photos, with their standard errors. Training photos: no test photo decides how a network is written. They are
+those in data/shi, or in the folder that --root names.
 """
 
 import argparse
@@ -21,12 +23,14 @@ from PIL import Image
 from defusion_lib.data import PhotoSet
 from defusion_lib.data.augmentation import resize_to_square, to_tensor
 from defusion_lib.data.datasets import open_dataset
-from defusion_lib.experiments.refinement_gain import TRAINING, network_map, run_program, write_results
 from defusion_lib.export import EXPORT_PRECISIONS, export_network, open_onnx
 from defusion_lib.inference import SIZE, resize_map
 from defusion_lib.network import DeFusionNet
+from defusion_lib.paths import locate
 from defusion_lib.progress import tqdm
+from defusion_lib.runs.run import Run
 from defusion_lib.weights import load_network, read_card, resolve, weights_hash
+from tools.refinement_gain import TRAINING, network_map
 
 PHOTOS = 30
 
@@ -97,32 +101,27 @@ def _add(metrics: dict[str, list[float]], values: Mapping[str, float]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure a network file from a terminal."""
-    module, first_line = "defusion_lib.experiments.export_loss", __doc__.splitlines()[0]
-    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=first_line)
-    parser.add_argument("network", help='a network file, or "shipped"')
-    parser.add_argument("--root", default="", help="the folder of Shi's set (default: data/shi)")
-    parser.add_argument("--into", type=Path, required=True, help="the result file, .json")
-    options = parser.parse_args(arguments)
-    return run_program(lambda: _measure_file(options))
-
-
-def _measure_file(options: argparse.Namespace) -> None:
-    file = resolve(options.network)
-    network = load_network(file)
-    photos = open_dataset("shi", "train", options.root)[TRAINING][:PHOTOS]
-    values = results(measure(network, read_card(file), photos), f"{photos.name}-train{len(photos)}")
+    parser = argparse.ArgumentParser(prog="python -m tools.export_loss", description=__doc__.splitlines()[0])
+    parser.add_argument("network", nargs="?", default="shipped", help="a network file (default: that in the package)")
+    parser.add_argument("--profile", default="box", help="for the result file, outputs/<profile>/results/")
+    parser.add_argument("--root", default="", help="the folder of Shi's photos")
+    given = parser.parse_args(arguments)
+    parameters = {"profile": given.profile, "seed": 0}
+    run = Run("export_loss", parameters, parameters)
+    try:
+        file = resolve(locate(given.network, "shipped"))
+        network = load_network(file)
+        photos = open_dataset("shi", "train", given.root)[TRAINING][:PHOTOS]
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
     runtime = {name: metadata.version(name) for name in ("onnx", "onnxruntime")}
-    write_results(
-        options.into,
-        values,
-        weights_sha256=weights_hash(network),
-        data=photos.provenance(),
-        size=SIZE,
-        runtime=runtime,
-    )
+    run.note(weights_sha256=weights_hash(network), size=SIZE, runtime=runtime)
+    values = results(measure(network, read_card(file), photos), f"{photos.name}-train{len(photos)}")
+    run.results(values, data=photos)
     for key, value in values.items():
         print(f"{key:60} {value:.5f}")
+    return 0
 
 
 if __name__ == "__main__":

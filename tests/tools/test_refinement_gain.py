@@ -8,10 +8,10 @@ import pytest
 from brightness import Brightness
 
 from defusion_lib.data import Photo, PhotoSet
-from defusion_lib.experiments import refinement_gain
-from defusion_lib.experiments.refinement_gain import border_width, choose, compare, enlarged, errors, results, steeper
 from defusion_lib.inference import resize_map
 from defusion_lib.refinement import refine
+from tools import export_loss, refinement_gain
+from tools.refinement_gain import border_width, choose, compare, enlarged, errors, results, steeper
 
 
 def halves(name, at, height=90, width=120):
@@ -92,13 +92,14 @@ def test_scenes_are_sharp_where_their_mask_says_so(kind):
 @pytest.mark.slow
 def test_the_program_writes_results_with_their_origin(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(refinement_gain, "open_dataset", lambda *given: photos)
-    monkeypatch.setattr(refinement_gain, "load_network", lambda file: Brightness())
+    monkeypatch.setattr(refinement_gain, "load_network", lambda file, device: Brightness())
+    monkeypatch.setenv("DEFUSION_OUTPUTS", str(tmp_path))
     monkeypatch.setattr(refinement_gain, "MEGAPIXELS", {"1mp": 0.02, "12mp": 2.5})
     monkeypatch.setattr(
         refinement_gain, "measure", lambda *given, real=refinement_gain.measure: real(*given, size=(150, 200))
     )
-    assert refinement_gain.main(["shipped", "--large", "1", "--into", str(tmp_path / "gain.json")]) == 0
-    written = json.loads((tmp_path / "gain.json").read_text())
+    assert refinement_gain.main(["--large", "1"]) == 0
+    written = json.loads((tmp_path / "box/results/refinement_gain.json").read_text())
     counts = {key: value for key, value in written["values"].items() if key.endswith("/count")}
     assert counts == {
         "made/photos/count": 2,
@@ -108,12 +109,13 @@ def test_the_program_writes_results_with_their_origin(photos, tmp_path, monkeypa
         "rendered-12mp-perfect/photos/count": 3,
     }
     assert all(math.isfinite(value) for value in written["values"].values())
-    assert written["stamp"]["data"]["photographs"] == 2 and "commit" in written["stamp"]
+    assert written["stamp"]["data"][0]["photographs"] == 2 and {"commit", "started"} < written["stamp"].keys()
 
 
 @pytest.mark.slow
-def test_wrong_input_is_one_sentence(tmp_path, capsys):
-    missing = str(tmp_path / "missing")
-    assert refinement_gain.main(["shipped", "--root", missing, "--into", str(tmp_path / "a.json")]) == 1
+@pytest.mark.parametrize("tool", [refinement_gain, export_loss])
+def test_wrong_input_is_one_sentence(tool, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("DEFUSION_OUTPUTS", str(tmp_path))
+    assert tool.main(["--root", str(tmp_path / "missing")]) == 1
     told = capsys.readouterr()
-    assert "missing: check the path" in told.err and "Traceback" not in told.err and not (tmp_path / "a.json").exists()
+    assert "missing: check the path" in told.err and "Traceback" not in told.err and not any(tmp_path.iterdir())

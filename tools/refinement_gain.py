@@ -1,14 +1,14 @@
 """Measure what maps refined along a photo's edges gain over maps that are enlarged bilinearly, and what they cost.
 
-    python -m defusion_lib.experiments.refinement_gain NETWORK --root data/shi --into refinement_gain.json
+    python -m tools.refinement_gain             # minutes: outputs/box/results/refinement_gain.json
+    python -m tools.refinement_gain --choose    # minutes: outputs/box/results/refinement_choice.json
 
-compares them on the test photos of Shi's set at their own size, enlarged to 1 and 12 megapixels (an enlarged photo has
-no finer edges than the photo: this measures sizes, not sharp photos), and on scenes that are rendered at 12 megapixels
-with a mask that is known exactly. On these the network's map counts, and the mask as a perfect network would see it.
+The first compares the maps of the network in the package on the test photos of Shi's set at their own size, enlarged to
+1 and 12 megapixels (an enlarged photo has no finer edges than the photo: this measures sizes, not sharp photos), and on
+scenes that are rendered at 12 megapixels with a mask that is known exactly. On these the network's map counts, and the
+mask as a perfect network would see it. The second compares settings of the filter on training photos: the constants of
+`defusion_lib.refinement` are chosen from these. Both need Shi's photos in data/shi, or in the folder that --root names.
 
-    python -m defusion_lib.experiments.refinement_gain NETWORK --root data/shi --choose --into refinement_choice.json
-
-compares settings of the filter on training photos: the constants of `defusion_lib.refinement` are chosen from these.
 A third map, "steeper", is the bilinear map less its own smoothing, with the same windows and no photo: masks are black
 and white, so whatever makes a map steeper brings it closer to them. The photo's edges add the difference of the refined
 map from this one. Maps and masks are float (H, W), 1 = blurred.
@@ -16,18 +16,15 @@ map from this one. Maps and masks are float (H, W), 1 = blurred.
 
 import argparse
 import itertools
-import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 from PIL import Image
 
-from defusion_lib import paths
 from defusion_lib.data import Photo, PhotoSet, bundled
 from defusion_lib.data.camera import Camera, Layer, Scene, render, to_linear
 from defusion_lib.data.datasets import check_unseen, open_dataset
@@ -38,7 +35,7 @@ from defusion_lib.metrics import near_border
 from defusion_lib.network import DeFusionNet
 from defusion_lib.progress import tqdm
 from defusion_lib.refinement import RADIUS, SIDE, box, refine, small_shape
-from defusion_lib.runs import provenance
+from defusion_lib.runs.run import Run
 from defusion_lib.weights import load_network, read_card, resolve, weights_hash
 
 BORDER = 8  # pixels on each side of a mask's border that count as near it, at 1 megapixel; in proportion at other sizes
@@ -184,49 +181,31 @@ def results(found: Found) -> dict[str, float]:
     return values
 
 
-def write_results(into: Path, values: Mapping[str, float], **stamp) -> None:
-    """Write values and where they come from as a result file."""
-    content = json.dumps({"stamp": stamp | provenance.environment_info(), "values": values}, indent=1)
-    paths.write_atomically(into, (content + "\n").encode())
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure a network file from a terminal."""
-    module, first_line = "defusion_lib.experiments.refinement_gain", __doc__.splitlines()[0]
-    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=first_line)
-    parser.add_argument("network", help='a network file, or "shipped"')
-    parser.add_argument("--root", default="", help="the folder of Shi's set (default: data/shi)")
+    parser = argparse.ArgumentParser(prog="python -m tools.refinement_gain", description=__doc__.splitlines()[0])
+    parser.add_argument("--root", default="", help="the folder of Shi's photos")
     parser.add_argument("--choose", action="store_true", help="compare settings on training photos instead")
     parser.add_argument("--large", type=int, default=20, help="photos that are enlarged to 12 megapixels")
-    parser.add_argument("--into", type=Path, required=True, help="the result file, .json")
-    options = parser.parse_args(arguments)
-    return run_program(lambda: _measure_file(options))
-
-
-def run_program(measure: Callable[[], None]) -> int:
-    """Run a measurement; wrong input is one sentence on standard error and exit code 1."""
+    given = parser.parse_args(arguments)
+    parameters = {"profile": "box", "seed": 0} | ({} if given.choose else {"large": given.large})
+    run = Run("refinement_choice" if given.choose else "refinement_gain", parameters, parameters)
+    file = resolve("shipped")
+    network = load_network(file, run.device)
     try:
-        measure()
+        photos = open_dataset("shi", "train" if given.choose else "test", given.root)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    return 0
-
-
-def _measure_file(options: argparse.Namespace) -> None:
-    file = resolve(options.network)
-    network = load_network(file)
-    photos = open_dataset("shi", "train" if options.choose else "test", options.root)
-    if options.choose:
+    if given.choose:
         photos = photos[TRAINING]
-        found = choose(network, photos)
     else:
         check_unseen(photos, read_card(file))
-        found = measure(network, photos, options.large)
-    values = results(found)
-    write_results(options.into, values, weights_sha256=weights_hash(network), data=photos.provenance(), size=SIZE)
+    run.note(weights_sha256=weights_hash(network), size=SIZE, precision="fp32")
+    values = results(choose(network, photos) if given.choose else measure(network, photos, given.large))
+    run.results(values, data=photos)
     for key, value in values.items():
         print(f"{key:72} {value:.4f}")
+    return 0
 
 
 if __name__ == "__main__":

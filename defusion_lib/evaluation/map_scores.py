@@ -115,10 +115,14 @@ class MapScores:
         return _resampled(wanted, self.counts, self.of_images, draws, seed)
 
 
+def resampled(evaluation: Evaluation, draws: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Compute `Evaluation.values` over resamples of the photos, {metric: float (draws,)}, as `MapScores.resampled`."""
+    return _resampled([*evaluation.values()], evaluation.counts, {"mae": evaluation.errors}, draws, seed)
+
+
 def standard_errors(evaluation: Evaluation, draws: int, seed: int = 0) -> dict[str, float]:
     """Compute the bootstrap standard error of each of `Evaluation.values` over the photos."""
-    found = _resampled([*evaluation.values()], evaluation.counts, {"mae": evaluation.errors}, draws, seed)
-    return {metric: float(each.std()) for metric, each in found.items()}
+    return {metric: float(each.std()) for metric, each in resampled(evaluation, draws, seed).items()}
 
 
 def _resampled(

@@ -24,7 +24,8 @@ import torch
 from defusion_lib.backbone import TAPS
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.data.datasets import open_dataset
-from defusion_lib.evaluation.bootstrap import LEVEL, holm
+from defusion_lib.evaluation.bootstrap import LEVEL, holm, interval
+from defusion_lib.evaluation.map_scores import resampled, standard_errors
 from defusion_lib.evaluation.statistics import (
     contrast,
     contrast_within,
@@ -75,6 +76,7 @@ MEANINGS = {
     14: "The CAM of noGAP has only the maximum of a channel, that of noGMP only its mean",
 }
 BORDER = "mae-border"
+DRAWS = 2000  # resamplings of the photos for the intervals of one network's views
 _VIEWS = {*OUTPUTS, *(f"after{step}" for step in range(1, MOST_STEPS + 1))}
 _OF_SEED = re.compile(r"[^/]+/([^/]+)/([^/]+)@seed(\d+)")  # a value of one seed in a result file
 
@@ -328,8 +330,8 @@ def seed_table(
             spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
             rows[name][title] = f"{np.mean(values):.3f}{spread}"
             difference, low, high = compare(values, scores[reference][metric])
-            interval = f" [{low:+.3f}, {high:+.3f}]" if np.isfinite(low) else ""
-            rows[name][f"{title}: difference"] = "" if name == reference else f"{difference:+.3f}{interval}"
+            bounds = f" [{low:+.3f}, {high:+.3f}]" if np.isfinite(low) else ""
+            rows[name][f"{title}: difference"] = "" if name == reference else f"{difference:+.3f}{bounds}"
     return table(rows)
 
 
@@ -339,6 +341,24 @@ def view_table(scores: Mapping[str, Scores]) -> pd.DataFrame:
     All views of a seed are of one network, so the interval is that of the differences within networks (paired t).
     """
     return seed_table(scores, "fused", compare=contrast_within)
+
+
+def photo_table(evaluations: Mapping[str, Evaluation]) -> pd.DataFrame:
+    """Make a table of the views of one network and their differences from "fused", {view: evaluation}.
+
+    The brackets hold the 95 % interval of a difference over the photos (bootstrap, the same resamples for all views).
+    """
+    draws = {view: resampled(evaluation, DRAWS) for view, evaluation in evaluations.items()}
+    values = {view: evaluation.values() for view, evaluation in evaluations.items()}
+    rows: dict[str, dict[str, object]] = {view: {} for view in evaluations}
+    for metric in METRICS:
+        title = MEASURES[metric]
+        for view, row in rows.items():
+            low, high = interval(draws[view][metric] - draws["fused"][metric])
+            difference = values[view][metric] - values["fused"][metric]
+            row[title] = f"{values[view][metric]:.3f}"
+            row[f"{title}: difference"] = "" if view == "fused" else f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]"
+    return table(rows)
 
 
 class Contrast(NamedTuple):
@@ -607,15 +627,16 @@ def method_values(tested: Mapping[str, Sequence[Tested]], seeds: Sequence[int]) 
     return values
 
 
-def shipped_values(scores: Mapping[str, Mapping[str, float]], method: str) -> dict[str, dict[str, float]]:
+def shipped_values(evaluations: Mapping[str, Evaluation], method: str) -> dict[str, dict[str, float]]:
     """Return the values of one network's views for the result file, {method: {"shipped-metric": value}}.
 
-    `scores` is {view: {metric: value}}, `method` the network's name in result files. "mae-border" is left out.
+    Each has its standard error over the photos under "...-se"; `method` is the network's name in result files.
     """
-    return {
-        _view_method(method, view): {f"shipped-{m}": value for m, value in of_view.items() if m != BORDER}
-        for view, of_view in scores.items()
-    }
+    found = {}
+    for view, evaluation in evaluations.items():
+        values = evaluation.values() | {f"{m}-se": e for m, e in standard_errors(evaluation, DRAWS).items()}
+        found[_view_method(method, view)] = {f"shipped-{metric}": value for metric, value in values.items()}
+    return found
 
 
 def _view_method(method: str, view: str) -> str:

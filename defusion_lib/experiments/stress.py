@@ -14,6 +14,7 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -311,6 +312,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measure_file(options: argparse.Namespace) -> None:
+    started = datetime.now(UTC).isoformat(timespec="seconds")
     if options.into.suffix != ".json":
         raise ValueError(f"--into {options.into.name} does not end in .json: choose a name that does.")
     network = load_network(resolve(options.network))
@@ -336,7 +338,9 @@ def _measure_file(options: argparse.Namespace) -> None:
         "data": photos.provenance(),
         "size": options.size,
         "seed": options.seed,
+        "precision": "fp32",
         **provenance.environment_info(),
+        "started": started,
     }
     content = json.dumps({"stamp": stamp, "values": values}, indent=1)
     paths.write_atomically(options.into, (content + "\n").encode())

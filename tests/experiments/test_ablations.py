@@ -1,6 +1,7 @@
 """Tables 2 and 3: the rows are the paper's, a trained row is kept, and differences have their intervals."""
 
 import json
+import re
 from math import sqrt
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from defusion_lib import training
 from defusion_lib.data import PhotoSet
 from defusion_lib.evaluation.bootstrap import holm
 from defusion_lib.evaluation.statistics import contrast, detectable_difference, paired_contrast, residual_spread
+from defusion_lib.evaluation.tables import MEASURES
 from defusion_lib.experiments import ablations
 from defusion_lib.experiments.ablations import GATE_ROWS, PAPER_ROWS, STRIDE_ROWS
 from defusion_lib.experiments.result_keys import result_keys
@@ -502,5 +504,32 @@ def test_results_have_a_key_per_method_and_metric():
         "shi/ours+step2+o3/mae@seed0": 0.2,
         "shi/ours+step2+o3/mae": 0.2,
     }
-    shipped = ablations.shipped_values({"fused": {"mae": 0.1, "mae-border": 0.4}, "o3": {"mae": 0.2}}, "ours")
-    assert result_keys("shi", shipped) == {"shi/ours/shipped-mae": 0.1, "shi/ours+o3/shipped-mae": 0.2}
+
+
+def two_views():
+    """Evaluate two views of eight photos: "o3" is off by 0.2 more than "fused" everywhere, but in one photo."""
+    evaluations = {"fused": Evaluation(), "o3": Evaluation()}
+    for n in range(8):
+        mask = np.zeros((4, 6), np.float32)
+        mask[:, : 1 + n % 5] = 1
+        error = np.float32(0.05 * n)
+        for view, more in (("fused", 0.0), ("o3", 0.2 if n else 0.0)):
+            evaluations[view].add(np.abs(mask - error - np.float32(more)), mask)
+    return evaluations
+
+
+def test_the_views_of_one_network_have_their_standard_errors():
+    values = result_keys("shi", ablations.shipped_values(two_views(), "ours"))
+    errors = 0.05 * np.arange(8)
+    assert values["shi/ours/shipped-mae"] == pytest.approx(errors.mean(), abs=0.002)
+    assert values["shi/ours/shipped-mae-se"] == pytest.approx(errors.std() / sqrt(8), rel=0.1)
+    assert values["shi/ours+o3/shipped-mae"] == pytest.approx(errors.mean() + 0.2 * 7 / 8, abs=0.002)
+
+
+def test_the_views_of_one_network_are_compared_photo_by_photo():
+    """The difference is 0 or 0.2 in a photo: its interval is far narrower than that of the errors themselves."""
+    shown = ablations.photo_table(two_views())
+    title = MEASURES["mae"]
+    assert shown.loc["fused", f"{title}: difference"] == "" and shown.loc["o3", title] == "0.350"
+    difference, low, high = map(float, re.findall("[+-][0-9.]+", shown.loc["o3", f"{title}: difference"]))
+    assert difference == pytest.approx(0.175, abs=0.002) and 0.1 <= low <= 0.15 and 0.195 <= high <= 0.205

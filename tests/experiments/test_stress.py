@@ -1,6 +1,7 @@
 """The stress suite, with a "network" whose map is the brightness of the photo, so that results can be computed."""
 
 import json
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -267,6 +268,7 @@ def test_terminal_writes_means_and_photos(folder, tmp_path, capsys):
     assert call(folder, "--into", str(into), "--count", "3", "--maps", str(folder / "maps")) == 0
     written = json.loads(into.read_text(encoding="utf-8"))
     assert written["stamp"]["data"]["photographs"] == 3 and len(written["stamp"]["weights_sha256"]) == 64
+    assert datetime.fromisoformat(written["stamp"]["started"]).tzinfo is not None
     values = written["values"]
     assert values["folder-set-all-maps2/perfect/mae"] == 0 and values["folder-set-all-maps2/perfect/auc"] == 1
     found = stress.read(into.with_suffix(".npz"))

@@ -16,7 +16,7 @@ from scipy import ndimage
 from defusion_lib.inference import resize_map, to_rgb
 
 # Chosen on training photos of Shi's set for the least error near the borders of masks, with an earlier network. For the
-# network in the package the best setting is better by .0006 of .22 (outputs/box/results/refinement_choice.json).
+# network in the package the best setting is better by .0007 of .21 (outputs/box/results/refinement_choice.json).
 SIDE = 160  # pixels: the longer side of the small copy
 RADIUS = 6  # pixels of it: a window has 2 * RADIUS + 1 a side
 EPSILON = 1e-5  # variance of colours (of 1) that counts as flat: no edge of the map follows weaker ones

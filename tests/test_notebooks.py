@@ -195,6 +195,14 @@ def begins_and_ends_a_run(notebook):
     return problems
 
 
+def notes_its_network(notebook):
+    """A network that is loaded is named in the stamp of the results."""
+    source = "".join(cell.source for cell in code_cells(notebook))
+    if not re.search(r"\bload_network\(", source) or re.search(r"\brun\.note\([^#]*weights_hash\(", source):
+        return []
+    return ["loads a network without run.note(weights_sha256=weights_hash(network))"]
+
+
 def has_short_functions(notebook):
     return [
         f"function {node.name} has {node.end_lineno - node.lineno + 1} lines: move it to the library"
@@ -260,6 +268,7 @@ OF_COMMITTED = [
     has_short_functions,
     has_little_code,
     leaves_its_environment_alone,
+    notes_its_network,
     describes_its_pictures,
 ]
 OF_EXECUTED = [*OF_EVERY, carries_its_stamp]
@@ -437,6 +446,7 @@ LONG = "def long():\n" + "    pass\n" * SCREEN
         (leaves_its_environment_alone, set_source(2, "import sys\nsys.path.append('..')")),
         (leaves_its_environment_alone, set_source(2, "!pip install torch")),
         (leaves_its_environment_alone, set_source(2, "%pip install torch")),
+        (notes_its_network, set_source(2, "network = load_network()")),
         (describes_its_pictures, set_output(2, "display_data", data={"image/png": "", "text/plain": "A line."})),
         (describes_its_pictures, set_output(2, "display_data", data={"image/jpeg": "", "text/plain": "A line."})),
         (describes_its_pictures, set_output(2, "display_data", data={"text/html": "<img src='x'/>"})),

@@ -26,8 +26,9 @@ from scipy.ndimage import gaussian_filter
 
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.evaluation import map_scores, own_maps
+from defusion_lib.evaluation.map_scores import DRAWS
 from defusion_lib.evaluation.protocols import WeightedF
-from defusion_lib.experiments.own_row import DRAWS, score_photos
+from defusion_lib.experiments.own_row import score_photos
 
 HEIGHT, WIDTH = 427, 640
 METHODS = 6  # as in the default table of `defusion score`

@@ -25,6 +25,7 @@ from defusion_lib.metrics import (
     precision_recall,
 )
 
+DRAWS = 2000  # resamples of the photos, for standard errors and intervals
 WEIGHTED = {f"weighted-f-{positive}": positive for positive in CLASSES}
 # {metric in the result files: function(counts)}
 OF_COUNTS: dict[str, Callable[[np.ndarray], float]] = {
@@ -120,9 +121,10 @@ def resampled(evaluation: Evaluation, draws: int, seed: int = 0) -> dict[str, np
     return _resampled([*evaluation.values()], evaluation.counts, {"mae": evaluation.errors}, draws, seed)
 
 
-def standard_errors(evaluation: Evaluation, draws: int, seed: int = 0) -> dict[str, float]:
-    """Compute the bootstrap standard error of each of `Evaluation.values` over the photos."""
-    return {metric: float(each.std()) for metric, each in resampled(evaluation, draws, seed).items()}
+def with_errors(evaluation: Evaluation, draws: int = DRAWS, seed: int = 0) -> dict[str, float]:
+    """Return `Evaluation.values`, each with its bootstrap standard error over the photos under "...-se"."""
+    errors = resampled(evaluation, draws, seed)
+    return evaluation.values() | {f"{metric}-se": float(each.std()) for metric, each in errors.items()}
 
 
 def _resampled(

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from defusion_lib.evaluation.map_scores import standard_errors
 from defusion_lib.metrics import Evaluation
 
 # The measures of `Evaluation.values` in words, with an arrow towards better.
@@ -36,16 +35,18 @@ def titled(values: Mapping[str, float]) -> dict[str, float]:
     return {MEASURES.get(name, name): value for name, value in values.items()}
 
 
-def measure_rows(evaluations: Mapping[str, Evaluation], draws: int = 2000, seed: int = 0) -> dict[str, dict[str, str]]:
-    """Return the rows of a table, {measure: {method: "score ± bootstrap standard error"}}.
+def stated(values: Mapping[str, float]) -> dict[str, str]:
+    """Return the measures of `map_scores.with_errors` in words, {title: "score ± standard error"}."""
+    return {title: f"{values[metric]:.3f} ± {values[f'{metric}-se']:.3f}" for metric, title in MEASURES.items()}
+
+
+def measure_rows(evaluations: Mapping[str, Evaluation], values: Mapping[str, Mapping[str, float]]) -> dict[str, dict]:
+    """Return the rows of a table, {measure: {method: "score ± standard error"}}; `values` are of `with_errors`.
 
     The rows of max F also have the column "floor", the F of marking every pixel.
     """
-    rows: dict[str, dict[str, str]] = {title: {} for title in MEASURES.values()}
-    for method, evaluation in evaluations.items():
-        errors = standard_errors(evaluation, draws, seed)
-        for metric, value in evaluation.values().items():
-            rows[MEASURES[metric]][method] = f"{value:.3f} ± {errors[metric]:.3f}"
+    columns = {method: stated(of_method) for method, of_method in values.items()}
+    rows = {title: {method: column[title] for method, column in columns.items()} for title in MEASURES.values()}
     for positive in ("blur", "focus"):
         floor = next(iter(evaluations.values())).all_positive_f(positive)
         rows[MEASURES[f"max-f-{positive}"]]["floor"] = f"{floor:.3f}"

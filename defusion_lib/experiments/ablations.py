@@ -25,7 +25,7 @@ from defusion_lib.backbone import TAPS
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.data.datasets import open_dataset
 from defusion_lib.evaluation.bootstrap import LEVEL, holm, interval
-from defusion_lib.evaluation.map_scores import resampled, standard_errors
+from defusion_lib.evaluation.map_scores import DRAWS, resampled, with_errors
 from defusion_lib.evaluation.statistics import (
     contrast,
     contrast_within,
@@ -76,7 +76,6 @@ MEANINGS = {
     14: "The CAM of noGAP has only the maximum of a channel, that of noGMP only its mean",
 }
 BORDER = "mae-border"
-DRAWS = 2000  # resamplings of the photos for the intervals of one network's views
 _VIEWS = {*OUTPUTS, *(f"after{step}" for step in range(1, MOST_STEPS + 1))}
 _OF_SEED = re.compile(r"[^/]+/([^/]+)/([^/]+)@seed(\d+)")  # a value of one seed in a result file
 
@@ -632,11 +631,10 @@ def shipped_values(evaluations: Mapping[str, Evaluation], method: str) -> dict[s
 
     Each has its standard error over the photos under "...-se"; `method` is the network's name in result files.
     """
-    found = {}
-    for view, evaluation in evaluations.items():
-        values = evaluation.values() | {f"{m}-se": e for m, e in standard_errors(evaluation, DRAWS).items()}
-        found[_view_method(method, view)] = {f"shipped-{metric}": value for metric, value in values.items()}
-    return found
+    return {
+        _view_method(method, view): {f"shipped-{metric}": value for metric, value in with_errors(evaluation).items()}
+        for view, evaluation in evaluations.items()
+    }
 
 
 def _view_method(method: str, view: str) -> str:

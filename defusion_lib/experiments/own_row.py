@@ -19,7 +19,7 @@ from defusion_lib.baselines import CLASSICAL
 from defusion_lib.baselines.fitted import SPLIT, fitted_to
 from defusion_lib.data import Photo, PhotoSet, first_few
 from defusion_lib.evaluation import own_maps
-from defusion_lib.evaluation.map_scores import WEIGHTED, MapScores, Mask, Measured
+from defusion_lib.evaluation.map_scores import DRAWS, WEIGHTED, MapScores, Mask, Measured
 from defusion_lib.evaluation.own_maps import PROTOCOLS, Comparison, MapFolder
 from defusion_lib.experiments.map_cache import cached_map, fingerprint
 from defusion_lib.experiments.table_1 import Method, package_method, seen_in_training
@@ -34,7 +34,6 @@ OURS = "defusionnet"  # the network in the package
 # Under 0.6 s for a photo of 640 x 427 on one core; DBDF takes 0.8 s, HiFST 2.3 s (outputs/cpu/results/bench.json).
 FAST = ("jnb", "ss", "lbp", "ksfv")
 AGAINST = (OURS, *FAST)
-DRAWS = 2000
 WORKERS = 2  # threads that score while the main one reads
 
 

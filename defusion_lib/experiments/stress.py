@@ -27,6 +27,7 @@ from defusion_lib.data import Photo, PhotoSet, bundled, effects
 from defusion_lib.data.augmentation import resize_to_square
 from defusion_lib.data.datasets import DATASETS, check_unseen, open_dataset
 from defusion_lib.data.synthetic import open_synthetic
+from defusion_lib.evaluation.map_scores import DRAWS
 from defusion_lib.evaluation.published_maps import Published, open_published
 from defusion_lib.experiments import controlled_images
 from defusion_lib.inference import SIZE, detect, resize_map
@@ -43,7 +44,6 @@ TEXTURED = 0.03  # `controlled_images.texture` from which a pixel is textured: e
 HALF_RADIUS = 3.0  # of the blur in one half of the half-and-half images
 HALF_NOISE = 20  # the noise on them
 SCENES = 48
-DRAWS = 2000  # resamplings of the photos for the standard error of a max F
 CLASSES = {"max-f-blur": "blur", "max-f-focus": "focus"}
 
 # {"dataset/metric": {photo: value}}; under "dataset/counts" a value is a histogram, int64 (2, 256): metrics.histogram.

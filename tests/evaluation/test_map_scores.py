@@ -62,9 +62,10 @@ def test_standard_errors_are_the_spread_of_the_resamples():
     given, evaluation = [*pairs(), (np.full((4, 4), 51, np.uint8), np.ones((4, 4)))], metrics.Evaluation()
     for levels, mask in given:
         evaluation.add(levels / 255, mask)
-    found = map_scores.standard_errors(evaluation, 50, 2)
+    found = map_scores.with_errors(evaluation, 50, 2)
     resampled = scores_of(given).resampled([*evaluation.values()], 50, 2)
-    assert found == pytest.approx({metric: of.std() for metric, of in resampled.items()}, abs=EXACT)
+    errors = {f"{metric}-se": of.std() for metric, of in resampled.items()}
+    assert found == pytest.approx(evaluation.values() | errors, abs=EXACT)
 
 
 def test_a_mask_of_one_class_counts_for_the_mean_absolute_error_alone():

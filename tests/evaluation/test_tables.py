@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from defusion_lib.evaluation.map_scores import with_errors
 from defusion_lib.evaluation.tables import MEASURES, measure_rows, table
 from defusion_lib.metrics import Evaluation
 from defusion_lib.paper.tables import D_DFFNET, IN_FOCUS, TABLE_1, matching_metrics
@@ -20,7 +21,7 @@ def test_scores_stand_beside_their_errors_and_the_floor():
         mask = (rng.random((12, 10)) < share).astype(np.float32)
         evaluations["noise"].add(rng.random((12, 10)), mask)
         evaluations["truth"].add(mask, mask)
-    rows = measure_rows(evaluations)
+    rows = measure_rows(evaluations, {name: with_errors(each) for name, each in evaluations.items()})
     assert list(rows) == list(MEASURES.values()) and list(MEASURES) == list(evaluations["noise"].values())
     assert rows["MAE ↓"]["truth"] == "0.000 ± 0.000" and rows["AUC ↑"]["truth"] == "1.000 ± 0.000"
     errors = evaluations["noise"].errors

@@ -24,7 +24,7 @@ class VGG16(nn.Module):
     Takes RGB photographs (N, 3, H, W) in [0, 1], H and W multiples of 32; gives six maps of
     64, 128, 256, 512, 512, 512 channels at 1, 1/2, 1/4, 1/8, 1/16 and 1/32 of the size. Parameter names are
     those of torchvision's VGG-16 (`features.0.weight`, ...), so that its weights load unchanged. The last tap
-    is pool5 after a 3x3 average, as in RADF (Hu et al., 2018), whose heads the paper takes over.
+    is pool5 after a 3x3 average, as in RADF (Hu et al., 2018).
 
     `widths` are the channels of each block's convolutions; compared methods have others.
     """

@@ -19,8 +19,8 @@ FUSED = 16  # of FSHF and FSEF (unstated; RADF's width in its first round)
 REDUCTION = 16  # of the CAM's bottleneck (unstated; the usual one of squeeze-and-excitation)
 SHALLOW = 3  # m: the first three of the n = 6 layers are shallow (Sec. 3.5)
 
-# The two convolutions appended to each tap: (channels, kernel size). `radf` has the widths of RADF, the network
-# that the paper builds on; `compact` is 3x3 throughout and narrow, for laptops.
+# The two convolutions appended to each tap: (channels, kernel size). `radf` has the widths of RADF, a network
+# that the paper calls similar; `compact` is 3x3 throughout and narrow, for laptops.
 HEADS = {
     "radf": ((128, 3), (128, 3), (256, 5), (256, 5), (512, 5), (512, 7)),
     "compact": ((32, 3), (64, 3), (128, 3), (128, 3), (128, 3), (128, 3)),

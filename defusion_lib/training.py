@@ -26,7 +26,7 @@ from defusion_lib.precision import PRECISIONS, autocast, place, resolve_precisio
 from defusion_lib.progress import tqdm
 from defusion_lib.weights import load_backbone, load_network, read_card, save_network, weights_hash
 
-# Caffe's default, which the paper's network inherits: biases learn twice as fast and never decay.
+# A custom of Caffe networks, on which the paper is silent: biases learn twice as fast and never decay.
 BIAS_FACTOR = 2
 EVERY = 50  # iterations between the checkpoints of `train_or_load`
 RECIPE_VERSION = 3  # raised whenever the same recipe would give other samples or other steps
@@ -46,7 +46,7 @@ class Recipe:
     optimiser:       "sgd" (momentum 0.9) or "adamw"
     learning_rate:   of the new layers; the paper's 1e-8 on the summed loss is 1.02e-3 on the mean at 320x320
     backbone_factor: learning rate of VGG-16 over that of the new layers
-    score_factor:    the same for the side outputs' 1x1 convolutions, right under the losses (RADF: 0.1)
+    score_factor:    the same for the side outputs and the final fusion, right under the losses (RADF: 0.1)
     frozen_blocks:   how many of VGG-16's five blocks, from the first, keep their weights
     weight_decay:    5e-4 beside a loss summed over 102,400 pixels is 4.9e-9 beside the mean
     schedule:        "step" (x0.1 at `step_at`) or "cosine" (warm-up over the first 3 %, then down to zero)

@@ -81,7 +81,8 @@ of its values (`weights.weights_hash`) after training, in single precision:
 - It is for research and teaching: a first defocus map, a start for training, the network of the notebooks.
 - It predicts *where* a photo is out of focus, not by how much, and it does not detect motion blur.
 - The tables above show where it fails; notebook 11 shows examples.
-- Its scores are not those of the paper's network, which has larger heads and a longer training.
+- Its scores are not those of the paper: its heads are smaller than those of the reference network, and its training was
+  shorter.
 
 ## Licence
 

@@ -172,7 +172,9 @@ def is_shipped(content: dict, outputs: Path) -> bool:
 
 def network_words(content: dict, outputs: Path) -> str:
     """Return which network made a result file, in words."""
-    return "the network in the package" if is_shipped(content, outputs) else "the earlier network of profile cpu"
+    return (
+        "the network in the package" if is_shipped(content, outputs) else "the network that was in the package before"
+    )
 
 
 def copies(content: dict, outputs: Path) -> list[Path]:
@@ -348,10 +350,10 @@ def undecided(outputs: Path) -> Finding:
     return Finding(
         "Whether CAM and FAM help in a full training cannot be decided from these results",
         samples(content) < paper / 10,
-        f"The paper trains on {paper:,.0f} samples at {SETTINGS['test-size'].value} pixels, the rows above on "
-        f"{samples(content):,} at {size}. FAM's difference of {fam:.3f} in MAE would be found with a probability "
-        f"of 0.8 with {needed} seeds per row, if the rows of one seed differ as here (standard deviation {spread:.4f}) "
-        f"and {count} differences are compared; the paper trains each row once.",
+        f"The paper trains on {paper:,.0f} samples (at {SETTINGS['test-size'].value} pixels in our reading), the rows "
+        f"above on {samples(content):,} at {size}. FAM's difference of {fam:.3f} in MAE would be found with a "
+        f"probability of 0.8 with {needed} seeds per row, if the rows of one seed differ as here (standard "
+        f"deviation {spread:.4f}) and {count} differences are compared; the paper prints one number per row, without a spread.",
         ("08",),
         f"`make run PROFILE=paper` on a GPU trains three seeds of each row; add seeds up to {needed}.",
     )

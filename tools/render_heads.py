@@ -180,7 +180,7 @@ def efficiency(outputs: Path) -> str:
     return (
         f"one image of 160 x 160 pixels takes {values[f'{here}/seconds']:.3f} s on {found['stamp']['threads']} CPU "
         f"thread (quartiles {low:.3f} to {high:.3f}) with the network in the package, one of 320 x 320 takes "
-        f"{values['random-320x320/defusionnet/seconds']:.2f} s with the paper's network; the paper states "
+        f"{values['random-320x320/defusionnet/seconds']:.2f} s with the reference network; the paper states "
         f"{TIMINGS['test-320x320'].value} s on a GPU. (The images are noise: times do not depend on what they show.)"
     )
 
@@ -190,7 +190,7 @@ def failures(outputs: Path) -> str:
     plain, noisy = (stated(shi, SHI, metric) for metric in ("mae", "mae-noise-20"))
     half = stated(shi, "half-and-half", "mae")
     copied = is_shipped(result(outputs, "cpu/11_where_it_fails"), outputs)
-    of_copy = "" if copied else " (The executed copy is of the earlier network of profile cpu.)"
+    of_copy = "" if copied else " (The executed copy is of the network that was in the package before.)"
     return (
         f"of photos that are sharp everywhere the network in the package calls {stated(shi, 'sharp', 'blurred-share')} "
         f"of the pixels blurred; its mean absolute error is {half} where one half of a photo is blurred, {noisy} with "

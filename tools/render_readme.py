@@ -6,22 +6,29 @@ writes the results between the two marks of README.md, outputs/README.md, output
 card beside the network; a test compares all of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
 
+from defusion_lib import SPINCOUNT
 from defusion_lib.evaluation.tables import MEASURES
 from defusion_lib.paper import claims
 from defusion_lib.paper.tables import TABLE_1
 from defusion_lib.paths import project_root, write_atomically
 from defusion_lib.weights import SHIPPED
 from tools import render_costs, render_findings
+from tools.bench_spin import LIBGOMP
 from tools.render_card import model_card
-from tools.render_results import cell, read, rendered, rows_of, runs
+from tools.render_commands import commands_section
+from tools.render_results import cell, read, rendered, result, rows_of, runs
 
-# The evaluations shown, the first of them of the network in the package.
-PROFILES = ("box", "cpu", "cpu-last100")
+# The profiles whose results of notebook 04 are shown, and which network each one tests.
+EVALUATED = {
+    "box": "the network in the package",
+    "cpu": "that of notebook 03, profile cpu",
+    "cpu-last100": "that of notebook 03, profile cpu-last100",
+}
 LOOKS = "three times: twice with the network after part 2, in 16 and in 8 bits, once with this one, in 8 bits"
 COLUMNS = {metric: words for metric, words in MEASURES.items() if metric != "auc-paper-blur"}
 SUMMARY = {metric: MEASURES[metric] for metric in ("mae", "max-f-focus", "max-f-blur", "auc")}
@@ -51,6 +58,7 @@ by `make run` and not stored here. `python -m tools.render_readme` writes this p
 [What it would cost](COSTS.md) calculates the hours of large runs from measured seconds.
 
 {tables}
+{commands}
 ## How to read these tables
 
 The [glossary](../defusion_lib/paper/glossary.md) explains compact, CAM, FAM, FFRM, dutlab100, last100, MAE, max F and
@@ -59,11 +67,12 @@ that the network fuses its features on every second pixel, `+nocam`, `+nofam` an
 and `+step1` that it has one step instead of three. `dmenet+stretched` is DMENet with the values of each map stretched
 to the range 0 to 1.
 
-The paper does not say how its F-measure and AUC were computed, which class is positive, or which 100 photos were
-tested. The row of the paper quotes its Table 1; it stands in the columns that its numbers fit (in-focus pixels
-positive, a ROC curve over the share of all pixels); this is inferred
-([notebook 05b](../notebooks/05b_what_auc_means.ipynb)). All networks here are smaller than the paper's (17.8 instead of
-62.6 million parameters) and were trained on one or two cores.
+The paper does not say how its F-measure and AUC were computed, or which class is positive. Its text states the photos
+of last100; its numbers of DeFusionNet fit those of dutlab100 better. The row of the paper quotes its Table 1; it stands
+in the columns that its numbers fit (in-focus pixels positive, a ROC curve over the share of all pixels); both are
+inferred ([notebook 05b](../notebooks/05b_what_auc_means.ipynb), [05c](../notebooks/05c_table_1_converted.ipynb)). All
+networks here are smaller than the reference network (17.8 instead of 62.6 million parameters) and were trained on one
+or two cores.
 
 Profile box is the network in the package ([its card](../defusion_lib/shipped/README.md)). Profile cpu trains a network
 of the same size, for half an hour of one core with bfloat16 and two hours without; its row is of the network that was
@@ -121,19 +130,15 @@ def summary(results: Path, floor: Path) -> str:
 
 def results_page(root: Path) -> str:
     """Render outputs/README.md as Markdown, for the checkout `root`."""
-    results = root / "outputs/cpu/results"
-    evaluations = [root / f"outputs/{profile}/results/04_evaluation.json" for profile in PROFILES]
-    table_1, ablations, determinism = (
-        results / f"{name}.json" for name in ("07_table_1", "08_ablations", "determinism")
-    )
     sentences = [
         f"The results of notebooks {', '.join(numbers)} of profile {profile} are older than the parameters that are "
         f"now in `params/{profile}/`."
         for profile, numbers in outdated(root).items()
     ]
     return PAGE.format(
-        tables=results_tables(evaluations, table_1, ablations, determinism),
-        joined=JOINED if len(runs(read(table_1))) > 1 else "",
+        tables=results_tables(root),
+        commands=commands_section(root / "outputs"),
+        joined=JOINED if len(runs(result(root / "outputs", "cpu/07_table_1"))) > 1 else "",
         outdated="".join(f"\n{sentence}" for sentence in sentences),
     )
 
@@ -152,30 +157,34 @@ def outdated(root: Path) -> dict[str, list[str]]:
     return found
 
 
-def results_tables(evaluations: Sequence[Path], table_1: Path, ablations: Path, determinism: Path) -> str:
-    """Render evaluations with the paper's row, Table 1, ablations and determinism as Markdown, for outputs/README.md.
+def results_tables(root: Path) -> str:
+    """Render evaluations, Table 1, ablations and two lines on the machine as Markdown, for the checkout `root`."""
+    results = root / "outputs/cpu/results"
+    tables = [
+        evaluation_table(root / "outputs"),
+        methods_table(results / "07_table_1.json"),
+        ablation_table(results / "08_ablations.json"),
+        determinism_line(results / "determinism.json"),
+        busy_line(results / "bench_spin.json"),
+    ]
+    return "\n\n".join(tables)
 
-    `evaluations` are result files of notebook 04, `table_1` is that of notebook 07, `ablations` that of notebook 08,
-    `determinism` that of tools/determinism.py.
-    """
-    rows = {}
-    for path in evaluations:
-        for (dataset, method, profile), line in evaluation_rows(path).items():
+
+def evaluation_table(outputs: Path) -> str:
+    """Render the results of notebook 04, those of marking every pixel, and the paper's row as Markdown."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for profile, network in EVALUATED.items():
+        content = result(outputs, f"{profile}/04_evaluation")
+        for dataset, method in scores(content):
             # The scores of all-blurred do not depend on the profile: one row per data set is enough.
-            rows.setdefault((dataset, method, "" if method == "all-blurred" else profile), line)
-    lines = list(rows.values())
+            words = "everything called blurred" if method == "all-blurred" else network
+            measured = [cell(content, dataset, metric, method) for metric in COLUMNS]
+            rows.setdefault((f"Shi et al., {dataset.removeprefix('shi-')}", words), measured)
     quoted = {column: TABLE_1["shi", metric, "defusionnet"] for metric, column in QUOTED.items()}
-    cells = [f"{quoted[metric]:.3f}" if metric in quoted else "" for metric in COLUMNS]
-    lines.append("| not stated | the paper, as quoted | " + " | ".join(cells) + " |")
-    head = table_head(["100 test photos", "method"])
-    tables = [methods_table(table_1), ablation_table(ablations), determinism_line(determinism)]
-    return "\n\n".join(["\n".join(head + lines), *tables])
-
-
-def table_head(first: Sequence[str]) -> list[str]:
-    """Return the two lines of a table's head: some first columns, then `COLUMNS`."""
-    names = [*first, *COLUMNS.values()]
-    return ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
+    rows["last100 by its text", "the paper, as quoted"] = [
+        f"{quoted[metric]:.3f}" if metric in quoted else "" for metric in COLUMNS
+    ]
+    return rows_of(["100 test photos", "method", *COLUMNS.values()], [[*names, *row] for names, row in rows.items()], 2)
 
 
 def scores(content: dict) -> dict[tuple[str, str], dict[str, float]]:
@@ -187,16 +196,6 @@ def scores(content: dict) -> dict[tuple[str, str], dict[str, float]]:
     return rows
 
 
-def evaluation_rows(path: Path) -> dict[tuple[str, str, str], str]:
-    """Render a line of Markdown for each (data set, method, profile) of a result file of notebook 04."""
-    content = read(path)
-    profile, lines = content["stamp"]["profile"], {}
-    for (dataset, method), row in scores(content).items():
-        cells = [dataset, f"{method}, profile {profile}", *(f"{row[metric]:.3f}" for metric in COLUMNS)]
-        lines[dataset, method, profile] = f"| {' | '.join(cells)} |"
-    return lines
-
-
 def methods_table(path: Path) -> str:
     """Render the methods of a result file of notebook 07 as Markdown, with the minutes of training of networks."""
     content = read(path)
@@ -205,13 +204,12 @@ def methods_table(path: Path) -> str:
     dataset = next(iter(rows))[0]
     shown = {name: row for name, row in rows.items() if name[0] == dataset and "mae" in row and name[1] != EXAMPLE}
     columns = ("mae", "max-f-blur", "max-f-focus", "auc")
-    names = [f"Table 1, profile {content['stamp']['profile']}: {dataset}", "trained", *(COLUMNS[c] for c in columns)]
-    lines = ["| " + " | ".join(names) + " |", "|---|" + "---:|" * (len(names) - 1)]
+    head = [f"Table 1, profile {content['stamp']['profile']}: {dataset}", "trained", *(COLUMNS[c] for c in columns)]
+    lines = []
     for (_, method), row in shown.items():
         trained = f"{row['training-seconds'] / 60:.0f} min" if "training-seconds" in row else ""
-        cells = [method, trained, *(f"{row[column]:.3f}" for column in columns)]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append([method, trained, *(cell(content, dataset, column, method) for column in columns)])
+    return rows_of(head, lines)
 
 
 def ablation_table(path: Path) -> str:
@@ -221,18 +219,14 @@ def ablation_table(path: Path) -> str:
     given = stamp["parameters"]
     drawn = render_findings.samples(content)
     seeds = len(given["seeds"])
-    lines = [
-        f"| ablations, profile {stamp['profile']}: {drawn} samples at {given['size']} pixels, {seeds} seeds "
-        "| MAE ↓ | max F, in focus ↑ |",
-        "|---|---:|---:|",
-    ]
+    budget = f"{drawn} samples at {given['size']} pixels, {seeds} seeds"
+    head, lines = [f"ablations, profile {stamp['profile']}: {budget}", "MAE ↓", "max F, in focus ↑"], []
     for key in values:
         dataset, method, metric = key.split("/")
         if metric == "mae-std" and not VIEWS & set(method.split("+")):
             names = [f"{dataset}/{method}/{each}" for each in ("mae", "max-f-focus")]
-            cells = [f"{values[name]:.3f} ± {values[f'{name}-std']:.3f}" for name in names]
-            lines.append(f"| {method} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+            lines.append([method, *(f"{values[name]:.3f} ± {values[f'{name}-std']:.3f}" for name in names)])
+    return rows_of(head, lines)
 
 
 def determinism_line(determinism: Path) -> str:
@@ -246,8 +240,20 @@ def determinism_line(determinism: Path) -> str:
 
     each = ", ".join(f"{moved(variant)} {words}" for variant, words in VARIANTS.items())
     return (
-        "Determinism (largest change of a weight in the quick training, and of a number in the quick results): "
-        f"{each}.\n"
+        f"Determinism (largest change of a weight in the quick training, and of a number in the quick results): {each}."
+    )
+
+
+def busy_line(spin: Path) -> str:
+    """Render how much longer work takes beside two busy programs, as one line of Markdown."""
+    values = read(spin)["values"]
+    run, step, default = (
+        values[f"{work}/busy-ratio"] for work in ("quick/make-run", f"step/spin-{SPINCOUNT}", f"step/spin-{LIBGOMP}")
+    )
+    return (
+        f"Beside two busy programs on two cores `make run` takes {run:.1f} times as long as alone, and a training step "
+        f"{step:.1f} times; with threads that wait as long as libgomp's do by default, {default:.1f} times "
+        "(`make bench-spin`).\n"
     )
 
 

@@ -61,9 +61,9 @@ def photos(content: dict, dataset: str) -> int:
     return [data["photographs"] for data in listed if data["name"] == dataset][-1]
 
 
-def rows_of(head: list[str], rows: list[list[str]]) -> str:
-    """Format a table as Markdown: words in the first column, numbers in the others."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+def rows_of(head: list[str], rows: list[list[str]], words: int = 1) -> str:
+    """Format a table as Markdown: words in the first columns, one or more, and numbers in the others."""
+    lines = [head, ["---"] * words + ["---:"] * (len(head) - words), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 

@@ -49,7 +49,8 @@ from defusion_lib.sources import PACKAGE, all_imports, bare_code
 from defusion_lib.training import identity, initialise, make_recipe, train_or_load
 from defusion_lib.weights import read_card, result_name
 
-# The rows of Tables 2 and 3 with their switches, under the names in result files (`weights.result_name`).
+# The rows of Tables 2 and 3 and of Figure 14 with their switches, under the names in result files
+# (`weights.result_name`).
 PAPER_ROWS: dict[str, dict[str, Any]] = {
     "full": {},
     "nocam+nofam": {"cam": "off", "fam": False},  # the network of CVPR 2019

@@ -66,7 +66,7 @@ def draw_parts(costs: Mapping[str, Mapping[str, Cost]], size: int) -> Drawing:
     axes[1].set_title("Weights")
     axes[1].legend(loc="lower right")
     caption = (
-        "Multiply-accumulates (left) and parameters (right) of each part, for the paper's heads and for the compact "
+        "Multiply-accumulates (left) and parameters (right) of each part, for the reference heads and for the compact "
         "ones: backbone, heads and refinement do nearly all of the work."
     )
     return Drawing("costs", figure, caption, {"parts": PARTS, "gmac": gmac, "parameters": millions})

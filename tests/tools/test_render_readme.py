@@ -158,7 +158,7 @@ def test_numbers_are_those_of_the_result_files():
 @pytest.mark.parametrize(
     ("result", "page"),
     [
-        *((f"{profile}/results/04_evaluation", "outputs/README.md") for profile in render_readme.PROFILES),
+        *((f"{profile}/results/04_evaluation", "outputs/README.md") for profile in render_readme.EVALUATED),
         ("cpu/results/08_ablations", "outputs/README.md"),
         ("cpu/results/07_table_1", "outputs/README.md"),
         ("box/results/stress_shi", "README.md"),

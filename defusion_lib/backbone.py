@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 TAPS = ("conv1_2", "conv2_2", "conv3_3", "conv4_3", "conv5_3", "pool5")
 TAP_CHANNELS = (64, 128, 256, 512, 512, 512)
-STRIDE = 32  # pixels of the photograph a pixel of pool5 stands for
+STRIDE = 32  # pixels of the photo a pixel of pool5 stands for
 
 # Convolutions of each of the five blocks, as in configuration D of Simonyan & Zisserman (2015).
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -21,7 +21,7 @@ STD = 1 / 255
 class VGG16(nn.Module):
     """The convolutions of VGG-16, giving the six feature maps that DeFusionNet taps (Sec. 3.5).
 
-    Takes RGB photographs (N, 3, H, W) in [0, 1], H and W multiples of 32; gives six maps of
+    Takes RGB photos (N, 3, H, W) in [0, 1], H and W multiples of 32; gives six maps of
     64, 128, 256, 512, 512, 512 channels at 1, 1/2, 1/4, 1/8, 1/16 and 1/32 of the size. Parameter names are
     those of torchvision's VGG-16 (`features.0.weight`, ...), so that its weights load unchanged. The last tap
     is pool5 after a 3x3 average, as in RADF (Hu et al., 2018).

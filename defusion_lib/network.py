@@ -188,7 +188,7 @@ class DeFusionNet(nn.Module):
     fam:    feature adaptation module on or off
     ffrm:   two groups that refine each other, or all six layers in one group (woFFRM)
     output: "fused" (Eq. 8), or a single side "o1" ... "o6" of the last step
-    fusion_stride: pixels of the photograph per pixel of the fused features: 1 (the paper), 2 or 4. Taps that are finer
+    fusion_stride: pixels of the photo per pixel of the fused features: 1 (the paper), 2 or 4. Taps that are finer
             are averaged down before their head; the logits are up-sampled bilinearly
 
     The network of CVPR 2019 is `cam="off", fam=False`. Raises ValueError for a switch that does not exist.

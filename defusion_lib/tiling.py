@@ -46,7 +46,7 @@ def detect_tiles(
     defocus = np.empty(padded.shape[:2], np.float32)
     last: Any = network.steps[-1]
     with _fixed_cam_weights(network, weights):
-        # Up-sampling to the photograph's size mixes neighbours across a tile's border.
+        # Up-sampling to the photo's size mixes neighbours across a tile's border.
         border = 0 if network.config["fusion_stride"] == 1 else STRIDE
         for core, seen, features in _tiles(padded, network, tile, len(network.steps), border, progress):
             size = [span.stop - span.start for span in seen]
@@ -73,7 +73,7 @@ def global_cam_weights(
     for j in range(1, len(network.steps) + 1):
         with _fixed_cam_weights(network, found):
             mean, highest = _pooled(_tiles(padded, network, tile, j - 1, 0, progress))
-        # Two pixels that have the photograph's mean and maximum: all of it that a CAM looks at.
+        # Two pixels that have the photo's mean and maximum: all of it that a CAM looks at.
         pixels = torch.stack([highest, 2 * mean - highest], dim=-1)
         for (step, group), fusion in fusion_modules(network).items():
             if step == j:
@@ -126,7 +126,7 @@ def _tiles(
 ) -> Iterator[tuple[Window, Window, list[torch.Tensor]]]:
     """Yield each tile's window, that window with a border, and the layers' features there after so many steps.
 
-    Features are six (1, 32, h, w), on the grid of the fusion; `border` is in pixels of the photograph.
+    Features are six (1, 32, h, w), on the grid of the fusion; `border` is in pixels of the photo.
     """
     network.eval()
     device = next(network.parameters()).device
@@ -148,7 +148,7 @@ def _tiles(
 
 
 def _layers(network: DeFusionNet, photo: torch.Tensor, kept: Window) -> list[torch.Tensor]:
-    """`network.project_features` of a part of the photograph: up-sampling leaves out what the steps do not need."""
+    """`network.project_features` of a part of the photo: up-sampling leaves out what the steps do not need."""
     features = []
     size = [(span.stop - span.start) // network.config["fusion_stride"] for span in kept]
     for level, tap in enumerate(network.backbone(photo)):
@@ -162,7 +162,7 @@ def _layers(network: DeFusionNet, photo: torch.Tensor, kept: Window) -> list[tor
 def _pooled(
     tiles: Iterator[tuple[Window, Window, list[torch.Tensor]]],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean (Eq. 4) and maximum (Eq. 5) over the photograph of every channel of every layer, (6, 32) each."""
+    """Mean (Eq. 4) and maximum (Eq. 5) over the photo of every channel of every layer, (6, 32) each."""
     sums, highest, count = [], [], 0
     for _, _, features in tiles:
         layers = torch.cat(features)

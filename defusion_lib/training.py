@@ -42,7 +42,7 @@ def _some_of(values: tuple, valid) -> bool:
 class Recipe:
     """How a network is trained; the defaults are the paper's (Sec. 3.5), per-pixel mean instead of sum.
 
-    stages:          (iterations, photograph size, batch size), one after the other
+    stages:          (iterations, photo size, batch size), one after the other
     optimiser:       "sgd" (momentum 0.9) or "adamw"
     learning_rate:   of the new layers; the paper's 1e-8 on the summed loss is 1.02e-3 on the mean at 320x320
     backbone_factor: learning rate of VGG-16 over that of the new layers
@@ -462,12 +462,12 @@ def check_masks(photos: PhotoSet) -> None:
     uniform = 0
     for name, _, mask in photos:
         if mask is None:
-            raise ValueError(f"{name} of {photos.name} has no mask, and training needs one for every photograph.")
+            raise ValueError(f"{name} of {photos.name} has no mask, and training needs one for every photo.")
         uniform += mask.min() == mask.max()
     if uniform == len(photos):
         raise ValueError(
             f"All {len(photos)} masks of {photos.name} mark nothing or everything as blurred, expected both kinds of "
-            "pixels: check that the masks belong to the photographs, and what white stands for in them."
+            "pixels: check that the masks belong to the photos, and what white stands for in them."
         )
 
 

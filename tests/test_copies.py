@@ -8,6 +8,8 @@ import pytest
 from minimal_notebook import minimal_notebook
 from nbformat import v4
 
+from tools.copies import is_stale, with_words_of
+
 ROOT = Path(__file__).resolve().parents[1]
 BEFORE = "executed before the notebook's last changes: execute it again"
 RENAMED = "one of the two notebooks that became 07_table_1, whose result file is merged from theirs: remove it with the next run"
@@ -24,21 +26,6 @@ STALE = {
     "cpu/10_efficiency": BEFORE,
     "cpu/12_rivals": RENAMED,
 }
-
-
-def code(notebook):
-    """The sources of the code cells, without the parameters and those that a run inserts."""
-    return [
-        cell.source
-        for cell in notebook.cells
-        if cell.cell_type == "code" and not {"parameters", "injected-parameters"} & set(cell.metadata.get("tags", []))
-    ]
-
-
-def is_stale(copy, notebooks):
-    """Whether an executed copy is not of the notebook of its name in a folder, or there is no such notebook."""
-    notebook = notebooks / copy.name
-    return not notebook.is_file() or code(nbformat.read(copy, 4)) != code(nbformat.read(notebook, 4))
 
 
 def stored_copies():
@@ -83,3 +70,20 @@ def test_a_stale_copy_is_found(change, stale, tmp_path):
 def test_a_copy_without_a_notebook_is_stale(tmp_path):
     nbformat.write(minimal_notebook(), tmp_path / "00-tiny.ipynb")
     assert is_stale(tmp_path / "00-tiny.ipynb", tmp_path / "notebooks")
+
+
+def test_words_of_a_copy_follow_its_notebook_and_its_outputs_stay(tmp_path):
+    """The notebook has a cell of words more, and a link; the copy has the parameters that its run was given."""
+    notebook, copy = minimal_notebook(), minimal_notebook()
+    notebook.cells.insert(1, v4.new_markdown_cell("See [the page](README.md)."))
+    given = v4.new_code_cell("size = 8", metadata={"tags": ["injected-parameters"]})
+    copy.cells.insert(1, given)
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "outputs/cpu").mkdir(parents=True)
+    nbformat.write(notebook, tmp_path / "notebooks/00-tiny.ipynb")
+    nbformat.write(copy, tmp_path / "outputs/cpu/00-tiny.ipynb")
+    found = with_words_of(tmp_path / "outputs/cpu/00-tiny.ipynb", tmp_path / "notebooks/00-tiny.ipynb")
+    words = ["".join(cell["source"]) for cell in found["cells"] if cell["cell_type"] == "markdown"]
+    assert "See [the page](../../notebooks/README.md)." in words
+    executed = [cell for cell in found["cells"] if cell["cell_type"] == "code"]
+    assert ["".join(cell["source"]) for cell in executed] == [c.source for c in copy.cells if c.cell_type == "code"]

@@ -39,7 +39,8 @@ of a photo. `defusion_lib.load_network()` reads it, and `defusion_lib.detect` ap
 ## Numbers
 
 ± is the standard error over the photos. A photo is resized to {size} x {size} pixels for the network; maps are scored
-at the photo's size. Every choice was made on {validation} photos held out of the training photos. The aims were set
+at the photo's size. Every choice was made on {validation} photos held out of the training photos; what other variants
+gave on them was not stored, so nothing is known about what would reach the rows with a "no". The aims were set
 before the training. The test sets were evaluated {looks}.
 "Before" is the network that was in the package before, of an earlier run of profile cpu.
 

@@ -324,7 +324,8 @@ def ablations(outputs: Path) -> Finding:
     return Finding(
         "Small networks that were trained for minutes do not show that CAM and FAM, FFRM or three steps help",
         not any(each and worse for each, worse in zip(shown, harms)),
-        f"Budget: {samples(content)} samples at {given['size']} pixels (minutes on one core), VGG-16 fixed, "
+        f"Budget: {samples(content)} samples at {given['size']} pixels (minutes on one core), VGG-16 fixed and "
+        "taken from a full network that was trained here, which hides differences, "
         f"{len(given['seeds'])} seeds per row. The full network has an MAE of "
         f"{np.mean(seeds(content, '', 'mae')):.3f} at that budget, the network in the package "
         f"{stated(result(outputs, 'box/stress_shi'), SHI, 'mae')}: these scores say nothing about a fully "
@@ -353,7 +354,8 @@ def undecided(outputs: Path) -> Finding:
         f"The paper trains on {paper:,.0f} samples (at {SETTINGS['test-size'].value} pixels in our reading), the rows "
         f"above on {samples(content):,} at {size}. FAM's difference of {fam:.3f} in MAE would be found with a "
         f"probability of 0.8 with {needed} seeds per row, if the rows of one seed differ as here (standard "
-        f"deviation {spread:.4f}) and {count} differences are compared; the paper prints one number per row, without a spread.",
+        f"deviation {spread:.4f}) and {count} differences are compared; the paper prints one number per row, "
+        "without a spread.",
         ("08",),
         f"`make run PROFILE=paper` on a GPU trains three seeds of each row; add seeds up to {needed}.",
     )
@@ -408,7 +410,8 @@ def constant_weights(outputs: Path) -> Finding:
     draws = content["stamp"]["parameters"]["draws"]
     named = {f"{change}, minus {CHANGES[change].rpartition(': ')[2]}": row for change, row in rows.items()}
     return Finding(
-        "Channel weights that do not adapt to the photo do not raise the mean absolute error, equal weights do",
+        "Channel weights that do not adapt to the photo are not shown to raise the mean absolute error, equal weights "
+        "do",
         not (shown["average weight of each channel"] and average.value > 0)
         and bool(shown["same weight for all channels"])
         and same.value > 0,
@@ -474,7 +477,8 @@ def slight_blur(outputs: Path) -> Finding:
         "A blur with a radius of one pixel, at the size that the network sees, hardly changes the map; one of four "
         "pixels is found in nearly all of Shi's photos",
         max(abs(low), abs(high)) < 0.05 and np.mean(list(fourth.values())) > 0.95,
-        f"Shi's {photos(shi, SHI)} photos, blurred everywhere by a disc, should be called blurred everywhere. Of the "
+        f"Shi's {photos(shi, SHI)} photos, blurred everywhere by a disc of more than one pixel, should be called "
+        "blurred everywhere. Of the "
         f"plain photos a share of {np.mean(list(plain.values())):.3f} is called blurred; a radius of 1 changes it by "
         f"[{signed(low)}, {signed(high)}]. The share called blurred is "
         + ", ".join(f"{share} at a radius of {radius}" for radius, share in shares.items())
@@ -598,7 +602,7 @@ def carried_over(outputs: Path) -> Finding:
         f"samples. The order of the methods is nearly the same (Kendall's tau {tau:.2f}). The network in the package "
         f"has {auc_of(here, OURS, 'szu')} there, on the same photos as the others.\n\n{compared(rows, 'AUC')}",
         ("szu", "07"),
-        "A third camera: Shi's photos are larger, and the classical methods were fitted to photos of Shi's set where "
+        "Another data set: Shi's photos are larger, and the classical methods were fitted to photos of Shi's set where "
         "they learn anything, so size and fit change together with the camera.",
     )
 

@@ -1,4 +1,4 @@
-"""Render the result on real photos in the first cell of each notebook: its key numbers, and where its key figure is.
+"""Render the result on real photos in the first cell of each notebook: its key numbers, and where they are shown.
 
     python -m tools.render_heads
 
@@ -16,6 +16,7 @@ from defusion_lib.evaluation.protocols import auc_paper_ceiling
 from defusion_lib.paper import claims, conversion
 from defusion_lib.paper.tables import TABLE_1, TIMINGS
 from defusion_lib.paths import project_root, write_atomically
+from tools.copies import is_stale, with_words_of
 from tools.render_findings import (
     CAMS,
     OURS,
@@ -30,6 +31,8 @@ from tools.render_findings import (
     samples,
 )
 from tools.render_results import BEGIN, find, photos, rendered, result, signed, stated
+
+STALE = " (executed before the notebook's last changes)"
 
 
 def first_map(outputs: Path) -> str:
@@ -63,7 +66,7 @@ def training(outputs: Path) -> str:
     return (
         f"the last part of the training of the network in the package, {iterations:,.0f} iterations in "
         f"{seconds / 60:.0f} minutes on {cores} without a GPU, with {photos(found, SHI)} photos, took the loss "
-        f"per map from {first:.3f} to {last:.3f}."
+        f"per map from {first:.3f} to {last:.3f} (means of 50 iterations, which vary too much to show a decrease)."
     )
 
 
@@ -223,16 +226,16 @@ HEADS: dict[str, tuple[Callable[[Path], str] | str, str, str]] = {
     "02_network": ("this notebook explains the network and measures no quality", "", ""),
     "03_training": (training, "box/03_training", "The run"),
     "04_evaluation": (evaluation, "box/04_evaluation", "Curves (Figures 8-10)"),
-    "05a_protocols": (protocols, "cpu/05a_protocols", "4. The adaptive threshold fails when blur is positive"),
+    "05a_protocols": (protocols, "cpu/05a_protocols", "2. Many protocols"),
     "05b_what_auc_means": (auc_axis, "cpu/05b_what_auc_means", "3. A ROC curve on another axis"),
     "05c_table_1_converted": (converted, "cpu/05c_table_1_converted", "2. The conversion"),
     "06_claims": (status, "", ""),
     "07_table_1": (table_1, "cpu/07_table_1", "Curves (Figures 8-10)"),
     "07b_other_photos": (other_photos, "cpu-last100/07b_other_photos", "What carries over?"),
-    "08_ablations": (ablations, "cpu/08_ablations", "Figures 13, 14 and 15"),
-    "09_channel_attention": (attention, "cpu/09_channel_attention", "The mean or the maximum?"),
+    "08_ablations": (ablations, "cpu/08_ablations", "Table 2 and Table 3, with their spread"),
+    "09_channel_attention": (attention, "cpu/09_channel_attention", "Do the weights matter?"),
     "10_efficiency": (efficiency, "cpu/10_efficiency", "Time for one photo"),
-    "11_where_it_fails": (failures, "cpu/11_where_it_fails", "Half and half"),
+    "11_where_it_fails": (failures, "cpu/11_where_it_fails", "Stress suite"),
     "12_own_maps": (own_maps, "cpu/12_own_maps", "Curves"),
     "13_own_photographs": (own_photographs, "box/verdict", ""),
     "14_explorer": ("the panels need a live kernel", "", ""),
@@ -251,18 +254,26 @@ def head(root: Path, notebook: str, page: str) -> str:
     executed = copies(result(root / "outputs", name), root / "outputs")
     links = ", ".join(
         f"[{profile}/{path.name}]({posixpath.relpath(path.relative_to(root), posixpath.dirname(page))})"
+        + STALE * (path in executed and is_stale(path, root / "notebooks"))
         for path in executed or [root / f"outputs/{profile}/results/{stem}.json"]
     )
     if not executed:
         return f"{text}The numbers are in {links}; no executed copy is stored.\n"
-    return f"{text}The key figure is in the section *{section}* of the executed copy: {links}.\n"
+    return f"{text}Shown in the section *{section}* of the executed copy: {links}.\n"
 
 
 def written(root: Path) -> dict[Path, str]:
-    """Return the stored notebooks and executed copies whose first cell has the marks, {path: content with its head}."""
+    """Return the stored notebooks and executed copies whose first cell has the marks, {path: content with its head}.
+
+    The words of a copy that is not stale are those of its notebook.
+    """
     found = {}
     for path in [*(root / "notebooks").glob("*.ipynb"), *(root / "outputs").glob("*/*.ipynb")]:
-        notebook = json.loads(path.read_text(encoding="utf-8"))
+        original = root / "notebooks" / path.name
+        if path == original or is_stale(path, original.parent):
+            notebook = json.loads(path.read_text(encoding="utf-8"))
+        else:
+            notebook = with_words_of(path, original)
         first = notebook["cells"][0]
         source = "".join(first["source"])
         if path.stem in HEADS and BEGIN in source:

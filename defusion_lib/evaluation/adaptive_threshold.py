@@ -47,10 +47,11 @@ def plot_thresholds(counts: np.ndarray, method: str, dataset: str) -> plots.Draw
             adaptive, np.full_like(adaptive, 0.05), "|", color="black", markersize=14, label="1.5 x mean, each image"
         )
         axis.axhline(floor, color="0.5", linestyle=":", label="floor: everything marked")
-        axis.set(xlabel="threshold", xlim=(0, 1.02), ylim=(0, 1), title=f"{method}, {dataset}, positive: {positive}")
+        axis.set(xlabel="threshold", xlim=(0, 1.02), ylim=(0, 1), title=f"positive: {positive}")
         arrays |= {f"{positive}_threshold": curve.threshold, f"{positive}_f": curve.f, f"{positive}_adaptive": adaptive}
     axes[0].set_ylabel("F-measure")
     axes[0].legend(loc="center left")
+    figure.suptitle(f"{method}, {dataset}")
     return plots.Drawing(
         f"adaptive_{dataset}",
         figure,

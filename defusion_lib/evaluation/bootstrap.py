@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 LEVEL = 0.95  # of all intervals here
+FEW = 20  # photos: with fewer there is no verdict, since resamples of so few hold too few different photos
 
 
 def resampled_means(scores: Mapping[str, np.ndarray], draws: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -55,7 +56,7 @@ def paired_differences(
     """Compare pairs of methods on the same resamples, {"first - second": {column: value}} for a table.
 
     `means` are the `resampled_means` of `scores`. The p-values are corrected for the number of pairs (`holm`); a
-    difference is "larger than chance" where the corrected p is below 0.05.
+    difference is "larger than chance" where the corrected p is below 0.05, which fewer than `FEW` photos do not decide.
     """
     pairs = list(pairs)
     apart = [means[first] - means[second] for first, second in pairs]
@@ -67,6 +68,12 @@ def paired_differences(
             "low": float(low),
             "high": float(high),
             "p, corrected": float(p),
-            "larger than chance": "yes" if p < 1 - LEVEL else "not shown",
+            "larger than chance": _verdict(p, len(scores[first])),
         }
     return rows
+
+
+def _verdict(p: float, photos: int) -> str:
+    if photos < FEW:
+        return "too few photos"
+    return "yes" if p < 1 - LEVEL else "not shown"

@@ -11,7 +11,7 @@ from defusion_lib.network import DeFusionNet
 from defusion_lib.weights import result_name
 
 UNINFORMATIVE = ("all-blurred", "random")
-ROWS = 3  # photographs that `plot_maps` shows
+ROWS = 3  # photos that `plot_maps` shows
 
 
 def gradient_energy(image: np.ndarray) -> np.ndarray:

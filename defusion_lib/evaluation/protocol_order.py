@@ -68,6 +68,7 @@ def plot_ranks(dataset: str, methods: Values) -> plots.Drawing:
         f"ranks_{dataset}",
         figure,
         "The rank of each method, 1 = best, under the protocols from left to right. Where two lines cross, the "
-        "protocol decides which method is better.",
+        "protocol decides which method is better. Equal scores share a rank, and lines are shifted a little, so that "
+        "none is hidden.",
         {"ranks": found, "methods": list(methods), "metrics": RANKED},
     )

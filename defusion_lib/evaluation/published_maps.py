@@ -1,6 +1,6 @@
-"""Read and score maps of Shi's photographs that other authors published, and compare ours with them.
+"""Read and score maps of Shi's photos that other authors published, and compare ours with them.
 
-A folder holds one folder per method with one picture per photograph, named like the photograph. White means blurred or
+A folder holds one folder per method with one picture per photo, named like the photo. White means blurred or
 in focus, depending on the method; what is read is 1 = blurred.
 """
 
@@ -16,7 +16,7 @@ from defusion_lib.evaluation.scoring import ScoredSet, Scores, score
 from defusion_lib.evaluation.statistics import correlation
 from defusion_lib.inference import resize_map
 
-# Parts of two photographs of which all four methods published maps: small enough for a test.
+# Parts of two photos of which all four methods published maps: small enough for a test.
 CROPS = {
     "out_of_focus0001": (slice(100, 260), slice(200, 400)),
     "out_of_focus0065": (slice(100, 260), slice(200, 400)),
@@ -26,7 +26,7 @@ CROPS = {
 class Published:
     """The maps of one method in a folder of pictures, read when they are needed.
 
-    `method` is the folder's name, `stems` names the photographs in order. Raises FileNotFoundError where the folder is
+    `method` is the folder's name, `stems` names the photos in order. Raises FileNotFoundError where the folder is
     missing or empty.
     """
 
@@ -37,11 +37,11 @@ class Published:
 
     @property
     def stems(self) -> list[str]:
-        """Names of the photographs, in order."""
+        """Names of the photos, in order."""
         return list(self._files)
 
     def read(self, photo: Photo) -> np.ndarray:
-        """Read the published map of a photograph, float32 (H, W) in [0, 1] at the photograph's size, 1 = blurred."""
+        """Read the published map of a photo, float32 (H, W) in [0, 1] at the photo's size, 1 = blurred."""
         levels = read_mask(self._files[photo.name], self._white, grey=True)
         return resize_map(levels, photo.image.shape[:2])
 
@@ -58,9 +58,9 @@ def open_published(root: str | Path, white_sharp: Iterable[str] = ()) -> dict[st
 
 
 def photographs(published: Published, shi_root: str | Path) -> PhotoSet:
-    """Open those of Shi's photographs of which a method published maps, as the set "shi-maps61" for 61 of them.
+    """Open those of Shi's photos of which a method published maps, as the set "shi-maps61" for 61 of them.
 
-    Raises ValueError where a map has the name of no photograph, and what `open_shi` raises.
+    Raises ValueError where a map has the name of no photo, and what `open_shi` raises.
     """
     parts = _parts(shi_root)
     return _subset(_check_names(published, parts), parts)
@@ -69,9 +69,9 @@ def photographs(published: Published, shi_root: str | Path) -> PhotoSet:
 def score_published(
     root: str | Path, white_sharp: Iterable[str], shi_root: str | Path, new_scores: Callable[[], Scores]
 ) -> list[ScoredSet[Scores]]:
-    """Score published maps and the map `all-blurred` on every set of photographs that methods have in common.
+    """Score published maps and the map `all-blurred` on every set of photos that methods have in common.
 
-    Methods with maps of the same photographs form one set; the photographs of which all methods have maps form another.
+    Methods with maps of the same photos form one set; the photos of which all methods have maps form another.
     The smallest set comes first; a second set of one size is named "shi-maps9-2". `new_scores` as in `score`. Raises
     what `open_published` and `photographs` raise.
     """
@@ -94,17 +94,16 @@ def score_published(
 
 
 def _parts(shi_root: str | Path) -> dict[str, PhotoSet]:
-    """Map the name of each of Shi's photographs to its part of the data set."""
+    """Map the name of each of Shi's photos to its part of the data set."""
     parts = [open_shi(shi_root, part=part) for part in ("train", "test")]
     return {stem: part for part in parts for stem in part.stems}
 
 
 def _check_names(published: Published, parts: Mapping[str, PhotoSet]) -> list[str]:
-    """Return the names of a method's maps, or raise ValueError where one is the name of no photograph."""
+    """Return the names of a method's maps, or raise ValueError where one is the name of no photo."""
     if unknown := [stem for stem in published.stems if stem not in parts]:
         raise ValueError(
-            f"The maps of {published.method} hold {unknown[0]}, which is none of Shi's photographs: "
-            "name maps like these."
+            f"The maps of {published.method} hold {unknown[0]}, which is none of Shi's photos: name maps like these."
         )
     return published.stems
 
@@ -116,7 +115,7 @@ def _subset(stems: Sequence[str], parts: Mapping[str, PhotoSet]) -> PhotoSet:
 def crop_correlation(detect: Callable, published: Published, photos: PhotoSet) -> float:
     """Compute the mean over `CROPS` of the correlation between the map of a crop and that part of the published map.
 
-    It is lower than the correlation of whole photographs, whose maps also depend on the pixels around the crop.
+    It is lower than the correlation of whole photos, whose maps also depend on the pixels around the crop.
     """
     found = []
     for stem, crop in CROPS.items():

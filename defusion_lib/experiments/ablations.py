@@ -9,7 +9,7 @@ together, and differences of rows are compared with the spread that is left with
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -536,12 +536,14 @@ def plot_parts(tested: Mapping[str, Tested], photos: Sequence[Photo], size: int,
     """Draw the maps of networks that lack a part, beside those of the reference (Figures 13 and 14).
 
     `tested` is {row: network of the first seed}, `photos` are the `pictured` ones. A row of the paper's figures that is
-    not in `tested` is named as missing. Rows that lack a part and are in neither figure are added to Figure 13; rows
-    that lack no part are left out.
+    not in `tested` is named as missing, and a figure without any of its rows is left out (`describe_missing`). Rows
+    that lack a part and are in neither figure are added to Figure 13; rows that lack no part are left out.
     """
     shown = {row for rows in PART_FIGURES.values() for row in rows}
     others = [row for row in ROWS if row in tested and row in VARIANTS and row not in {*shown, reference}]
     for number, rows in PART_FIGURES.items():
+        if not set(rows) & set(tested):
+            continue
         added = others if number == 13 else []
         names = {row: VARIANTS[row] for row in rows} | {reference: METHODS["defusionnet"]}
         names |= {row: VARIANTS[row] for row in added}
@@ -552,6 +554,16 @@ def plot_parts(tested: Mapping[str, Tested], photos: Sequence[Photo], size: int,
         if missing := [names[row] for row in names if row not in tested]:
             differs += f"; this run did not train {' and '.join(missing)}"
         yield _drawing(number, photos, names, maps, MEANINGS[number], differs)
+
+
+def describe_missing(tested: Container[str]) -> str:
+    """Say which of Figures 13 and 14 `plot_parts` leaves out, one line each."""
+    lines = [
+        f"Figure {number} needs {' or '.join(VARIANTS[row] for row in rows)}, which this run did not train."
+        for number, rows in PART_FIGURES.items()
+        if not any(row in tested for row in rows)
+    ]
+    return "\n".join(lines) or "Figures 13 and 14 are drawn above."
 
 
 def plot_steps(network: DeFusionNet, photos: Sequence[Photo], size: int) -> Drawing:

@@ -147,7 +147,7 @@ def plot_weights(collected: CollectedAttention) -> Drawing:
         dead = np.flatnonzero(~collected.alive[i])
         axis.plot(dead + 1, mean[i, dead], "x", color="black", ms=4, label="map always zero")
         axis.axhline(0.5, color="0.3", linestyle=":", linewidth=1)
-        axis.set(ylim=(0, 1), title=f"step {step}, {group}", xlabel="channel")
+        axis.set(ylim=(0, 1.5), yticks=(0, 0.5, 1), title=f"step {step}, {group}", xlabel="channel")
         if step == 1:
             axis.set_ylabel("weight, mean ± std\nover photos")
             axis.legend(fontsize=10, ncols=2, loc="upper left")

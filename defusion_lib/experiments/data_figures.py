@@ -43,7 +43,7 @@ def variants(samples: Augmented) -> Drawing:
     return Drawing(
         "augmentation",
         plots.sheet({"photographs": images, "masks": masks}, titles),
-        "Eight of the sixteen variants of one photograph, above their masks: turned, enlarged and mirrored alike.",
+        "Eight of the sixteen variants of one photo, above their masks: turned, enlarged and mirrored alike.",
         {"photographs": np.stack(images), "masks": plots.as_levels(np.stack(masks))},
     )
 
@@ -65,8 +65,8 @@ def random_steps(original: Photo, seed: int) -> Iterator[Drawing]:
         part = slice(begin, begin + STEP_SHEET)
         yield Drawing(
             f"random_steps_{number}",
-            plots.sheet({"photograph": images[part], "mask": masks[part]}, titles[part]),
-            f"A photograph after each random step, above its mask: {'; '.join(titles[part])}. The number is how often "
+            plots.sheet({"photo": images[part], "mask": masks[part]}, titles[part]),
+            f"A photo after each random step, above its mask: {'; '.join(titles[part])}. The number is how often "
             "the step happens.",
             {"names": titles[part], "after": np.stack(images[part]), "masks": plots.as_levels(np.stack(masks[part]))},
         )

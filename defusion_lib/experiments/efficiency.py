@@ -46,6 +46,7 @@ ALLOCATOR = {
     "MALLOC_TOP_PAD_": "268435456",
 }
 Key = TypeVar("Key")
+Returned = TypeVar("Returned")
 
 
 class Cost(NamedTuple):
@@ -272,22 +273,23 @@ def training_iteration(network: DeFusionNet, size: int, batch: int) -> Callable[
     return iterate
 
 
-def peak_memory(call: Callable[[], object], device: torch.device) -> float | None:
-    """Measure how far memory rises during a call, in MiB above the level before; None if the system does not report it.
+def peak_memory(call: Callable[[], Returned], device: torch.device) -> tuple[Returned, float | None]:
+    """Call a function; return what it returns, and how far memory rises meanwhile, in MiB above the level before.
 
-    On a GPU this is the memory that torch allocates. Otherwise it is that of the whole process, of which Linux reports
-    only the highest level so far: the value is right in a process that never held more before.
+    The memory is None if the system does not report it. On a GPU it is what torch allocates. Otherwise it is that of
+    the whole process, of which Linux reports only the highest level so far: the value is right in a process that never
+    held more before.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        call()
-        return (torch.cuda.max_memory_allocated(device) - before) / 2**20
+        found = call()
+        return found, (torch.cuda.max_memory_allocated(device) - before) / 2**20
     before = _process_memory("VmRSS")
-    call()
+    found = call()
     # Not getrusage's ru_maxrss: a new process inherits that of its parent.
     peak = _process_memory("VmHWM")
-    return None if before is None or peak is None else peak - before
+    return found, None if before is None or peak is None else peak - before
 
 
 def _process_memory(name: str) -> float | None:
@@ -352,7 +354,7 @@ def _measure(heads: str, size: int, batch: int, device: str, threads: int) -> Me
         # Momentum exists from the first step on: only the second iteration holds all that training holds.
         found.update(benchmark({"call": call}, 1, device))
 
-    peak_mib = peak_memory(work, device)
+    _, peak_mib = peak_memory(work, device)
     return Measurement(found["call"].first, found["call"].seconds.item(), peak_mib)
 
 

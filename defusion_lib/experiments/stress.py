@@ -170,9 +170,9 @@ def results(found: Found, method: str) -> dict[str, float]:
 
 
 def table(found: Found) -> pd.DataFrame:
-    """Show one row per data set and metric, with mean, standard error and number of photos."""
+    """Show one row per data set and metric, with mean, standard error and number of images."""
     rows = {tuple(key.split("/")): row for key, row in _means(found).items()}
-    frame = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "standard error", "photos"])
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "standard error", "number"])
     frame.index = pd.MultiIndex.from_tuples(rows, names=["images", "metric"])
     return frame
 

@@ -23,7 +23,7 @@ UNCERTAINTY = 0.02  # possible error of a blurred share
 
 
 def split_shares(split: Split) -> np.ndarray:
-    """Return the blurred shares of the 100 test photographs of a split of Shi's set, in [0, 1]."""
+    """Return the blurred shares of the 100 test photos of a split of Shi's set, in [0, 1]."""
     photographs = read_manifest()["photographs"]
     return np.array([photographs[stem]["blurred_share"] for stem in split_stems(split, "test")])
 
@@ -149,7 +149,7 @@ def conversion_rows(dataset: str) -> dict[str, dict[str, object]]:
 
 
 def comparison_rows(scored: Sequence[ScoredSet[Evaluation]]) -> dict[str, dict[str, object]]:
-    """Return the rows of a table: measured scores of published maps of Shi's photographs and the numbers of Table 1.
+    """Return the rows of a table: measured scores of published maps of Shi's photos and the numbers of Table 1.
 
     Each method's row is from the largest set that it is in; `scored` is in ascending size, with `Evaluation` scores.
     """

@@ -163,7 +163,7 @@ class PublishedResult(NamedTuple):
 
 
 # D-DFFNet (Jin et al., ICME 2023), its table of results on Shi's set: one program scored all these maps. The 100
-# photographs are those of dutlab100. Methods as in the result files where this collection has them.
+# photos are those of dutlab100. Methods as in the result files where this collection has them.
 D_DFFNET = {
     "dbdf": PublishedResult(0.292, 0.806),
     "lbp": PublishedResult(0.154, 0.917),

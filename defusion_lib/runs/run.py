@@ -116,7 +116,7 @@ class Run:
     def results(self, values: Mapping, data=None) -> None:
         """Write `results/<stem>.json`: the stamp, and numbers under keys dataset/method/metric.
 
-        `data` is the photographs that the values were measured on (a `PhotoSet`, a name, or a list of these)
+        `data` is the photos that the values were measured on (a `PhotoSet`, a name, or a list of these)
         and goes into the stamp. The file replaces an older one. Raises ValueError where a key has another
         form or a value is not a finite number.
         """

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from defusion_lib.evaluation.bootstrap import holm, interval, p_value, paired_differences, resampled_means
+from defusion_lib.evaluation.bootstrap import FEW, holm, interval, p_value, paired_differences, resampled_means
 
 DRAWS = 20_000
 
@@ -98,3 +98,10 @@ def test_a_difference_is_named_where_it_is_larger_than_chance(scores):
     assert [row["larger than chance"] for row in rows.values()] == ["yes", "not shown"]
     alone = paired_differences(scores, means, [("good", "plain")])["good - plain"]
     assert rows["good - plain"]["p, corrected"] == pytest.approx(2 * alone["p, corrected"])
+
+
+def test_few_photos_decide_nothing():
+    for count, verdict in ((FEW - 1, "too few photos"), (FEW, "yes")):
+        some = {"good": np.linspace(0.8, 0.9, count), "plain": np.linspace(0.1, 0.2, count)}
+        (row,) = paired_differences(some, resampled_means(some, 200), [("good", "plain")]).values()
+        assert row["larger than chance"] == verdict

@@ -80,7 +80,7 @@ def test_the_photographs_of_published_maps(published, photographs_of):
 
 def test_a_map_of_no_photograph(tmp_path, shi_root):
     make(tmp_path / "hifst", np.zeros((8, 8), np.uint8), stem="holiday")
-    with pytest.raises(ValueError, match="hold holiday, which is none of Shi's photographs"):
+    with pytest.raises(ValueError, match="hold holiday, which is none of Shi's photos"):
         photographs(open_published(tmp_path)["hifst"], shi_root)
 
 

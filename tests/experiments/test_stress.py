@@ -89,7 +89,7 @@ def test_no_photo_with_a_wholly_sharp_square_is_counted_as_well(photos, tmp_path
     values = stress.results(found, "bright")
     assert values["made/bright/sharp-squares"] == 0 and np.isfinite(list(values.values())).all()
     assert "made/bright/blurred-share-sharp-square" not in values
-    assert stress.table(found).loc[("made", "blurred-share-sharp-square"), "photos"] == 0
+    assert stress.table(found).loc[("made", "blurred-share-sharp-square"), "number"] == 0
     stress.draw(found)
     stress.save(found, tmp_path / "found.npz")
     again = stress.read(tmp_path / "found.npz")
@@ -218,7 +218,7 @@ def test_table_and_figure_show_every_mean(found):
     values = stress.results(found, "m")
     for (dataset, metric), row in table.iterrows():
         assert row["mean"] == values[f"{dataset}/m/{metric}"]
-    assert table.loc[("made", "mae-noise-20"), "photos"] == 2
+    assert table.loc[("made", "mae-noise-20"), "number"] == 2
     drawing = stress.draw(found)
     bars = [bar.get_width() for axis in drawing.figure.axes for bar in axis.patches]
     shown = [mean for (_, metric), mean in table["mean"].items() if metric.startswith(("mae", "blurred"))]
@@ -240,7 +240,7 @@ def test_a_photo_of_one_class_counts_in_the_mae_only():
     found = stress.score(photos, lambda photo: photo.mask * 0.75)
     assert found["two/mae"] == {"all": 0.25, "half": pytest.approx(0.25 / 8)}
     assert found["two/auc"] == {"half": 1.0}
-    assert stress.table(found).loc[("two", "max-f-blur"), "photos"] == 1
+    assert stress.table(found).loc[("two", "max-f-blur"), "number"] == 1
 
 
 # -------------------------------------------------------------------------------------------------- terminal

@@ -64,7 +64,7 @@ def draw_weights(analyses: Mapping[str, PhotoAnalysis], place: CamKey) -> Drawin
     axis.plot(number, second, "_", color="black", markersize=5, label=other)
     axis.set(xlabel="channel, 32 from each layer", ylabel="weight (Eq. 6)", xlim=(0, len(number) + 1), ylim=(0, 1))
     axis.set_title(f"CAM of step {place[0]}, {place[1]} layers")
-    axis.legend(loc="upper right")
+    figure.legend(loc="outside upper right", ncols=2)
     return Drawing(
         "explorer_weights",
         figure,

@@ -41,7 +41,7 @@ COEFFICIENTS = sum(size * (size - 1) // 2 for size in BLOCKS)
 # threads.
 STRIP = 64
 TILE = 4
-MAX_THREADS = 8  # each takes 80 MB for the largest photographs
+MAX_THREADS = 8  # each takes 80 MB for the largest photos
 MATLAB_LUMA = (0.2989, 0.5870, 0.1140)  # the weights of rgb2gray
 
 

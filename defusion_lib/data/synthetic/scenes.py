@@ -1,4 +1,4 @@
-"""Scenes of the synthetic set: what stands where, and the camera that photographs it."""
+"""Scenes of the synthetic set: what stands where, and the camera that takes the picture."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -49,7 +49,8 @@ def _difference(here: float | str, paper: float) -> float | str:
 def small_networks(results: Results) -> dict[str, dict[str, object]]:
     """Return the rows of a table of the paper's DeFusionNet on Shi's set beside small networks, {row: columns}.
 
-    The columns are the measures that fit the paper's numbers. The map that marks everything stands before them.
+    The columns are the measures that fit the paper's numbers, with their standard errors over the photos where these
+    are stored. The map that marks everything stands before the networks.
     """
     columns = {MEASURES[ours]: (metric, ours) for metric, ours in matching_metrics("shi", "defusionnet").items()}
     rows: dict[str, dict[str, object]] = {
@@ -68,13 +69,20 @@ def small_networks(results: Results) -> dict[str, dict[str, object]]:
 
 def _found(values: Mapping[str, float], name: str, metric: str) -> float | str:
     """Return a network's result under its name, or under that of a network that fuses at a stride of 2."""
-    return values.get(f"{name}+stride2/{metric}", values.get(f"{name}/{metric}", MISSING))
+    keys = [f"{each}/{metric}" for each in (f"{name}+stride2", name)]
+    return next((_stated(values, key) for key in keys if key in values), MISSING)
+
+
+def _stated(values: Mapping[str, float], key: str) -> float | str:
+    """Return a result; with its standard error, or its standard deviation over seeds, where one is stored."""
+    spread = next((values[f"{key}{end}"] for end in ("-se", "-std") if f"{key}{end}" in values), None)
+    return values[key] if spread is None else f"{values[key]:.3f} ± {spread:.3f}"
 
 
 def small_ablations(results: Results) -> dict[str, dict[str, object]]:
     """Return the rows of a table of the paper's ablations beside small networks of profile cpu, {method: columns}.
 
-    The small ones fuse at a stride of 2, or at 1 where results are older.
+    The small ones fuse at a stride of 2, or at 1 where results are older. ± is the standard deviation over seeds.
     """
     cpu = {
         key: value
@@ -90,6 +98,6 @@ def small_ablations(results: Results) -> dict[str, dict[str, object]]:
         for metric, ours in (("mae", "mae"), ("f", "max-f-focus")):
             title = MEASURES[ours]
             rows[method][f"{title}: paper"] = (TABLE_2 | TABLE_3)["shi", metric, method]
-            found = [cpu[f"{key}/{ours}"] for key in keys if f"{key}/{ours}" in cpu]
+            found = [_stated(cpu, f"{key}/{ours}") for key in keys if f"{key}/{ours}" in cpu]
             rows[method][f"{title}: profile cpu"] = found[0] if found else MISSING
     return rows

@@ -131,12 +131,12 @@ def draw_times(cases: Sequence[Case], times: Mapping[Case, Timing], step_times: 
         label = f"{head_name(heads)}, median and quartiles"
         _draw_quartiles(left, x, [times[case] for case in timed], color=colour, linestyle=":", label=label)
         for case, place in zip(timed, x):
-            point = place, times[case].median
-            text = f"{case.width}x{case.height}"
-            left.annotate(text, point, xytext=(0, 7), ha="right", textcoords="offset points", fontsize=9)
-    end, top = 1.1 * max(gmac[case] for case in times), 1.15 * max(timing.quartiles[2] for timing in times.values())
+            point, text = (place, times[case].median), f"{case.width}x{case.height}"
+            # The quartiles are above and below a point: beside it a label covers neither.
+            left.annotate(text, point, xytext=(6, -9), textcoords="offset points", fontsize=8)
+    end, top = 1.25 * max(gmac[case] for case in times), 1.3 * max(timing.quartiles[2] for timing in times.values())
     left.set(xlabel="GMAC", ylabel="seconds", xlim=(0, end), ylim=(0, top), title="Sizes: time over arithmetic")
-    left.legend(loc="lower right")
+    left.legend(loc="upper left")
     slope, rest = seconds_per_step(step_times)
     steps, first = [case.steps for case in step_times], next(iter(step_times))
     label = f"{first.heads}, median and quartiles"

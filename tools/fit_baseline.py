@@ -11,11 +11,10 @@ import importlib
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import get_args
 
 from defusion_lib.baselines.fitted import SPLIT, load_fitted, save_fitted
 from defusion_lib.data import PhotoSet
-from defusion_lib.data.shi import Split, open_shi
+from defusion_lib.data.shi import SPLITS, open_shi
 from defusion_lib.paths import display_path
 from defusion_lib.runs.provenance import PACKAGES, environment_info
 
@@ -56,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.fit_baseline", description=main.__doc__)
     parser.add_argument("name", help="a method with fitted arrays, such as jnb")
     parser.add_argument("--data", default="data/shi", help="Shi's photos: the folder with images/ and masks/")
-    parser.add_argument("--split", choices=get_args(Split), default=SPLIT, help="whose training photos: %(choices)s")
+    parser.add_argument("--split", choices=SPLITS, default=SPLIT, help="whose training photos: %(choices)s")
     parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers")
     given = parser.parse_args(arguments)
     try:

@@ -160,7 +160,7 @@ def _check_shi(root: Path) -> Check:
     files = shi.find_files(root, stems)
     whole = [stem for stem in stems if not set(files[stem]) & set(found.missing)]
     check.photos = len(whole)
-    for split in get_args(shi.Split):
+    for split in shi.SPLITS:
         for part in ("train", "test"):
             check.parts[f"{split} {part}"] = len(set(shi.split_stems(split, part)) & set(whole))
     masks = [files[stem][1] for stem in whole]

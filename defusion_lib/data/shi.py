@@ -15,8 +15,9 @@ from typing import Literal, NamedTuple, get_args
 from defusion_lib.data import Photo, PhotoSet, first_few
 from defusion_lib.data.files import read_image, read_mask, read_photo
 
-Split = Literal["dutlab100", "last100"]
+Split = Literal["last100", "dutlab100"]  # that of the paper's text comes first
 Part = Literal["train", "fit", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 COUNT = 704
 TRAINING_COUNT = 604
 _CLONE = (("shi800train", "shi800train-gt"), ("shi200test", "shi200test-gt"))
@@ -71,7 +72,7 @@ def split_stems(split: Split, part: Part) -> list[str]:
     if split == "last100":
         numbers = range(1, TRAINING_COUNT + 1) if part == "train" else range(TRAINING_COUNT + 1, COUNT + 1)
         return [f"out_of_focus{number:04d}" for number in numbers]
-    raise ValueError(f'split={split!r} is not a split of this set: choose split="dutlab100" or split="last100".')
+    raise ValueError(f"split={split!r} is not a split of this set: choose one of {', '.join(SPLITS)}.")
 
 
 def every_tenth(stems: Sequence[str]) -> tuple[list[str], list[str]]:

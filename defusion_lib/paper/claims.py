@@ -19,7 +19,7 @@ from defusion_lib.baselines import BASELINES, CLASSICAL, DEEP
 from defusion_lib.data import PhotoSet
 from defusion_lib.data.augmentation import Augmented
 from defusion_lib.data.datasets import DATASETS
-from defusion_lib.data.shi import read_manifest, split_stems
+from defusion_lib.data.shi import SPLITS, read_manifest, split_stems
 from defusion_lib.losses import deep_supervision, side_loss
 from defusion_lib.metrics import f_measure
 from defusion_lib.network import CHANNELS, DeFusionNet, Maps
@@ -79,8 +79,8 @@ def counts() -> dict[str, float]:
     `defusion_lib.paper.tables`. Learning rate and weight decay are converted to the paper's loss, the sum over 320x320
     pixels. Raises ValueError if the two splits of Shi's set differ in size.
     """
-    (train,) = {len(split_stems(split, "train")) for split in ("dutlab100", "last100")}
-    (test,) = {len(split_stems(split, "test")) for split in ("dutlab100", "last100")}
+    (train,) = {len(split_stems(split, "train")) for split in SPLITS}
+    (test,) = {len(split_stems(split, "test")) for split in SPLITS}
     photos = PhotoSet("shi-last100", split_stems("last100", "train"), read=None)
 
     # Tensors without data: only shapes and settings of the reference network are needed.

@@ -10,14 +10,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from defusion_lib import metrics, plots
-from defusion_lib.data.shi import Split, read_manifest, split_stems
+from defusion_lib.data.shi import SPLITS, Split, read_manifest, split_stems
 from defusion_lib.evaluation.auc_axes import share_of_floor
 from defusion_lib.evaluation.protocols import CLASSES, auc_from_paper_axis, auc_paper_ceiling
 from defusion_lib.evaluation.scoring import ScoredSet
 from defusion_lib.metrics import Evaluation
 from defusion_lib.paper import tables
 
-SPLITS: tuple[Split, ...] = ("last100", "dutlab100")
 DUT_FLOOR = 0.37  # F of marking everything on DUT, in focus positive, read off a published curve
 UNCERTAINTY = 0.02  # possible error of a blurred share
 

@@ -137,7 +137,7 @@ def test_a_missing_folder_says_where_to_get_the_data(tmp_path):
 
 
 def test_unknown_splits_and_parts_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="'xu100' is not a split"):
+    with pytest.raises(ValueError, match="'xu100' is not a split of this set: choose one of last100, dutlab100"):
         open_shi(tmp_path, split="xu100")
     with pytest.raises(ValueError, match="'val' is not a part"):
         open_shi(tmp_path, part="val")

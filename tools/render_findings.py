@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from defusion_lib.baselines import CLASSICAL
 from defusion_lib.data import bundled
 from defusion_lib.evaluation.auc_axes import lowest_auc
 from defusion_lib.evaluation.bootstrap import holm
@@ -21,7 +20,7 @@ from defusion_lib.experiments import controlled_images, stress
 from defusion_lib.experiments.ablations import METRICS
 from defusion_lib.paper import beside, claims, conversion
 from defusion_lib.paper.tables import IN_FOCUS, SETTINGS, TABLE_1, TABLE_2, TABLE_3
-from tools.render_results import find, photos, result, rows_of, runs, signed, stated
+from tools.render_results import classical_methods, find, photos, result, rows_of, runs, signed, stated
 
 SHI, OURS = "shi-dutlab100", "defusionnet-compact"
 LEVEL = 0.05  # of a p-value, corrected for the number of comparisons of its table
@@ -588,11 +587,12 @@ def other_cameras(outputs: Path) -> Finding:
 
 def carried_over(outputs: Path) -> Finding:
     here, there = result(outputs, "cpu-szu/07b_other_photos"), result(outputs, "cpu/07_table_1")
+    methods = [method for method in classical_methods(here, "szu") if method in classical_methods(there, SHI)]
     (auc, error), (on_shi, of_shi) = (
-        [[content["values"][f"{dataset}/{method}/{metric}"] for method in CLASSICAL] for metric in ("auc", "auc-std")]
+        [[content["values"][f"{dataset}/{method}/{metric}"] for method in methods] for metric in ("auc", "auc-std")]
         for content, dataset in ((here, "szu"), (there, SHI))
     )
-    words = [f"{each}: {auc_of(here, each, 'szu')}, on Shi's photos {auc_of(there, each)}" for each in CLASSICAL]
+    words = [f"{each}: {auc_of(here, each, 'szu')}, on Shi's photos {auc_of(there, each)}" for each in methods]
     rows = dict(zip(words, map(paired, np.subtract(auc, on_shi), np.hypot(error, of_shi))))
     tau = stats.kendalltau(auc, on_shi).statistic
     return Finding(

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from defusion_lib.baselines import CLASSICAL
+
 BEGIN, END = "<!-- results:begin -->\n", "<!-- results:end -->"
 ERRORS = ("-se", "-standard-error")  # what a result's name has more where it is the standard error of another
 
@@ -40,6 +42,11 @@ def stated(content: dict, dataset: str, metric: str, method: str = "defusionnet-
     if not found:
         raise KeyError(f"The result file has no {dataset}/{method}/{metric}.")
     return found
+
+
+def classical_methods(content: dict, dataset: str) -> list[str]:
+    """Return the classical methods whose AUC on a data set is in a result file; a method that is newer is not."""
+    return [method for method in CLASSICAL if f"{dataset}/{method}/auc" in content["values"]]
 
 
 def signed(value: float, digits: int = 3) -> str:

@@ -257,7 +257,7 @@ def test_networks_learn_from_the_photos_that_the_parameters_name(given, read):
 
 def test_the_papers_order_is_of_the_classical_methods():
     paper = table_1.paper_order()
-    assert list(paper) == list(CLASSICAL) and max(paper, key=paper.get) == "hifst"
+    assert list(paper) == [method for method in CLASSICAL if method in METHODS] and max(paper, key=paper.get) == "hifst"
 
 
 def test_maps_of_a_published_method_and_of_an_unknown_one(tmp_path, monkeypatch):
@@ -344,12 +344,13 @@ def legend(figure):
 
 def labels(figure):
     """The words below the last row of a sheet, each in one line."""
-    return [axis.get_xlabel().replace("\n", " ") for axis in figure.axes if axis.get_xlabel()]
+    return [axis.get_xlabel().replace("-\n", "-").replace("\n", " ") for axis in figure.axes if axis.get_xlabel()]
 
 
 def test_rows_have_the_names_and_the_order_of_the_paper(rows):
     names = table_1.paper_names(rows | {"mine": rows["jnb"]._replace(name="mine", in_paper="mine")})
-    assert list(names.values()) == [*METHODS.values(), "same budget", "mine"]
+    words = list(names.values())
+    assert words[: len(METHODS)] == list(METHODS.values()) and "same budget" in words and words[-1] == "mine"
     assert names["cvpr19-compact"] == "CVPR19" and names["defusionnet-compact+budget"] == "same budget"
 
 
@@ -380,7 +381,7 @@ def test_figures_1_and_11_have_the_paper_s_columns(rows):
         *("(a) Input", "(b) LBP", "(c) HiFST", "(d) BTBNet", "(e) DeFusionNet", "(f) GT"),
     ]
     assert labels(sheet.figure)[:3] == ["(a) Input", "(b) GT", "(c) JNB"]
-    assert labels(sheet.figure)[-2:] == ["(n) DeFusionNet", "(o) same budget"]
+    assert labels(sheet.figure)[13] == "(n) DeFusionNet" and labels(sheet.figure)[-1].endswith("same budget")
     for drawing, number in ((first, 1), (sheet, 11)):
         assert f"Figure {number} of the paper: {', '.join(labels(drawing.figure))}. " in drawing.caption
     assert "DHDE, DBM, DMENet, BTBNet and CVPR19 were trained here" in sheet.caption
@@ -389,7 +390,7 @@ def test_figures_1_and_11_have_the_paper_s_columns(rows):
     assert np.array_equal(shown[11], photo("4").mask)
     expected = [maps[name][0].mean() for name in ("lbp", "hifst", "btbnet", "defusionnet-compact+step1")]
     assert [each.mean() for each in shown[1:5]] == pytest.approx(expected)
-    wide = [axis.images[0].get_array().mean() for axis in sheet.figure.axes][2:15]
+    wide = [axis.images[0].get_array().mean() for axis in sheet.figure.axes][2 : 2 + len(rows)]
     assert wide == pytest.approx([maps[name][0].mean() for name in table_1.paper_names(rows)])
 
 

@@ -4,16 +4,15 @@ import click
 
 from defusion_lib.apps.cli.terminal import json_option, report
 
-DATASETS = ("shi", "szu", "dut", "ctcug", "synthetic", "folder")
 PROTOCOLS = ("main", "d-dffnet", "all")
 
 
 @click.command()
 @click.argument("maps", type=click.Path())
-@click.option("--data", type=click.Choice(DATASETS), required=True, help="The data set that the maps are of.")
+@click.option("--data", required=True, help="The data set that the maps are of; a wrong name lists all.")
 @click.option("--root", default="", help="The folder of the data set; data/NAME where left out.")
-@click.option("--split", type=click.Choice(["dutlab100", "last100"]), default="dutlab100", show_default=True,
-              help="Which 100 of Shi's photos are for testing.")  # fmt: skip
+@click.option("--split", default="dutlab100", show_default=True,
+              help="Which 100 of Shi's photos are for testing; a wrong name lists both.")  # fmt: skip
 @click.option("--part", type=click.Choice(["test", "all"]), default="test", show_default=True,
               help="The photos of a folder of yours: its test part, or all of it.")  # fmt: skip
 @click.option("--white", type=click.Choice(["blurred", "focus"]), help="What white means in the masks of a folder.")
@@ -48,11 +47,15 @@ def score(maps, data, root, split, part, white, count, method, protocol, against
     from pathlib import Path
 
     from defusion_lib import paths
-    from defusion_lib.data.datasets import open_dataset
+    from defusion_lib.data.datasets import DATASETS, open_dataset
+    from defusion_lib.data.shi import SPLITS
     from defusion_lib.evaluation.own_maps import PROTOCOLS, columns_of, difference_rows, score_rows, turned
     from defusion_lib.evaluation.tables import table
     from defusion_lib.experiments.own_row import document, score_maps, title, write_row
 
+    for option, value, choices in (("--data", data, DATASETS), ("--split", split, SPLITS)):
+        if value not in choices:
+            raise ValueError(f"{option} {value} does not exist: choose one of {', '.join(choices)}.")
     names = [] if against == "none" else [name.strip() for name in against.split(",") if name.strip()]
     folder = paths.locate(maps)
     photos = open_dataset(data, part, root, split, count, white=white or "")

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from defusion_lib.apps.cli import main
+from defusion_lib.data.datasets import names_with
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_wrong_photos_are_one_sentence_before_the_training(folder, tmp_path, spo
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--data", "szu"], "--data szu cannot be trained on: choose one of synthetic, shi, dut, folder"),
+        (["--data", "szu"], f"--data szu cannot be trained on: choose one of {', '.join(names_with('train'))}"),
         (["--data", "synthetic", "--held-out", "3"], "comes divided into parts: leave out held_out=3"),
         (["--data", "synthetic", "--recipe", "gpu"], "recipe='gpu' does not exist"),
         (["--held-out", "many"], "neither a number of photos such as 20 nor a share"),

@@ -1,4 +1,4 @@
-"""Write a new notebook that follows the rules of the collection: opening, parameters, run, results.
+"""Write a new notebook that follows the rules of the collection, and its row in the list of the notebooks.
 
 python -m tools.new_notebook 15_my_question "What do I want to know?"
 """
@@ -13,6 +13,7 @@ from nbformat import v4
 
 from defusion_lib.paths import display_path, project_root
 
+ROW = re.compile(r"\| \[\w+\]\((?P<stem>\w+)\.ipynb\)")
 OPENING = """\
 # {number} · {title}
 
@@ -75,22 +76,39 @@ def notebook(stem: str, title: str) -> nbformat.NotebookNode:
     return v4.new_notebook(cells=list(sources), metadata=metadata)
 
 
+def listed(page: str, stem: str, title: str) -> str:
+    """Return the list of the notebooks with a row for a new one, in the order of their names.
+
+    Raises ValueError where the list has no row of a notebook before it.
+    """
+    lines = page.splitlines(keepends=True)
+    before = [place for place, line in enumerate(lines, 1) if (row := ROW.match(line)) and row["stem"] < stem]
+    if not before:
+        raise ValueError(f"notebooks/README.md has no row for a notebook before {stem}, below which to write its own.")
+    lines.insert(before[-1], f"| [{stem.partition('_')[0]}]({stem}.ipynb) | {title} | | |\n")
+    return "".join(lines)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 0, or 1 after one sentence on stderr."""
     parser = argparse.ArgumentParser(prog="python -m tools.new_notebook", description=__doc__.splitlines()[0])
     parser.add_argument("stem", help="its file name without ending, such as 15_my_question")
     parser.add_argument("title", help="its title")
     given = parser.parse_args(arguments)
-    path: Path = project_root() / f"notebooks/{given.stem}.ipynb"
+    folder: Path = project_root() / "notebooks"
+    path, page = folder / f"{given.stem}.ipynb", folder / "README.md"
     try:
         made = notebook(given.stem, given.title)
+        text = listed(page.read_text(encoding="utf-8"), given.stem, given.title)
         if path.exists():
             raise FileExistsError(f"{display_path(path)} exists already: choose another name.")
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     nbformat.write(made, path)
+    page.write_text(text, encoding="utf-8")
     print(f"wrote {display_path(path)}: make lab opens it, make store executes it and stores its results")
+    print(f"wrote its row in {display_path(page)}: name there what of the paper it is about")
     return 0
 
 

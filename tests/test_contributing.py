@@ -27,8 +27,9 @@ def project(tmp_path, outputs):
     """A copy of what the recipes and their checks need."""
     for name in ("defusion_lib", "notebooks", "params", "tests", "tools"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "stored"))
-    for name in ("pyproject.toml", "Makefile", "Snakefile", "CONTRIBUTING.md", "README.md"):
-        shutil.copy(ROOT / name, tmp_path / name)
+    for path in ROOT.glob("[!.]*"):
+        if path.is_file():
+            shutil.copy(path, tmp_path / path.name)
     (tmp_path / "outputs").symlink_to(ROOT / "outputs")
     (tmp_path / "tests/stored").symlink_to(ROOT / "tests/stored")
     return tmp_path
@@ -62,11 +63,19 @@ def check(project, *tests):
     run(project, "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests)
 
 
+def check_quickly(project, *tests):
+    """Run the fast tests of files: those that could notice what a recipe adds."""
+    check(project, "-m", "not slow", *(f"tests/{path}" for path in tests))
+
+
 @pytest.mark.slow
 def test_a_method(project):
     follow("A method", project)
     check(project, "tests/baselines/test_baselines.py", "-k", "little-detail")
-    check(project, "tests/baselines/test_deep.py", "-k", "table_1", "tests/test_rooms.py", "tests/paper")
+    check(project, "tests/baselines/test_deep.py", "-k", "table_1")
+    pages = ("render_heads.py", "render_findings.py", "render_readme.py::test_numbers_are_those_of_the_result_files")
+    experiments = ("experiments/test_other_photos.py", "experiments/test_table_1.py")
+    check_quickly(project, "test_rooms.py", "paper", *experiments, *(f"tools/test_{page}" for page in pages))
     run(project, "tools.execute", "execute", "notebooks/07_table_1.ipynb", "quick")
     values = json.loads((project / "build/outputs/quick/results/07_table_1.json").read_text())["values"]
     assert "synthetic/little-detail/mae" in values
@@ -82,6 +91,7 @@ def test_a_data_set(project):
             picture[:, 25:] = 255
             Image.fromarray(picture).save(project / f"data/mine/{folder}/{i}.png")
     check(project, "tests/test_rooms.py", "tests/paper", "tests/data/test_datasets.py")
+    check_quickly(project, "data/test_check.py", "apps/cli/test_score.py", "apps/cli/test_train_command.py")
     (project / "params/own").mkdir()
     (project / "params/own/04_evaluation.yaml").write_text("dataset: mine\nsize: 64\n")
     run(project, "tools.execute", "execute", "notebooks/04_evaluation.ipynb", "own")
@@ -97,6 +107,8 @@ def test_a_notebook(project):
     given = f"notebooks/{stem}.ipynb"
     run(project, "jupyter", "nbconvert", "--to", "notebook", "--execute", "--inplace", given)
     check(project, "tests/test_notebooks.py", "tests/test_exercises.py", "-k", stem)
+    pages = ("site.py", "render_heads.py", "render_readme.py::test_every_notebook_is_listed")
+    check_quickly(project, *(f"tools/test_{page}" for page in pages))
     run(project, "tools.execute", "execute", given, "quick")
     values = json.loads((project / f"build/outputs/quick/results/{stem}.json").read_text())["values"]
     assert f"synthetic/{result_name(load_network())}/mae" in values

@@ -9,10 +9,10 @@ PROTOCOLS = ("main", "d-dffnet", "all")
 
 @click.command()
 @click.argument("maps", type=click.Path())
-@click.option("--data", required=True, help="The data set that the maps are of; a wrong name lists all.")
+@click.option("--data", required=True, help="The data set that the maps are of, such as shi, szu or folder.")
 @click.option("--root", default="", help="The folder of the data set; data/NAME where left out.")
 @click.option("--split", default="dutlab100", show_default=True,
-              help="Which 100 of Shi's photos are for testing; a wrong name lists both.")  # fmt: skip
+              help="Which 100 of Shi's photos are for testing: dutlab100 or last100.")  # fmt: skip
 @click.option("--part", type=click.Choice(["test", "all"]), default="test", show_default=True,
               help="The photos of a folder of yours: its test part, or all of it.")  # fmt: skip
 @click.option("--white", type=click.Choice(["blurred", "focus"]), help="What white means in the masks of a folder.")

@@ -21,7 +21,9 @@ class HeldOut(click.ParamType):
 
 
 @click.command()
-@click.option("--data", "dataset", default="folder", show_default=True, help="Data set; a wrong name lists all.")
+@click.option(
+    "--data", "dataset", default="folder", show_default=True, help="Data set, such as folder, shi or synthetic."
+)
 @click.option("--root", default="", help="Its folder; for `folder`, photos and a folder masks.")
 @click.option("--white", default="", help="What white means in the masks of a folder: blurred (default) or focus.")
 @click.option("--split", default="dutlab100", show_default=True, help="Split of Shi's set: dutlab100 or last100.")

@@ -17,8 +17,6 @@ RENAMED = "one of the two notebooks that became 07_table_1, whose result file is
 # grow for another reason than a change of a notebook that is too long to run at once.
 STALE = {
     "box/03_training": BEFORE,
-    "cpu/03_training": BEFORE,
-    "cpu/04_evaluation": BEFORE,
     "cpu/07_comparison": RENAMED,
     "cpu/08_ablations": BEFORE,
     "cpu/10_efficiency": BEFORE,

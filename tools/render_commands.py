@@ -12,7 +12,7 @@ REFINED = {
     "rendered-12mp": "rendered scenes of 12 megapixels",
     "rendered-12mp-perfect": "the same, with the map of a perfect network",
 }
-EXPORTED = {"box/export_loss": "the network in the package"}
+EXPORTED = {"box/export_loss": "the network in the package", "cpu/export_loss": "that of notebook 03"}
 PRECISIONS = {"fp32": "weights of 32 bits", "fp16": "16 bits", "int8": "8 bits"}
 
 PAGE = """## Refined maps
@@ -33,8 +33,8 @@ Made by {refined_by} (`python -m tools.refinement_gain`). An enlarged photo has 
 
 {exported}
 
-The weights of the network in the package have 8 bits already, so an export with 8 bits loses nothing
-(`python -m tools.export_loss`).
+The weights of the network in the package have 8 bits already, so an export with 8 bits loses nothing; those of notebook
+03, profile cpu, have 16 bits (`python -m tools.export_loss`).
 """
 
 

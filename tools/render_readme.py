@@ -76,9 +76,8 @@ networks here are smaller than the reference network (17.8 instead of 62.6 milli
 or two cores.
 
 Profile box is the network in the package ([its card](../defusion_lib/shipped/README.md)). Profile cpu trains a network
-of the same size, for half an hour of one core with bfloat16 and two hours without; its row is of the network that was
-in the package before. The network of the other split (cpu-last100) was trained for a fraction of that time, so the
-rows do not compare the splits.
+of the same size, for half an hour of one core with bfloat16 and two hours without. The network of the other split
+(cpu-last100) was trained for a fraction of that time, so the rows do not compare the splits.
 
 The ablations are small networks that were trained for minutes: compare them with one another and with the spread over
 seeds, not with the other rows. Notebook 08 lists which of the paper's differences show. `cpu-pilot` holds the

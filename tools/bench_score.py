@@ -26,7 +26,6 @@ from scipy.ndimage import gaussian_filter
 
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.evaluation import map_scores, own_maps
-from defusion_lib.evaluation.map_scores import DRAWS
 from defusion_lib.evaluation.protocols import WeightedF
 from defusion_lib.experiments.own_row import score_photos
 
@@ -150,7 +149,7 @@ def everything(pairs: list, methods: int = 1) -> None:
     photos = PhotoSet("bench", [str(i) for i in range(len(pairs))], lambda stem: _photo(stem, pairs))
     names = [f"method {number}" for number in range(methods)]
     scores = score_photos(photos, names, lambda photo, method: pairs[int(photo.name)][0], True)
-    own_maps.compare(scores, photos, own_maps.PROTOCOLS["all"], DRAWS)
+    own_maps.compare(scores, photos, own_maps.PROTOCOLS["all"], map_scores.DRAWS)
 
 
 def _photo(stem: str, pairs: list) -> Photo:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tools.render_findings import network_words
-from tools.render_results import result, rows_of, signed
+from tools.render_findings import SHI, network_words
+from tools.render_results import photos, result, rows_of, signed
 
 REFINED = {
     "shi-dutlab100": "Shi's test photos",
@@ -49,11 +49,10 @@ def commands_section(outputs: Path) -> str:
             row += [_change(gain, f"{dataset}/refined-less-{each}/{metric}") for each in ("bilinear", "steeper")]
         rows.append([*row, f"{gain['values'][f'{dataset}/refined/seconds']:.2f}"])
     head = ["on", "photos", "MAE", "refined", "less steeper", "near borders", "refined", "less steeper", "seconds"]
-    lost, photos = [], 0
+    lost = []
     for name, network in EXPORTED.items():
         content = result(outputs, name)
         (dataset,) = {key.partition("/")[0] for key in content["values"]}
-        photos = photos or [data["photographs"] for data in content["stamp"]["data"]][0]
         for precision, words in PRECISIONS.items():
             key = f"{dataset}/onnx-{precision}"
             lost.append(
@@ -69,7 +68,7 @@ def commands_section(outputs: Path) -> str:
     return PAGE.format(
         refined=rows_of(head, rows),
         refined_by=network_words(gain, outputs),
-        photos=photos,
+        photos=photos(content, SHI),
         exported=rows_of(columns, lost),
     )
 

@@ -56,6 +56,7 @@ MODULES = (
 )
 MODULES += ("runs/__init__", "runs/parameters", "runs/provenance", "runs/run")
 MODULES += ("data/__init__", "data/augmentation", "data/decoding", "data/effects", "data/files")
+MODULES += ("evaluation/__init__", "evaluation/map_scores", "evaluation/protocols")
 NEED_SCIPY = ("sharp-square", "blurred-square", "rendered", "half-blur", "blur")  # steps of the augmentation
 
 

@@ -362,6 +362,7 @@ def evaluate(bundle: dict, run, weights: Path, count: int | None, deadline: floa
     import numpy as np
     from tqdm.auto import tqdm
 
+    from defusion_lib.evaluation.map_scores import with_errors
     from defusion_lib.inference import detect, resize_map
     from defusion_lib.metrics import Evaluation
     from defusion_lib.weights import load_network, result_name, weights_hash
@@ -390,7 +391,7 @@ def evaluate(bundle: dict, run, weights: Path, count: int | None, deadline: floa
         seconds.append(time.monotonic() - started)
         evaluations[method].add(found, photo.mask)
         evaluations["all-blurred"].add(np.ones_like(photo.mask), photo.mask)
-    values = {name: evaluation.values() for name, evaluation in evaluations.items()}
+    values = {name: with_errors(each, seed=run.parameters.seed) for name, each in evaluations.items()}
     run.results(
         {f"{photos.name}/{name}/{metric}": value for name, row in values.items() for metric, value in row.items()}
         | {f"{photos.name}/{method}/seconds": np.median(seconds)},

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-from scipy import ndimage
 
 from defusion_lib import metrics
 from defusion_lib.metrics import HALF, LEVELS, count_above, drop_single_class, f_measure, for_class, precision_recall
@@ -152,6 +151,9 @@ class WeightedF:
             self._weigh_outside(region)
 
     def _weigh_outside(self, region: np.ndarray) -> None:
+        # Imported here, because a bundle (tools/bundle.py) evaluates without SciPy.
+        from scipy import ndimage
+
         # No nearest positive pixel is more than one pixel outside the box of the other pixels.
         box = _box(~region, 1)
         nearest = ndimage.distance_transform_edt(~region[box], return_distances=False, return_indices=True)

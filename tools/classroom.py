@@ -21,7 +21,7 @@ FENCED = re.compile(r"```python\n(.*?)```", re.DOTALL)
 ASK = "Replace `None` with your answer and run the cell to check it."
 POINTER = " Each solution is in the collapsed section below."
 # A copy is read outside of the checkout, where only the other notebooks are beside it.
-OUTSIDE = re.compile(r"!?\[([^\]]*)\]\(\.\./[^)]*\)")
+OUTSIDE = re.compile(r"!\[[^\]]*\]\(\.\./[^)]*\)\n*|\[([^\]]*)\]\(\.\./[^)]*\)")
 
 
 class Exercise(NamedTuple):

@@ -1,15 +1,18 @@
-"""Render the result on real photos in the first cell of each notebook: its key numbers, and where they are shown.
+"""Render the result on real photos in the first cell of each notebook: key numbers and key figure.
 
     python -m tools.render_heads
 
 writes between the two marks of the cell, in `notebooks/` and in the executed copies below `outputs/` that have the
-marks; a test compares all of them. Figures are linked, not repeated: they are in the executed copy.
+marks; a test compares all of them. The key figure of a notebook is the last plot of the named section of its executed
+copy; its PNG goes to `outputs/heads/`. A copy shows its figures itself.
 """
 
+import base64
 import json
 import posixpath
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from defusion_lib.baselines import CLASSICAL
 from defusion_lib.evaluation.protocols import auc_paper_ceiling
@@ -32,7 +35,15 @@ from tools.render_findings import (
 )
 from tools.render_results import BEGIN, classical_methods, find, photos, rendered, result, signed, stated
 
+FIGURES = "outputs/heads"  # below the root
 STALE = " (executed before the notebook's last changes)"
+
+
+class Figure(NamedTuple):
+    """A plot, and what it shows in words."""
+
+    png: bytes
+    words: str
 
 
 def first_map(outputs: Path) -> str:
@@ -260,7 +271,37 @@ def head(root: Path, notebook: str, page: str) -> str:
     )
     if not executed:
         return f"{text}The numbers are in {links}; no executed copy is stored.\n"
-    return f"{text}Shown in the section *{section}* of the executed copy: {links}.\n"
+    text = f"{text}Shown in the section *{section}* of the executed copy: {links}.\n"
+    shown = key_figure(executed, section)
+    if shown and page.startswith("notebooks/"):
+        text += f"\n![{shown.words}](../{FIGURES}/{notebook}.png)\n"
+    return text
+
+
+def key_figure(executed: list[Path], section: str) -> Figure | None:
+    """Return the last plot in a section of some executed copies; None where there are only photos or tables."""
+    found, current = None, ""
+    for path in executed:
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] == "markdown":
+                titles = [line[3:] for line in "".join(cell["source"]).splitlines() if line.startswith("## ")]
+                current = titles[-1] if titles else current
+            elif current == section:
+                for output in cell["outputs"]:
+                    if png := output.get("data", {}).get("image/png"):
+                        words = output["metadata"].get("image/png", {}).get("alt", section)
+                        found = Figure(base64.b64decode("".join(png)), words)
+    return found
+
+
+def figures(root: Path) -> dict[Path, bytes]:
+    """Return the key figures of the notebooks that have one, {path: PNG}."""
+    found = {
+        notebook: key_figure(copies(result(root / "outputs", name), root / "outputs"), section)
+        for notebook, (_, name, section) in HEADS.items()
+        if section
+    }
+    return {root / FIGURES / f"{notebook}.png": figure.png for notebook, figure in found.items() if figure}
 
 
 def written(root: Path) -> dict[Path, str]:
@@ -285,5 +326,6 @@ def written(root: Path) -> dict[Path, str]:
 
 
 if __name__ == "__main__":
-    for path, text in written(project_root()).items():
-        write_atomically(path, text.encode())
+    pages = {path: text.encode() for path, text in written(project_root()).items()}
+    for path, content in (pages | figures(project_root())).items():
+        write_atomically(path, content)

@@ -37,7 +37,7 @@ def notebook():
     said = [nbformat.v4.new_output("stream", name="stdout", text="Exercise 1: not yet.\n")]
     made.cells[-1:-1] = [
         nbformat.v4.new_markdown_cell(
-            f"## Exercises\n\n{classroom.ASK}{classroom.POINTER} See [it](../params/README.md)."
+            f"## Exercises\n\n{classroom.ASK}{classroom.POINTER} ![A plot](../a.png)\n\nSee [it](../params/README.md)."
         ),
         nbformat.v4.new_code_cell(answer, outputs=said, execution_count=4),
         nbformat.v4.new_markdown_cell(SOLUTION),

@@ -1,5 +1,6 @@
 """The heads of the notebooks show the numbers of the result files, and link executed copies that exist."""
 
+import base64
 import json
 import re
 import shutil
@@ -37,17 +38,41 @@ def test_heads_are_those_of_the_result_files():
 
 
 @pytest.mark.parametrize("notebook", HEADS)
-def test_a_head_is_two_lines_with_links_to_what_exists(notebook):
+def test_a_head_is_two_lines_and_a_figure_with_links_to_what_exists(notebook):
     text = head(ROOT, notebook, page_of(notebook))
     links = re.findall(r"\]\(([^)]+)\)", text)
-    assert text.count("\n") <= 2
+    assert re.sub(r"\n!\[.*\n", "", text).count("\n") <= 2
     assert bool(links) == (notebook in MEASURED)
     assert all((ROOT / "notebooks" / link).is_file() for link in links)
 
 
+def test_key_figures_are_those_of_the_executed_copies():
+    """If this fails, run `python -m tools.render_heads`, and delete the figures that no head shows."""
+    figures = render_heads.figures(ROOT)
+    assert len(figures) > 10 and set(figures) == set((ROOT / "outputs/heads").iterdir())
+    assert [path.stem for path, png in figures.items() if path.read_bytes() != png] == []
+
+
+def test_a_key_figure_is_the_last_plot_of_its_section_in_all_copies(tmp_path):
+    def copy(name, *pictures):
+        cells = [v4.new_markdown_cell("# Title\n\n## Before"), drawn("image/png", b"before")]
+        cells += [v4.new_markdown_cell("## The section"), *(drawn(kind, png) for kind, png in pictures)]
+        cells += [v4.new_markdown_cell("## After"), drawn("image/png", b"after")]
+        nbformat.write(v4.new_notebook(cells=cells), tmp_path / name)
+        return tmp_path / name
+
+    def drawn(kind, content):
+        data = {kind: base64.b64encode(content).decode()}
+        return v4.new_code_cell(outputs=[v4.new_output("display_data", data, metadata={kind: {"alt": f"{content}"}})])
+
+    photos, plots = copy("photos", ("image/jpeg", b"photo")), copy("plots", ("image/png", b"1"), ("image/png", b"2"))
+    assert render_heads.key_figure([photos], "The section") is None
+    assert render_heads.key_figure([plots, photos], "The section") == (b"2", "b'2'")
+
+
 @pytest.mark.parametrize("notebook", [notebook for notebook, (_, _, section) in HEADS.items() if section])
 def test_the_named_section_of_the_executed_copy_has_a_picture_or_a_table(notebook):
-    for link in re.findall(r"\]\(([^)]+)\)", head(ROOT, notebook, page_of(notebook))):
+    for link in re.findall(r"\]\(([^)]+ipynb)\)", head(ROOT, notebook, page_of(notebook))):
         section, shown = "", {}
         for cell in nbformat.read(ROOT / "notebooks" / link, 4).cells:
             if cell.cell_type == "markdown":

@@ -1,6 +1,7 @@
 """Execute the notebooks of a checkout in a profile: what `make run` and `defusion run` do."""
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -18,11 +19,17 @@ OPTIONS = (
 )
 
 
-def run_notebooks(profile: str = "quick", dry_run: bool = False, cluster: str = "") -> bool:
+STANDARD_ERROR = 2  # the number of that stream in every process
+
+
+def run_notebooks(
+    profile: str = "quick", dry_run: bool = False, cluster: str = "", progress_only: bool = False
+) -> bool:
     """Execute the notebooks of a profile that are stale, print their results, and return whether all went well.
 
     `dry_run` lists them instead. `cluster` is a folder of tools/ with Snakemake's settings for one; without it they run
-    on this machine, one after the other. Raises FileNotFoundError outside of a checkout, and ValueError for a profile
+    on this machine, one after the other. `progress_only` leaves out the results, and the progress goes to standard
+    error. Raises FileNotFoundError outside of a checkout, and ValueError for a profile
     or cluster that does not exist and where Snakemake is not installed.
     """
     root = project_root()
@@ -42,9 +49,15 @@ def run_notebooks(profile: str = "quick", dry_run: bool = False, cluster: str = 
     if importlib.util.find_spec("snakemake") is None:
         raise ValueError('Snakemake is not installed, which runs the notebooks: pip install -e ".[batch]".')
     commands = [command(profile, dry_run, cluster)]
-    if not dry_run:
+    if not dry_run and not progress_only:
         commands.append([sys.executable, "-m", "tools.execute", "summary", profile])
-    return all(_run(each, root) for each in commands)
+    return all(_run(each, root, STANDARD_ERROR if progress_only else None) for each in commands)
+
+
+def results(profile: str) -> dict[str, dict]:
+    """Read the result files of a profile, {notebook: its stamp and values}; empty where there are none."""
+    files = sorted((outputs_root() / profile / "results").glob("*.json"))
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
 
 
 def command(profile: str, dry_run: bool = False, cluster: str = "") -> list[str]:
@@ -65,8 +78,8 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _run(arguments: list[str], root: Path) -> bool:
-    process = subprocess.Popen(arguments, cwd=root, env=environment(os.environ))
+def _run(arguments: list[str], root: Path, stdout: int | None) -> bool:
+    process = subprocess.Popen(arguments, cwd=root, env=environment(os.environ), stdout=stdout)
     while True:
         try:
             return process.wait() == 0

@@ -1,5 +1,6 @@
 """`defusion run`, which `make run` calls: one Snakemake command, the environment of the Makefile, clear errors."""
 
+import json
 import re
 import subprocess
 import sys
@@ -24,8 +25,8 @@ def started(monkeypatch):
     class Process:
         codes = {"snakemake": [0], "tools.execute": [0]}
 
-        def __init__(self, arguments, cwd, env):
-            found.append((arguments, cwd, env))
+        def __init__(self, arguments, cwd, env, stdout):
+            found.append((arguments, cwd, env, stdout))
             self.code = self.codes[arguments[2]][0]
 
         def wait(self):
@@ -39,9 +40,10 @@ def started(monkeypatch):
 def test_a_run_executes_the_notebooks_and_shows_their_results(started):
     result = CliRunner().invoke(main, ["run", "cpu"])
     assert result.exit_code == 0, result.output
-    _, (first, folder, environment), (second, *_) = started
+    _, (first, folder, environment, stdout), (second, *_) = started
     assert first[:3] == [sys.executable, "-m", "snakemake"] and first[-2:] == ["--config", "profile=cpu"]
     assert "--dry-run" not in first and folder == ROOT and environment["JUPYTER_PREFER_ENV_PATH"] == "1"
+    assert stdout is None
     assert second == [sys.executable, "-m", "tools.execute", "summary", "cpu"]
 
 
@@ -55,6 +57,25 @@ def test_a_dry_run_executes_nothing(started):
     assert CliRunner().invoke(main, ["run", "--dry-run"]).exit_code == 0
     _, (first, *_) = started
     assert "--dry-run" in first and "--quiet" not in first and first[-1] == "profile=quick"
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_results_for_programs_are_all_that_standard_output_has(started, code, monkeypatch, tmp_path):
+    started[0].codes = {"snakemake": [code]}
+    monkeypatch.setenv("DEFUSION_OUTPUTS", str(tmp_path))
+    (tmp_path / "cpu/results").mkdir(parents=True)
+    (tmp_path / "cpu/results/01_data.json").write_text('{"values": {"shi/all-blurred/mae": 0.5}}')
+    ended = CliRunner().invoke(main, ["run", "cpu", "--json"])
+    found = {"01_data": {"values": {"shi/all-blurred/mae": 0.5}}}
+    assert ended.exit_code == code
+    assert json.loads(ended.stdout) == {"profile": "cpu", "finished": code == 0, "results": found}
+    _, (first, *_, stdout) = started
+    assert "snakemake" in first and stdout == 2
+
+
+def test_a_dry_run_has_no_results_for_programs(started):
+    ended = CliRunner().invoke(main, ["run", "--dry-run", "--json"])
+    assert ended.exit_code == 2 and "leave one of them out" in ended.stderr and len(started) == 1
 
 
 def test_a_failing_notebook_is_exit_code_1_without_a_summary(started):

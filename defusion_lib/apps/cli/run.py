@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from defusion_lib.apps.cli.terminal import SOME_FAILED
+from defusion_lib.apps.cli.terminal import SOME_FAILED, json_option, report
 
 
 @click.command()
@@ -13,7 +13,8 @@ from defusion_lib.apps.cli.terminal import SOME_FAILED
 @click.option("--cluster", default="",
               help="Run them as jobs: slurm (tools/slurm/README.md), or local, side by side on this machine "
                    "(params/README.md).")  # fmt: skip
-def run(profile: str, dry_run: bool, cluster: str) -> None:
+@json_option
+def run(profile: str, dry_run: bool, cluster: str, as_json: bool) -> None:
     """Execute the notebooks of a checkout in PROFILE, and show their results.
 
     PROFILE is quick (the default, minutes) or a folder of params/. Only notebooks that are stale are executed, one
@@ -26,11 +27,17 @@ def run(profile: str, dry_run: bool, cluster: str) -> None:
       defusion run cpu           on real photos with two cores, hours
       defusion run cpu -n        what it would execute
       defusion run paper --cluster slurm
+      defusion run --json        all results as one document; the progress goes to standard error
 
     It needs neither make nor a shell. It was tested on Linux, not on Windows. Exit codes: 0 done, 1 a notebook failed,
     2 there is no such profile or no checkout.
     """
-    from defusion_lib.apps.notebook_run import run_notebooks
+    from defusion_lib.apps.notebook_run import results, run_notebooks
 
-    if not run_notebooks(profile, dry_run, cluster):
+    if as_json and dry_run:
+        raise click.UsageError("--json prints results, which --dry-run does not make: leave one of them out.")
+    finished = run_notebooks(profile, dry_run, cluster, progress_only=as_json)
+    if as_json:
+        report({"profile": profile, "finished": finished, "results": results(profile)}, "", as_json)
+    if not finished:
         sys.exit(SOME_FAILED)

@@ -196,10 +196,16 @@ def load_backbone(backbone: VGG16, source: str | Path | None) -> str:
             )
         weights, words = read_safetensors(path)[1], path.name
     # A released VGG-16 also holds its classifier, a DeFusionNet its heads and steps.
-    weights = {key.removeprefix("backbone."): value.float() for key, value in weights.items()}
+    weights = {key.removeprefix("backbone."): value for key, value in weights.items()}
     weights = {key: value for key, value in weights.items() if key.startswith("features.")}
+    for key, value in weights.items():
+        if not value.is_floating_point():
+            raise ValueError(
+                f"{words} holds {key} as {value.dtype}, expected floating-point numbers: use a file of torchvision's "
+                "VGG-16 layout."
+            )
     try:
-        backbone.load_state_dict(weights)
+        backbone.load_state_dict({key: value.float() for key, value in weights.items()})
     except RuntimeError as error:
         raise ValueError(
             f"{words} does not hold VGG-16's 13 convolutions (expected features.0.weight ... features.28.bias): "

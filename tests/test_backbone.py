@@ -101,6 +101,15 @@ def test_missing_wrong_and_damaged_files_are_named(tmp_path):
         load_backbone(VGG16(), tmp_path / "cut.safetensors")
 
 
+@pytest.mark.parametrize("kind", [torch.bool, torch.int64, torch.complex64])
+def test_weights_are_floating_point_numbers(tmp_path, kind):
+    state = VGG16().state_dict()
+    state["features.2.bias"] = state["features.2.bias"].to(kind)
+    save_file(state, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match=f"other.safetensors holds features.2.bias as {kind}, expected floating-point"):
+        load_backbone(VGG16(), tmp_path / "other.safetensors")
+
+
 def test_imagenet_weights_see_edges(vgg_weights):
     """The released weights respond to an edge and stay quiet on a plain grey: right colours, right scale."""
     backbone = VGG16()

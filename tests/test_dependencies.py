@@ -148,11 +148,11 @@ def test_the_oldest_versions_are_the_lower_bounds(tmp_path):
     oldest = sorted((tmp_path / "constraints.txt").read_text().split())
     bounds = [
         f"{requirement.name}=={specifier.version}"
-        for requirement in DEVELOPMENT + HEIF + BROWSER + SITE + CLUSTER
+        for requirement in DEVELOPMENT + BROWSER + SITE + CLUSTER
         for specifier in requirement.specifier
         if specifier.operator == ">="
     ]
-    assert len(bounds) == len(DEVELOPMENT + HEIF + BROWSER + SITE + CLUSTER) and oldest == sorted(bounds)
+    assert len(bounds) == len(DEVELOPMENT + BROWSER + SITE + CLUSTER) and oldest == sorted(bounds)
 
 
 def test_the_detector_imports_what_its_short_list_names():

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pillow_heif
 import safetensors.torch
 import tifffile
 import torch
@@ -253,6 +254,17 @@ def webp_holds(path: Path, found: np.ndarray, undamaged: np.ndarray) -> bool:
     content = path.read_bytes()
     width, height = struct.unpack_from("<HH", content, content.index(b"\x9d\x01\x2a") + 3)
     return found.shape[:2] == (height & 0x3FFF, width & 0x3FFF)
+
+
+def write_heic(path: Path) -> None:
+    pillow_heif.from_pillow(Image.fromarray(photograph())).save(path, quality=90)
+
+
+def heic_holds(path: Path, found: np.ndarray, undamaged: np.ndarray) -> bool:
+    """Check that a picture has the size of the file's box `clap`, which cuts it out: its pixels have no checksum."""
+    (box,) = re.findall(rb"clap(.{16})", path.read_bytes(), re.DOTALL)
+    width, width_divisor, height, height_divisor = struct.unpack(">4I", box)
+    return found.shape[:2] == (height / height_divisor, width / width_divisor)
 
 
 def gif_holds(path: Path, found: np.ndarray, undamaged: np.ndarray) -> bool:
@@ -682,9 +694,9 @@ KINDS = {
         18, "m.bmp", lambda path: Image.fromarray(np.stack([blurred()] * 3, 2)).save(path),
         equal_pictures(partial(read_mask, shape=SHAPE)), mask_holds(bmp_holds),
     ),
-    "table": Kind(35, f"maps/{photo_folder.TABLE}", write_table, update_table, table_holds, TABLE_DAMAGES),
+    "table": Kind(29, f"maps/{photo_folder.TABLE}", write_table, update_table, table_holds, TABLE_DAMAGES),
     "parameters": Kind(
-        40, "03_training.yaml", lambda path: path.write_text(PARAMETERS), read_parameters, parameters_hold,
+        34, "03_training.yaml", lambda path: path.write_text(PARAMETERS), read_parameters, parameters_hold,
         PARAMETER_DAMAGES,
     ),
     "weights 16": Kind(
@@ -697,6 +709,7 @@ KINDS = {
         15, "vgg.safetensors", write_backbone, read_backbone, backbone_holds, BACKBONE_DAMAGES, head=200
     ),
     "checkpoint": Kind(25, "run.pt", write_checkpoint, read_checkpoint, damages=CHECKPOINT_DAMAGES),
+    "heic": Kind(12, "a.heic", write_heic, equal_pictures(read_image), heic_holds),
 }  # fmt: skip
 
 

@@ -207,7 +207,8 @@ def _decoding(path: Path) -> Iterator[None]:
 
 
 def _broken(path: Path, error: Exception) -> _Broken:
-    reason = "memory does not suffice" if isinstance(error, MemoryError) else str(error) or type(error).__name__
+    said = " ".join(str(error).split()) or type(error).__name__
+    reason = "memory does not suffice" if isinstance(error, MemoryError) else said
     return _Broken(
         f"{path} cannot be read as a picture ({reason}): expected a whole JPEG, PNG, BMP, TIFF, WebP, GIF, AVIF "
         "or HEIC file, so copy, download or convert it again."

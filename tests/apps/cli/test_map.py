@@ -1,12 +1,15 @@
 """`defusion map` with a stand-in network: what it writes, names, prints and returns."""
 
+import itertools
 import json
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from click.testing import CliRunner
-from photo_runs import Bright, fill
+from photo_runs import Bright, fill, scene
+from PIL import Image
 
 from defusion_lib import weights
 from defusion_lib.apps import photo_folder
@@ -54,6 +57,33 @@ def test_good_photos_are_mapped_and_bad_ones_are_named(folder):
     assert again.exit_code == 0 and again.stderr == ""
     assert (result["mapped"], result["reused"], result["failed"]) == (3, 3, {})
     assert [row["file"] for row in result["photos"]] == ["a.png", "b.jpg", "sub/c.png"]
+
+
+@pytest.mark.slow
+def test_a_large_folder_of_all_kinds_of_files(folder):
+    """Of 500 files, with subfolders and HEIC, each good one gets its map and each bad one is named."""
+    places = [folder, *(folder / name for name in ("2024", "2024/may", "2025"))]
+    kinds = (".jpg", ".png", ".heic", ".webp", ".tif", ".bmp", ".gif", ".avif")
+    good, bad = [], []
+    for number, kind, place in zip(range(500), itertools.cycle(kinds), itertools.cycle(places)):
+        place.mkdir(exist_ok=True)
+        path = place / f"{number:03}{kind}"
+        photo = Image.fromarray(scene(bright=number % 80))
+        (pillow_heif.from_pillow(photo) if kind == ".heic" else photo).save(path)
+        if number % 10:
+            good.append(path)
+            continue
+        content = path.read_bytes()
+        path.write_bytes([b"", b"no photo", content[: len(content) // 3]][number // 10 % 3])
+        bad.append(path)
+    found = run("pics", "--recursive", "--jobs", 2, "--json")
+    result = json.loads(found.stdout)
+    assert found.exit_code == 1 and len(good) == 450 and len(bad) == 50
+    assert {row["file"] for row in result["photos"]} == {path.relative_to(folder).as_posix() for path in good}
+    assert result["failed"].keys() == {path.relative_to(folder).as_posix() for path in bad}
+    assert len(found.stderr.splitlines()) == 50
+    maps = folder.with_name("pics_defocus")
+    assert all((maps / f"{path.relative_to(folder)}_defocus.png").is_file() for path in good)
 
 
 def test_the_names_of_failed_photos_are_in_the_json(folder):

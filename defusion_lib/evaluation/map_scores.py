@@ -12,7 +12,15 @@ import numpy as np
 
 from defusion_lib import metrics
 from defusion_lib.evaluation import protocols
-from defusion_lib.evaluation.protocols import CLASSES, F_PROTOCOLS, IMAGE_PROTOCOLS, WeightedF, count_at_least, stretch
+from defusion_lib.evaluation.protocols import (
+    CLASSES,
+    F_PROTOCOLS,
+    IMAGE_PROTOCOLS,
+    ProtocolScores,
+    WeightedF,
+    count_at_least,
+    stretch,
+)
 from defusion_lib.metrics import (
     HALF,
     LEVELS,
@@ -116,15 +124,16 @@ class MapScores:
         return _resampled(wanted, self.counts, self.of_images, draws, seed)
 
 
-def resampled(evaluation: Evaluation, draws: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Compute `Evaluation.values` over resamples of the photos, {metric: float (draws,)}, as `MapScores.resampled`."""
-    return _resampled([*evaluation.values()], evaluation.counts, {"mae": evaluation.errors}, draws, seed)
+def resampled(scores: Evaluation | ProtocolScores, draws: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Compute the `values` of scores over resamples of the photos, {metric: float (draws,)}: `MapScores.resampled`."""
+    of_images = scores.of_images if isinstance(scores, ProtocolScores) else {"mae": scores.errors}
+    return _resampled([*scores.values()], scores.counts, of_images, draws, seed)
 
 
-def with_errors(evaluation: Evaluation, draws: int = DRAWS, seed: int = 0) -> dict[str, float]:
-    """Return `Evaluation.values`, each with its bootstrap standard error over the photos under "...-se"."""
-    errors = resampled(evaluation, draws, seed)
-    return evaluation.values() | {f"{metric}-se": float(each.std()) for metric, each in errors.items()}
+def with_errors(scores: Evaluation | ProtocolScores, draws: int = DRAWS, seed: int = 0) -> dict[str, float]:
+    """Return the `values` of scores, each with its bootstrap standard error over the photos under "...-se"."""
+    errors = resampled(scores, draws, seed)
+    return scores.values() | {f"{metric}-se": float(each.std()) for metric, each in errors.items()}
 
 
 def _resampled(

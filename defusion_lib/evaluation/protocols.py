@@ -323,9 +323,14 @@ class ProtocolScores:
         """Histograms of all images, int64 (N, 2, 256)."""
         return np.stack(self._counts)
 
+    @property
+    def of_images(self) -> dict[str, np.ndarray]:
+        """Scores under `IMAGE_PROTOCOLS` of all images, {metric: float (N,)}."""
+        return {name: np.array(scores) for name, scores in self._of_images.items()}
+
     def values(self) -> dict[str, float]:
         """Compute every score, {metric in the result files: number}."""
         counts = self.counts
         values = {f"{name}-{each}": score(counts, each) for each in CLASSES for name, score in F_PROTOCOLS.items()}
-        values |= {name: float(np.mean(scores)) for name, scores in self._of_images.items()}
+        values |= {name: float(scores.mean()) for name, scores in self.of_images.items()}
         return values | {"auc": metrics.auc(counts), "auc-pooled": auc_pooled(counts)}

@@ -37,7 +37,17 @@ def titled(values: Mapping[str, float]) -> dict[str, float]:
 
 def stated(values: Mapping[str, float]) -> dict[str, str]:
     """Return the measures of `map_scores.with_errors` in words, {title: "score ± standard error"}."""
-    return {title: f"{values[metric]:.3f} ± {values[f'{metric}-se']:.3f}" for metric, title in MEASURES.items()}
+    found = with_their_errors(values)
+    return {title: found[metric] for metric, title in MEASURES.items()}
+
+
+def with_their_errors(values: Mapping[str, float], digits: int = 3) -> dict[str, str]:
+    """Return all scores of `map_scores.with_errors`, {metric: "score ± standard error"}."""
+    return {
+        metric: f"{value:.{digits}f} ± {values[error]:.{digits}f}"
+        for metric, value in values.items()
+        if (error := f"{metric}-se") in values
+    }
 
 
 def measure_rows(evaluations: Mapping[str, Evaluation], values: Mapping[str, Mapping[str, float]]) -> dict[str, dict]:

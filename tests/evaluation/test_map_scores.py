@@ -93,3 +93,12 @@ def test_what_is_no_map_of_the_mask_is_refused():
         Mask(mask).measure(np.full(mask.shape, np.nan))
     with pytest.raises(ValueError, match="other than 0 and 1"):
         Mask(np.full((3, 3), 0.4))
+
+
+def test_standard_errors_of_all_protocols_are_those_of_the_resamples():
+    given, slow = pairs(), ProtocolScores()
+    for levels, mask in given:
+        slow.add(levels / 255, mask)
+    found, values = map_scores.with_errors(slow, draws=50, seed=2), slow.values()
+    expected = scores_of(given).resampled([*values], 50, 2)
+    assert found == pytest.approx(values | {f"{name}-se": each.std() for name, each in expected.items()}, abs=EXACT)

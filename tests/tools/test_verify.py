@@ -76,7 +76,6 @@ CASES = [
     ("CAM without its sigmoid", "00_first_map"),
     ("CAM without its sigmoid", "02_network"),
     ("CAM without its sigmoid", "05a_protocols"),
-    ("CAM without its sigmoid", "07_table_1"),
     ("CAM without its sigmoid", "08_ablations"),
     ("CAM without its sigmoid", "09_channel_attention"),
     ("CAM without its sigmoid", "11_where_it_fails"),

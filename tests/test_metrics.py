@@ -324,12 +324,12 @@ def test_pixels_near_a_border_see_both_classes():
 def test_border_error_is_that_of_these_pixels_and_skips_uniform_masks():
     mask = np.zeros((20, 30), np.float32)
     mask[:, 15:] = 1
-    defocus = np.full_like(mask, 0.25)
-    defocus[:, 10:20] = 0.5  # the five columns on each side of the border
+    defocus = mask.copy()
+    defocus[:, 10] = 1  # wrong: the farthest of the five columns on its side of the border
     evaluation = metrics.Evaluation()
     evaluation.add(defocus, mask)
     evaluation.add(np.ones_like(mask), np.ones_like(mask))
-    assert evaluation.border_mae() == pytest.approx(0.5)
+    assert evaluation.border_mae() == pytest.approx(1 / 10)
     uniform = metrics.Evaluation()
     uniform.add(mask * 0, mask * 0)
     with pytest.raises(ValueError, match="No mask has both"):

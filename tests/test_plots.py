@@ -103,13 +103,16 @@ def test_overlay_tints_the_blurred_part_alone():
 
 
 def test_training_loss_is_a_map_and_has_its_running_mean():
-    figure = plots.training_loss(np.full(200, 19.0), maps=19, changes=[100])
-    lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
-    assert np.allclose(lines["each iteration"], 1) and len(lines["mean of the last 50"]) == 151
-    assert "larger photos from here" in lines
+    loss = 19 * np.linspace(0.9, 0.1, 200) ** 2
+    figure = plots.training_loss(loss, maps=19, changes=[100])
+    lines = {line.get_label(): line.get_data() for line in figure.axes[0].lines}
+    np.testing.assert_allclose(lines["each iteration"], [range(200), loss / 19])
+    means = [loss[end - 49 : end + 1].mean() / 19 for end in range(49, 200)]
+    np.testing.assert_allclose(lines["mean of the last 50"], [range(49, 200), means])
+    assert list(lines["larger photos from here"][0]) == [100, 100]
 
 
-def test_curves_end_where_they_should():
+def test_curves_are_those_of_each_class_and_end_where_they_should():
     evaluation = Evaluation()
     rng = np.random.default_rng(0)
     for photo in photos():
@@ -120,8 +123,13 @@ def test_curves_end_where_they_should():
         for positive in ("blurred", "in focus")
         for name in ("precision-recall", "F", "ROC")
     ]
-    x, y = figure.axes[2].lines[0].get_data()
-    assert (x[0], y[0]) == (1, 1) and (x[-1], y[-1]) == (0, 0)
+    for positive, (precision_recall, f, roc) in zip(("blur", "focus"), (figure.axes[:3], figure.axes[3:])):
+        found = evaluation.curves(positive)
+        np.testing.assert_array_equal(precision_recall.lines[0].get_data(), [found.recall, found.precision])
+        np.testing.assert_array_equal(f.lines[0].get_data(), [found.threshold, found.f])
+        x, y = roc.lines[0].get_data()
+        np.testing.assert_array_equal([x[1:], y[1:]], [found.fpr, found.tpr])
+        assert (x[0], y[0]) == (1, 1) and (x[-1], y[-1]) == (0, 0)
 
 
 def test_one_method_is_bold_where_the_legend_has_thin_lines():

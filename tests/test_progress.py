@@ -1,5 +1,7 @@
 """Bars are shown to people, and leave nothing in notebooks that are executed for storing."""
 
+import re
+
 import pytest
 from nbclient import NotebookClient
 from nbformat import v4
@@ -42,7 +44,8 @@ def test_lines_tell_done_total_and_time_left(monkeypatch, capsys):
         error = capsys.readouterr().err
     assert "\r" not in error and "\x1b" not in error
     lines = error.splitlines()
-    assert len(lines) >= 2 and all(line.startswith("photos: ") and line.endswith(" left") for line in lines)
+    assert all(re.fullmatch(r"photos: [0-3] of 3, \S+ passed, \S+ left", line) for line in lines)
+    assert len(lines) >= 2 and len({line.split()[1] for line in lines}) == len(lines)
 
 
 def test_short_work_writes_no_line(capsys):

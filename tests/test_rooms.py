@@ -1,6 +1,7 @@
 """The rooms of the library: arrows between them point one way."""
 
 import ast
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -67,22 +68,54 @@ def test_a_wrong_arrow_is_found():
     assert wrong_arrows(sources) == ["data.shi -> runs", "network -> training"]
 
 
+def test_every_import_names_the_library():
+    """`direct_imports` reads no relative ones."""
+    assert not [name for name, source in modules().items() if re.search(r"^\s*from \.", source, re.MULTILINE)]
+
+
 def test_no_circles():
     sources = {name: source for name, source in modules().items() if name != "__init__"}
     known = set(sources)
-    graph = {name: imports(source, known) - {name, name.rpartition(".")[0]} for name, source in sources.items()}
+    graph = {name: imports(source, known) - {name} for name, source in sources.items()}
     assert len(list(TopologicalSorter(graph).static_order())) == len(sources)
 
 
 @pytest.mark.parametrize("name", PURE)
 def test_the_papers_own_modules_read_no_file(name):
-    names = {
-        part
-        for node in ast.walk(ast.parse(modules()[name]))
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for part in [getattr(node, "module", None), *(alias.name for alias in node.names)]
-    }
-    assert not names & {"pathlib", "os", "io", "json", "safetensors", "PIL", f"{PACKAGE}.paths"}
+    assert not files_of(modules()[name])
+
+
+def files_of(source):
+    """What a source has to do with files: modules that read them, by the first part of their name, and calls."""
+    found = {name for name in direct_imports(source) if name == f"{PACKAGE}.paths"}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [getattr(node, "module", None), *(alias.name for alias in node.names)]
+            found |= {str(name).partition(".")[0] for name in names} & {
+                "pathlib",
+                "os",
+                "io",
+                "json",
+                "safetensors",
+                "PIL",
+            }
+        elif isinstance(node, ast.Call):
+            found |= {ast.unparse(node.func).rpartition(".")[2]} & {
+                "open",
+                "load",
+                "read_text",
+                "read_bytes",
+                "fromfile",
+            }
+    return found
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["import os.path", "from safetensors.torch import load_file", "open('a')", "torch.load('a')", "p.read_text()"],
+)
+def test_a_file_that_is_read_is_found(line):
+    assert files_of(line) and not files_of("import torch")
 
 
 def test_nothing_in_the_library_imports_tools():

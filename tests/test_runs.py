@@ -9,6 +9,8 @@ import io
 import json
 import os
 import random
+import re
+import subprocess
 import tempfile
 from importlib import metadata
 from pathlib import Path
@@ -29,7 +31,7 @@ from defusion_lib import paths, runs
 from defusion_lib.apps import saved_map
 from defusion_lib.data import PhotoSet
 from defusion_lib.plots import text_size
-from defusion_lib.runs import parameters
+from defusion_lib.runs import parameters, provenance
 from defusion_lib.runs.pictures import WIDTH, for_screen
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -342,6 +344,27 @@ def test_results_are_stamped(run, outputs):
     assert {"commit", "device", "started", "seconds", "notebook", "profile", "seed"} <= set(stamp)
 
 
+def test_the_commit_of_a_stamp_says_whether_more_than_outputs_was_changed(tmp_path, monkeypatch):
+    def git(*words):
+        words = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+
+    monkeypatch.setattr(provenance, "project_root", lambda: tmp_path)
+    assert provenance.environment_info()["commit"] is None
+    (tmp_path / "outputs").mkdir()
+    for path in ("code.py", "outputs/result.json"):
+        (tmp_path / path).write_text("1")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "First")
+    head = git("rev-parse", "HEAD")
+    assert provenance.environment_info()["commit"] == head
+    (tmp_path / "outputs/result.json").write_text("2")
+    assert provenance.environment_info()["commit"] == head
+    (tmp_path / "code.py").write_text("2")
+    assert provenance.environment_info()["commit"] == f"{head}-dirty"
+
+
 def test_stamp_tells_splits_apart(run):
     digests = []
     for stems in (["a", "b"], ["a", "c"]):
@@ -612,6 +635,8 @@ def test_what_is_new_lies_beside_what_is_found(project, monkeypatch):
 # Calls that a notebook may give a path parameter; `index` looks for the name of a photograph.
 LOCATING = {"locate", "map_file", "open_dataset", "index"}
 PATHS = {"image", "weights", "backbone", "begin_with", "data_root", "shi_root", "maps_root", "folder", "into", "target"}
+PATHS |= {"beside", "pilot", "maps", "learn_root"}
+NO_PATHS = {"part", "masks_white", "method"}  # their comments name a file or folder all the same
 
 
 def unlocated(source, parameters):
@@ -630,7 +655,10 @@ def unlocated(source, parameters):
 def test_every_path_parameter_of_a_notebook_is_located(path):
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    paths = PATHS & set(parameters.read_parameters(code[0]))
+    given = parameters.read_parameters(code[0])
+    said = re.findall(r'^(\w+) = "[^"]*"  # .*\b(?:file|folder)\b', code[0], re.MULTILINE)
+    assert set(said) - PATHS - NO_PATHS == set()
+    paths = PATHS & set(given)
     source = "\n".join(cell for cell in code if "check(" not in cell)
     assert unlocated(source, paths) == []
 

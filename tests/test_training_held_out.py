@@ -78,7 +78,7 @@ def test_the_loss_is_that_of_whole_photos_at_the_last_size():
         return found
 
     network = tiny()
-    task, recipe = MASKS._replace(held_out_loss=loss), replace(RECIPE, stages=((1, 24, 2),), averaging=0.0)
+    task, recipe = MASKS._replace(held_out_loss=loss), replace(RECIPE, stages=((1, 16, 1), (1, 24, 2)), averaging=0.0)
     history = train(network, MADE_UP, recipe, task=task, validation=RULE)
     expected = []
     for photo in HELD_OUT:

@@ -19,7 +19,7 @@ from defusion_lib.data.augmentation import (
 
 
 def photo_set(count=2, height=40, width=60):
-    """Photographs whose red channel is the mask, so that one can be held against the other."""
+    """Photographs whose red channel is the mask, so that the two can be compared."""
 
     def read(stem):
         rng = np.random.default_rng(int(stem))
@@ -205,12 +205,21 @@ def test_a_step_draws_the_same_whatever_the_others_are(monkeypatch):
     assert all(torch.equal(image, other) for (image, _), (other, _) in zip(both, again))
 
 
-def test_steps_happen_as_often_as_they_should():
-    counts = dict.fromkeys(STEPS, 0)
-    samples = Augmented(photo_set(1, 8, 12), 8, steps=tuple(STEPS))
-    for name, step in STEPS.items():
-        place = 1 + list(STEPS).index(name)
-        happens = [np.random.default_rng((samples.seed, i, place)).random() < step.probability for i in range(2000)]
-        counts[name] = np.mean(happens)
+def test_steps_happen_as_often_as_they_should_and_follow_the_seed(monkeypatch):
+    happened = {}  # {(seed, name of the step): indices of the samples}
+    for steps in (VIEWS, EFFECTS):
+        for name, step in steps.items():
+
+            def record(image, mask, rng, name=name):
+                happened.setdefault((samples.seed, name), []).append(index)
+                return image, mask
+
+            monkeypatch.setitem(steps, name, Step(step.probability, record))
+    for seed in (0, 1):
+        samples = Augmented(photo_set(1, 8, 12), 8, seed=seed, steps=tuple(STEPS))
+        for index in range(2000):
+            for steps in (VIEWS, EFFECTS):
+                samples._apply(steps, index, None, None)
     # Three standard errors of a share over 2,000 draws are 0.034 at most.
-    assert all(abs(counts[name] - step.probability) < 0.034 for name, step in STEPS.items())
+    assert all(abs(len(happened[0, name]) / 2000 - step.probability) < 0.034 for name, step in STEPS.items())
+    assert all(happened[0, name] != happened[1, name] for name in STEPS)

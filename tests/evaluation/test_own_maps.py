@@ -206,6 +206,9 @@ def test_the_csv_has_a_line_for_each_method_and_metric(comparison):
     assert len(lines) == 9
     line = lines[3]
     assert (line["method"], line["metric"]) == ("best", "mae")
+    numbers = [float(line[column]) for column in ("score", "standard error", "low", "high")]
+    found = comparison.values["best"]["mae"], comparison.errors["best"]["mae"], *comparison.bounds["best"]["mae"]
+    assert numbers == list(found) and len(set(found)) == 4
     assert float(line["own - method: difference"]) == comparison.differences["mae"]["best"]["difference"]
     assert lines[0]["own - method: difference"] == ""
 

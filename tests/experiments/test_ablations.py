@@ -29,7 +29,7 @@ from defusion_lib.runs.pictures import shrink
 from defusion_lib.runs.run import Run
 from defusion_lib.sources import bare_code
 from defusion_lib.training import make_recipe
-from defusion_lib.weights import load_network, result_name, weights_hash
+from defusion_lib.weights import load_network, read_card, result_name, weights_hash
 
 # {row: {metric: one value per seed}}: a row with two seeds that is clearly worse in MAE, and one with a single seed.
 SCORES = {
@@ -231,8 +231,10 @@ def test_the_seed_determines_the_network(finished, network, tmp_path):
 
 def test_losses_are_per_map(finished):
     """The loss of an untrained map is about ln 2; a network of two steps has thirteen maps."""
-    _, _, tested = finished
+    run, _, tested = finished
     assert len(tested.loss) == 2 and tested.loss[0] == pytest.approx(np.log(2), abs=0.3)
+    card = read_card(run.path("weights/08_ablations/step2@seed0.safetensors"))
+    assert tested.loss == pytest.approx(np.array(card["loss"]) / 13)
 
 
 @pytest.mark.slow

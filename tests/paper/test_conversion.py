@@ -5,6 +5,7 @@ import pytest
 
 from defusion_lib import metrics
 from defusion_lib.data import Photo, PhotoSet
+from defusion_lib.data.shi import read_manifest, split_stems
 from defusion_lib.evaluation.scoring import score
 from defusion_lib.metrics import Evaluation
 from defusion_lib.paper import conversion, tables
@@ -35,6 +36,12 @@ def test_shares_and_floors():
             "F floor, focus"
         ] == metrics.all_positive_f(1 - shares[name])
         assert len(row["source"]) < 50  # pandas cuts longer text
+    photographs = read_manifest()["photographs"]
+    for split in ("last100", "dutlab100"):
+        tested = [photographs[stem] for stem in split_stems(split, "test")]
+        pixels = [each["width"] * each["height"] for each in tested]
+        blurred = sum(each["blurred_share"] * count for each, count in zip(tested, pixels)) / sum(pixels)
+        assert rows[f"CUHK {split}"]["of pooled pixels"] == round(blurred, 3)
     assert rows["CTCUG"]["F floor, blur"] == pytest.approx(tables.TABLE_1["ctcug", "f", "ksfv"])
 
 

@@ -36,13 +36,21 @@ def test_shares_and_floors():
             "F floor, focus"
         ] == metrics.all_positive_f(1 - shares[name])
         assert len(row["source"]) < 50  # pandas cuts longer text
-    photographs = read_manifest()["photographs"]
+    assert rows["CTCUG"]["F floor, blur"] == pytest.approx(tables.TABLE_1["ctcug", "f", "ksfv"])
+
+
+def test_large_photos_count_more_in_the_share_of_pooled_pixels(monkeypatch):
+    manifest = read_manifest()
+    for number, photo in enumerate(manifest["photographs"].values()):
+        photo["width"] *= 1 + number % 50
+    monkeypatch.setattr(conversion, "read_manifest", lambda: manifest)
+    rows = conversion.floors()
     for split in ("last100", "dutlab100"):
-        tested = [photographs[stem] for stem in split_stems(split, "test")]
+        tested = [manifest["photographs"][stem] for stem in split_stems(split, "test")]
         pixels = [each["width"] * each["height"] for each in tested]
         blurred = sum(each["blurred_share"] * count for each, count in zip(tested, pixels)) / sum(pixels)
-        assert rows[f"CUHK {split}"]["of pooled pixels"] == round(blurred, 3)
-    assert rows["CTCUG"]["F floor, blur"] == pytest.approx(tables.TABLE_1["ctcug", "f", "ksfv"])
+        row = rows[f"CUHK {split}"]
+        assert row["of pooled pixels"] == round(blurred, 3) != round(row["blurred"], 3)
 
 
 def test_only_one_class_and_split_allows_the_last_three():

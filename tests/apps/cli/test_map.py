@@ -81,7 +81,8 @@ def test_a_large_folder_of_all_kinds_of_files(folder):
     assert found.exit_code == 1 and len(good) == 450 and len(bad) == 50
     assert {row["file"] for row in result["photos"]} == {path.relative_to(folder).as_posix() for path in good}
     assert result["failed"].keys() == {path.relative_to(folder).as_posix() for path in bad}
-    assert len(found.stderr.splitlines()) == 50
+    # Where the machine is busy there are lines of progress too.
+    assert {line.partition(": ")[0] for line in found.stderr.splitlines()} >= result["failed"].keys()
     maps = folder.with_name("pics_defocus")
     assert all((maps / f"{path.relative_to(folder)}_defocus.png").is_file() for path in good)
 

@@ -7,12 +7,10 @@ marks; a test compares all of them. The key figure of a notebook is the last plo
 copy; its PNG goes to `outputs/heads/`. A copy shows its figures itself.
 """
 
-import base64
 import json
 import posixpath
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from defusion_lib.baselines import CLASSICAL
 from defusion_lib.evaluation.protocols import auc_paper_ceiling
@@ -34,16 +32,10 @@ from tools.render_findings import (
     samples,
 )
 from tools.render_results import BEGIN, classical_methods, find, photos, rendered, result, signed, stated
+from tools.site.paper_index import Picture, pictures_of
 
 FIGURES = "outputs/heads"  # below the root
 STALE = " (executed before the notebook's last changes)"
-
-
-class Figure(NamedTuple):
-    """A plot, and what it shows in words."""
-
-    png: bytes
-    words: str
 
 
 def first_map(outputs: Path) -> str:
@@ -272,26 +264,22 @@ def head(root: Path, notebook: str, page: str) -> str:
     if not executed:
         return f"{text}The numbers are in {links}; no executed copy is stored.\n"
     text = f"{text}Shown in the section *{section}* of the executed copy: {links}.\n"
-    shown = key_figure(executed, section)
-    if shown and page.startswith("notebooks/"):
-        text += f"\n![{shown.words}](../{FIGURES}/{notebook}.png)\n"
+    if page.startswith("notebooks/") and (shown := key_figure(executed, section)):
+        text += f"\n![{shown.caption or section}](../{FIGURES}/{notebook}.png)\n"
     return text
 
 
-def key_figure(executed: list[Path], section: str) -> Figure | None:
+def key_figure(executed: list[Path], section: str) -> Picture | None:
     """Return the last plot in a section of some executed copies; None where there are only photos or tables."""
-    found, current = None, ""
+    plots, current = [], ""
     for path in executed:
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             if cell["cell_type"] == "markdown":
                 titles = [line[3:] for line in "".join(cell["source"]).splitlines() if line.startswith("## ")]
                 current = titles[-1] if titles else current
             elif current == section:
-                for output in cell["outputs"]:
-                    if png := output.get("data", {}).get("image/png"):
-                        words = output["metadata"].get("image/png", {}).get("alt", section)
-                        found = Figure(base64.b64decode("".join(png)), words)
-    return found
+                plots += [each for each in pictures_of(path.stem, cell) if each.kind == "png"]
+    return plots[-1] if plots else None
 
 
 def figures(root: Path) -> dict[Path, bytes]:
@@ -301,7 +289,7 @@ def figures(root: Path) -> dict[Path, bytes]:
         for notebook, (_, name, section) in HEADS.items()
         if section
     }
-    return {root / FIGURES / f"{notebook}.png": figure.png for notebook, figure in found.items() if figure}
+    return {root / FIGURES / f"{notebook}.png": figure.content for notebook, figure in found.items() if figure}
 
 
 def written(root: Path) -> dict[Path, str]:

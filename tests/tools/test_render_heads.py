@@ -67,7 +67,8 @@ def test_a_key_figure_is_the_last_plot_of_its_section_in_all_copies(tmp_path):
 
     photos, plots = copy("photos", ("image/jpeg", b"photo")), copy("plots", ("image/png", b"1"), ("image/png", b"2"))
     assert render_heads.key_figure([photos], "The section") is None
-    assert render_heads.key_figure([plots, photos], "The section") == (b"2", "b'2'")
+    found = render_heads.key_figure([plots, photos], "The section")
+    assert (found.content, found.caption) == (b"2", "b'2'")
 
 
 @pytest.mark.parametrize("notebook", [notebook for notebook, (_, _, section) in HEADS.items() if section])

@@ -144,14 +144,19 @@ def _pictures(page: str, cells: list[dict]) -> Iterator[Picture]:
     for cell in cells:
         if _headings(cell):
             return
-        for output in cell.get("outputs", []):
-            data = output.get("data", {})
-            for kind in ("png", "jpeg"):
-                if content := data.get(f"image/{kind}"):
-                    caption = output.get("metadata", {}).get(f"image/{kind}", {}).get("alt", "")
-                    yield Picture(page, base64.b64decode("".join(content)), kind, caption)
-            for caption, content in DRAWN.findall("".join(data.get("text/html", ""))):
-                yield Picture(page, base64.b64decode(content), "svg", unescape(caption))
+        yield from pictures_of(page, cell)
+
+
+def pictures_of(page: str, cell: dict) -> Iterator[Picture]:
+    """Yield the pictures of a cell's outputs."""
+    for output in cell.get("outputs", []):
+        data = output.get("data", {})
+        for kind in ("png", "jpeg"):
+            if content := data.get(f"image/{kind}"):
+                caption = output.get("metadata", {}).get(f"image/{kind}", {}).get("alt", "")
+                yield Picture(page, base64.b64decode("".join(content)), kind, caption)
+        for caption, content in DRAWN.findall("".join(data.get("text/html", ""))):
+            yield Picture(page, base64.b64decode(content), "svg", unescape(caption))
 
 
 def small(content: bytes) -> bytes:

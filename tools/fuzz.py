@@ -685,6 +685,7 @@ KINDS = {
     "tiff": Kind(20, "a.tif", write_picture, equal_pictures(read_image), tiff_holds, head=150),
     "bmp": Kind(18, "a.bmp", write_picture, equal_pictures(read_image), bmp_holds),
     "webp": Kind(18, "a.webp", write_picture, equal_pictures(read_image), webp_holds),
+    "heic": Kind(12, "a.heic", write_heic, equal_pictures(read_image), heic_holds),
     "gif": Kind(18, "a.gif", write_picture, equal_pictures(read_image), gif_holds),
     "mask png": Kind(
         23, "m.png", lambda path: Image.fromarray(blurred()).save(path),
@@ -709,7 +710,6 @@ KINDS = {
         15, "vgg.safetensors", write_backbone, read_backbone, backbone_holds, BACKBONE_DAMAGES, head=200
     ),
     "checkpoint": Kind(25, "run.pt", write_checkpoint, read_checkpoint, damages=CHECKPOINT_DAMAGES),
-    "heic": Kind(12, "a.heic", write_heic, equal_pictures(read_image), heic_holds),
 }  # fmt: skip
 
 

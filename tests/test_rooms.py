@@ -25,6 +25,8 @@ ROOMS = (
 LEVELS = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 # The paper's Sections 3 and 4 in code: what computes, and reads no file.
 PURE = ("network", "backbone", "losses", "metrics")
+READERS = {"pathlib", "os", "io", "json", "safetensors", "PIL"}  # modules, by the first part of their name
+READING = {"open", "load", "read_text", "read_bytes", "fromfile"}  # functions
 
 
 def modules(root=ROOT):
@@ -86,27 +88,14 @@ def test_the_papers_own_modules_read_no_file(name):
 
 
 def files_of(source):
-    """What a source has to do with files: modules that read them, by the first part of their name, and calls."""
+    """The names of a source's imports and calls that read files."""
     found = {name for name in direct_imports(source) if name == f"{PACKAGE}.paths"}
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [getattr(node, "module", None), *(alias.name for alias in node.names)]
-            found |= {str(name).partition(".")[0] for name in names} & {
-                "pathlib",
-                "os",
-                "io",
-                "json",
-                "safetensors",
-                "PIL",
-            }
+            found |= {str(name).partition(".")[0] for name in names} & READERS
         elif isinstance(node, ast.Call):
-            found |= {ast.unparse(node.func).rpartition(".")[2]} & {
-                "open",
-                "load",
-                "read_text",
-                "read_bytes",
-                "fromfile",
-            }
+            found |= {ast.unparse(node.func).rpartition(".")[2]} & READING
     return found
 
 

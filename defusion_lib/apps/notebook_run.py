@@ -17,8 +17,6 @@ OPTIONS = (
     *("--scheduler", "greedy", "--nolock", "--rerun-incomplete"),
     *("--rerun-triggers", "mtime", "--max-checksum-file-size", "0"),
 )
-
-
 STANDARD_ERROR = 2  # the number of that stream in every process
 
 
@@ -29,8 +27,8 @@ def run_notebooks(
 
     `dry_run` lists them instead. `cluster` is a folder of tools/ with Snakemake's settings for one; without it they run
     on this machine, one after the other. `progress_only` leaves out the results, and the progress goes to standard
-    error. Raises FileNotFoundError outside of a checkout, and ValueError for a profile
-    or cluster that does not exist and where Snakemake is not installed.
+    error. Raises FileNotFoundError outside of a checkout, and ValueError for a profile or cluster that does not exist
+    and where Snakemake is not installed.
     """
     root = project_root()
     if not (root / "Snakefile").is_file():

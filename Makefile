@@ -39,7 +39,7 @@ run: $(READY) $(if $(filter slurm,$(CLUSTER)),$(SLURM))   ## execute the noteboo
 
 test: $(READY) lint   ## check style and types, run the unit tests, compare every notebook cell with its stored output
 	rm -rf build/test
-	$(BIN)/pytest -q -n 2 --dist loadfile tests
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests
 	DEFUSION_OUTPUTS="$(CURDIR)/build/test" $(BIN)/pytest -q -n 2 --dist loadfile --nbval --nbval-current-env notebooks
 	$(BIN)/python -m tools.verify build/test/quick
 

@@ -11,6 +11,12 @@ import defusion_lib  # noqa: F401  before a test imports torch: it sets how long
 
 # Not by MPLBACKEND: the kernels of the notebooks would inherit it and show no figures.
 matplotlib.use("Agg")
+# Files of minutes. They begin first, or one of them would end alone.
+LONGEST = ("test_verify.py", "test_contributing.py", "test_train.py")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(autouse=True)

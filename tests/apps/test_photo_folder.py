@@ -236,7 +236,7 @@ def test_another_threshold_needs_no_new_maps(folder, into, network):
     assert found.reused == 1 and found.rows[0].verdict == lines(into)["a.png"]["verdict"] == "out of focus"
 
 
-def test_a_run_that_is_stopped_keeps_what_it_finished(folder, into, network):
+def test_a_run_that_is_stopped_keeps_what_it_finished(folder, into, network, one_thread):
     fill(folder, [f"{number}.png" for number in range(5)])
     network.stop_at = 4
     with pytest.raises(KeyboardInterrupt):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
@@ -87,9 +88,59 @@ def test_a_batch_that_takes_too_much_memory_is_mapped_one_by_one(folder, into, n
     assert maps == sorted(maps) and len(set(maps)) == 4
 
 
-def test_few_photos_are_in_memory_at_once(folder, into, network, monkeypatch):
-    """Reading waits for the network, and the network for the writers."""
+@pytest.fixture
+def four_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_cpu_maps_photos_side_by_side(folder, into, tmp_path, network, four_threads):
+    fill_different(folder, 8)
+    four, numbers = threading.Barrier(4, timeout=60), set()
+
+    def meet(module, given):
+        numbers.add(torch.get_num_threads())
+        four.wait()
+
+    hook = network.register_forward_pre_hook(meet)
+    photo_folder.map_folder(folder, network, SIZE, into)
+    hook.remove()
+    assert numbers == {1} and torch.get_num_threads() == 4
+    with ThreadPoolExecutor(1) as later:
+        assert later.submit(torch.get_num_threads).result() == 4
+    torch.set_num_threads(1)
+    photo_folder.map_folder(folder, network, SIZE, tmp_path / "one")
+    assert table(into) == table(tmp_path / "one")
+    for row in table(into).values():
+        assert (into / row.map).read_bytes() == (tmp_path / "one" / row.map).read_bytes()
+
+
+@pytest.mark.parametrize("size, batch", [(SIZE, 2), (run.SIDE_BY_SIDE + 32, 0)])
+def test_a_batch_and_a_large_input_have_all_threads(folder, into, network, four_threads, size, batch):
+    fill_different(folder, 3)
+    seen = []
+    network.register_forward_pre_hook(lambda *_: seen.append((threading.current_thread(), torch.get_num_threads())))
+    photo_folder.map_folder(folder, network, size, into, batch=batch)
+    assert set(seen) == {(threading.main_thread(), 4)}
+
+
+def test_photos_side_by_side_are_kept_when_a_run_is_stopped(folder, into, network, four_threads):
     fill_different(folder, 30)
+    network.stop_at = 9
+    with pytest.raises(KeyboardInterrupt):
+        photo_folder.map_folder(folder, network, SIZE, into)
+    kept = table(into)
+    assert kept and network.asked < 30 and all((into / row.map).is_file() for row in kept.values())
+    found = photo_folder.map_folder(folder, network, SIZE, into)
+    assert found.reused == len(kept) and len(found.rows) == 30
+
+
+@pytest.mark.parametrize("batch, together", [(2, 2), (0, 4)])
+def test_few_photos_are_in_memory_at_once(folder, into, network, monkeypatch, four_threads, batch, together):
+    """Reading waits for the network, and the network for the writers."""
+    fill_different(folder, 40)
     inside, most, counting = set(), [], threading.Lock()
     read, write = run.read_photo, run.write_map
 
@@ -108,8 +159,8 @@ def test_few_photos_are_in_memory_at_once(folder, into, network, monkeypatch):
 
     monkeypatch.setattr(run, "read_photo", reads)
     monkeypatch.setattr(run, "write_map", writes)
-    photo_folder.map_folder(folder, network, SIZE, into, batch=2, jobs=2)
-    assert not inside and max(most) <= 3 * (2 + 2)
+    photo_folder.map_folder(folder, network, SIZE, into, batch=batch, jobs=2)
+    assert not inside and max(most) <= 3 * (2 + together)
 
 
 def test_threads_write_names_with_one_beginning(folder, into, network, monkeypatch):
@@ -274,7 +325,7 @@ def test_shards_make_the_table_of_one_run(folder, into, tmp_path, network):
     assert photo_folder.map_folder(folder, network, SIZE, into).reused == 13 and network.asked == 13
 
 
-def test_merge_names_what_is_missing(folder, into, network):
+def test_merge_names_what_is_missing(folder, into, network, one_thread):
     fill_different(folder, 13)
     with pytest.raises(FileNotFoundError, match="maps is not a folder"):
         photo_folder.merge(into)

@@ -37,7 +37,10 @@ def check_size(context: click.Context, parameter: click.Parameter, size: int) ->
     "--network", "file", default="shipped", metavar="FILE", help="A network of yours; default: the one in the package."
 )
 @click.option(
-    "--batch", type=click.IntRange(1), metavar="N", help="Photos that the network sees at once; default: 1, on a GPU 8."
+    "--batch",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Photos that the network sees at once; default: 8 on a GPU, 1 for each core of a CPU, at most 4.",
 )
 @click.option(
     "--jobs",

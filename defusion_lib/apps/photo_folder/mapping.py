@@ -135,12 +135,13 @@ def write_map(photo: ReadPhoto, defocus: np.ndarray, job: Job, seconds: float) -
     row = photo.row
     with _naming_memory(row.file):
         # Levels need a quarter of the memory: a map has as many pixels as its photo.
-        levels = _resized(as_levels(defocus), photo.shape) if job.size else as_levels(defocus)
+        small = as_levels(defocus)
+        levels = _resized(small, photo.shape) if job.size else small
         found = score(levels)  # of the map before it is refined: the verdict's threshold was calibrated with such maps
         if photo.guide is not None:
             defocus = refine(defocus, photo.guide)
-            levels = as_levels(defocus)
-        tint = _resized(levels, photo.preview.size[::-1]) / np.float32(255)
+            small = levels = as_levels(defocus)
+        tint = _resized(small, photo.preview.size[::-1]) / np.float32(255)
         overlaid = _encoded(overlay(np.asarray(photo.preview), tint), "jpeg", row)
         floats = floats_path(job.into, row.map)
         if not job.floats and floats.is_file():

@@ -15,6 +15,9 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import torch
+
 from defusion_lib.apps.photo_folder.files import (
     MAP,
     PREVIEWS,
@@ -49,6 +52,10 @@ from defusion_lib.weights import weights_hash
 
 GPU_BATCH = 8  # photos, unless another number is asked for
 MOST_JOBS = 8  # threads that read and write, unless more are asked for
+# A CPU maps several photos at once, up to this input size in pixels: each takes some 400 MB at 320 pixels.
+SIDE_BY_SIDE = 384
+LANES = 4
+Predicted = tuple[list[np.ndarray | OneProblem], float]  # the maps of a batch, and the seconds of each
 
 
 class FolderReport(NamedTuple):
@@ -95,10 +102,13 @@ def map_folder(
     its row, and so is a subfolder that cannot be listed. Given several files, the rows of other photos stay in the
     table.
 
-    Memory holds one row per photo, and for each of the `jobs` one photo. Raises FileNotFoundError if the folder is
-    missing, empty or removed during the run, ValueError if `into` is `folder` or has a table, gallery or contact sheet
-    of something else, BlockingIOError if another run uses `into`, and OSError if nothing more can be written; finished
-    rows remain.
+    A CPU maps several photos at once, each with its share of torch's threads, unless `batch` or a large `size` is
+    given: one per thread that torch has, at most `LANES`.
+
+    Memory holds one row per photo, and one photo for each of the `jobs` and for each that the network maps. Raises
+    FileNotFoundError if the folder is missing, empty or removed during the run, ValueError if `into` is `folder` or has
+    a table, gallery or contact sheet of something else, BlockingIOError if another run uses `into`, and OSError if
+    nothing more can be written; finished rows remain.
     """
     folder, paths = _find_photos(photos, recursive)
     into = Path(into).expanduser() if into else default_folder(folder)
@@ -110,6 +120,8 @@ def map_folder(
     maker = f"{weights_hash(network)[:12]} at {size or 'full size'}{', refined' if refined else ''}"
     on_gpu = next(network.parameters()).is_cuda
     job = Job(network, size, into, (batch or (GPU_BATCH if on_gpu else 1)) if size else 1, floats, refined, progress)
+    several = not on_gpu and job.batch == 1 and 0 < size <= SIDE_BY_SIDE
+    lanes = min(LANES, torch.get_num_threads()) if several else 1
     with _in_use(into, shard):
         # The table of the folder counts for a shard too: it may be from before, or from another number of shards.
         before = read_table(into) | read_table(into, stem)
@@ -151,7 +163,7 @@ def map_folder(
             for file in waiting
         )
         try:
-            _map_all(tasks, job, jobs or min(MOST_JOBS, _cores()), finish)
+            _map_all(tasks, job, jobs or min(MOST_JOBS, _cores()), lanes, finish)
         finally:
             bar.close()
             rows = save()
@@ -175,26 +187,42 @@ def merge(into: str | Path, min_score: float = MIN_SCORE) -> FolderReport:
     return FolderReport(rows, len(rows), folder, into)
 
 
-def _map_all(tasks: Iterable[tuple[Row, Path, bool]], job: Job, jobs: int, finish: Callable[[Row], None]) -> None:
+def _map_all(
+    tasks: Iterable[tuple[Row, Path, bool]], job: Job, jobs: int, lanes: int, finish: Callable[[Row], None]
+) -> None:
     """Map photos, with `jobs` threads that read and write beside the network; `finish` takes each finished row.
 
-    A task is the row to complete, the path of the photo, and whether an earlier run wrote the map.
+    A task is the row to complete, the path of the photo, and whether an earlier run wrote the map. The network maps
+    `lanes` batches at a time, each with its share of torch's threads.
     """
     tasks = iter(tasks)
     reading: deque[tuple[Row, Future[ReadPhoto]]] = deque()
+    mapping: deque[tuple[list[ReadPhoto], Future[Predicted]]] = deque()
     writing: deque[tuple[Row, Future[Row]]] = deque()
     # Full resolution: the network works for minutes on a photo, and two of them need much memory.
     ahead = job.batch + jobs if job.size else 1
+    threads = torch.get_num_threads()
 
-    def write(photos: list[ReadPhoto]) -> None:
-        begun = time.perf_counter()
-        maps = predict(photos, job)
-        seconds = (time.perf_counter() - begun) / len(photos)
+    def map_batch(photos: list[ReadPhoto]) -> None:
+        if lanes > 1:
+            future = network.submit(_timed, photos, job)
+        else:  # in this thread, which Ctrl-C can interrupt
+            future = Future()
+            future.set_result(_timed(photos, job))
+        mapping.append((photos, future))
+        while len(mapping) > (lanes if lanes > 1 else 0):
+            write()
+
+    def write() -> None:
+        photos, future = mapping.popleft()
+        maps, seconds = future.result()
         for photo, found in zip(photos, maps):
             if isinstance(found, OneProblem):
                 finish(_failed(photo.row, found))
             else:
                 writing.append((photo.row, pool.submit(write_map, photo, found, job, seconds)))
+        while len(writing) > ahead:
+            collect()
 
     def collect() -> None:
         row, future = writing.popleft()
@@ -205,6 +233,7 @@ def _map_all(tasks: Iterable[tuple[Row, Path, bool]], job: Job, jobs: int, finis
         finish(row)
 
     pool = ThreadPoolExecutor(jobs, "photos")
+    network = ThreadPoolExecutor(lanes, "network", torch.set_num_threads, (threads // lanes,))
     try:
         ready: list[ReadPhoto] = []
         while True:
@@ -218,22 +247,31 @@ def _map_all(tasks: Iterable[tuple[Row, Path, bool]], job: Job, jobs: int, finis
             except OneProblem as problem:
                 finish(_failed(row, problem))
             if len(ready) == job.batch:
-                write(ready)
+                map_batch(ready)
                 ready = []
-            while len(writing) > ahead:
-                collect()
         if ready:
-            write(ready)
+            map_batch(ready)
+        while mapping:
+            write()
         while writing:
             collect()
     finally:
         # What the network has mapped before an error or an interrupt is finished.
         for _, future in reading:
             future.cancel()
-        while writing:
-            with suppress(Exception, KeyboardInterrupt):
-                collect()
+        network.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # a lane's number would be that of threads to come
+        for queue, finish_one in ((mapping, write), (writing, collect)):
+            while queue:
+                with suppress(Exception, KeyboardInterrupt):
+                    finish_one()
         pool.shutdown()
+
+
+def _timed(photos: Sequence[ReadPhoto], job: Job) -> Predicted:
+    begun = time.perf_counter()
+    maps = predict(photos, job)
+    return maps, (time.perf_counter() - begun) / len(photos)
 
 
 def _failed(row: Row, problem: OneProblem) -> Row:

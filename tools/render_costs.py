@@ -43,7 +43,7 @@ processor, and about {batch} times as much for a batch.
 ## A million photos
 
 `defusion map --shard 1/16` maps one of 16 parts of a folder; each part can be a job of its own with one core
-([clusters](../tools/slurm/README.md)). {seconds:.1f} seconds per photo of 12 megapixels, {overhead:.0%} more than the
+([clusters](../tools/slurm/README.md)). {seconds:.1f} seconds per photo of 12 megapixels, {ratio:.2f} times the
 network alone:
 
 {photos}
@@ -117,7 +117,7 @@ def costs_page(results: Path, box: Path, grid: Path) -> str:
         core=core,
         memory=values[f"{key}/training-peak-mib"] * 2**20 / 1e9,
         seconds=seconds,
-        overhead=mapped["photos-12mp/defusion-map/ratio"] - 1,
+        ratio=mapped["photos-12mp/defusion-map/ratio"],
         photos=rows_of(
             ["jobs with one core each", "hours", "core-hours"],
             [[f"{n}", _hours(PHOTOS * seconds / 3600 / n), _hours(PHOTOS * seconds / 3600)] for n in SHARDS],

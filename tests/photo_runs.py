@@ -39,7 +39,7 @@ def fill(folder, names, **what):
         Image.fromarray(scene(**what)).save(folder / name)
 
 
-if __name__ == "__main__":  # a run that a test kills: photos, maps, batch
-    torch.set_num_threads(1)
-    photos, into, batch = sys.argv[1:]
+if __name__ == "__main__":  # a run that a test kills: photos, maps, batch, threads
+    photos, into, batch, threads = sys.argv[1:]
+    torch.set_num_threads(int(threads))
     photo_folder.map_folder(photos, Bright(), SIZE, into, recursive=True, progress=False, batch=int(batch))

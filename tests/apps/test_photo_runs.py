@@ -19,7 +19,7 @@ from PIL import Image
 
 from defusion_lib.apps import photo_folder
 from defusion_lib.apps.photo_folder import lock, run
-from defusion_lib.apps.photo_folder.table import Journal
+from defusion_lib.apps.photo_folder.table import Journal, write_table
 
 
 @pytest.fixture
@@ -227,9 +227,26 @@ def test_a_line_that_a_killed_run_cut_off_is_left_out(into):
         assert list(photo_folder.read_table(into).values()) == rows[:2]
 
 
-def killed_runs(folder, into, kills, rng, rows=6, batch=2):
+def test_a_table_is_whole_while_its_run_ends(into, monkeypatch):
+    into.mkdir()
+    rows = [photo_folder.Row(name, score=0.5) for name in ("a.png", "b.png")]
+    write_table(into, [])
+    for row in rows:
+        Journal(into).append(row)
+    read = Path.read_bytes
+
+    def read_and_end(path):
+        content = read(path)
+        write_table(into, rows)
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", read_and_end)
+    assert list(photo_folder.read_table(into).values()) == rows
+
+
+def killed_runs(folder, into, kills, rng, rows=6, batch=2, threads=1):
     """Kill runs at random moments, then let one end; returns how many photos each killed run had finished."""
-    command = [sys.executable, Path(__file__).parents[1] / "photo_runs.py", folder, into, str(batch)]
+    command = [sys.executable, Path(__file__).parents[1] / "photo_runs.py", folder, into, str(batch), str(threads)]
     done = []
     for _ in range(kills):
         process = subprocess.Popen(command)
@@ -247,11 +264,12 @@ def killed_runs(folder, into, kills, rng, rows=6, batch=2):
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_at_any_moment_ends_with_the_same_table(folder, into, tmp_path, network):
+@pytest.mark.parametrize("batch, threads", [(2, 1), (0, 3)])
+def test_a_run_that_is_killed_at_any_moment_ends_with_the_same_table(folder, into, tmp_path, network, batch, threads):
     fill_different(folder, 40)
     (folder / "broken.jpg").touch()
     photo_folder.map_folder(folder, network, SIZE, tmp_path / "whole", batch=2)
-    done = killed_runs(folder, into, 4, random.Random(0))
+    done = killed_runs(folder, into, 3, random.Random(0), batch=batch, threads=threads)
     assert done == sorted(done) and 0 < done[-1] < 41
     assert table(into) == table(tmp_path / "whole") and list(table(into)) == list(table(tmp_path / "whole"))
     for path in (tmp_path / "whole").rglob("*.*"):

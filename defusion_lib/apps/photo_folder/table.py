@@ -71,8 +71,10 @@ def read_table(into: str | Path, stem: str = STEM) -> dict[str, Row]:
     did not write.
     """
     path = Path(into) / f"{stem}.csv"
+    # The journal first: a run that ends meanwhile moves its rows to the table.
+    journal = list(_read_journal(_journal_path(Path(into), stem)))
     rows = _read_csv(path) if path.is_file() else []
-    return {row.file: row for row in [*rows, *_read_journal(_journal_path(Path(into), stem))]}
+    return {row.file: row for row in [*rows, *journal]}
 
 
 def write_table(into: Path, rows: Iterable[Row], stem: str = STEM) -> None:
@@ -112,9 +114,11 @@ def _journal_path(into: Path, stem: str) -> Path:
 
 def _read_journal(path: Path) -> Iterator[Row]:
     """Read the rows of a journal; the last line of a killed run may be cut off."""
-    if not path.is_file():
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
         return
-    for line in path.read_bytes().split(b"\n"):
+    for line in lines:
         try:
             yield Row(*json.loads(line))
         except (ValueError, TypeError):

@@ -8,6 +8,7 @@ from typing import TypeGuard
 
 PACKAGE = __name__.partition(".")[0]
 FOLDER = Path(__file__).parent
+LOADED = {path: path.stat().st_mtime_ns for path in FOLDER.rglob("*.py")}
 STOPPING = f"{PACKAGE}.stopping"  # what stops a method changes no result
 
 
@@ -47,6 +48,22 @@ def all_imports(names: Iterable[str], left_out: Iterable[str] = (), folder: Path
         sources[name] = path.read_text(encoding="utf-8")
         # The package itself imports nothing when it is imported.
         waiting += direct_imports(sources[name]) if name != PACKAGE else []
+    return sources
+
+
+def running_code(names: Iterable[str], left_out: Iterable[str] = ()) -> dict[str, str]:
+    """Return `all_imports` of modules of this process, so that results can be kept under their code.
+
+    Raises ValueError where a file was edited after this process began: it may run the old code.
+    """
+    sources = all_imports(names, left_out)
+    for name in sources:
+        path = module_file(name)
+        if path is not None and LOADED.get(path) != path.stat().st_mtime_ns:
+            raise ValueError(
+                f"{name} was edited after this program began, so its results would be kept under code that did not "
+                "make them: restart the kernel, or run the command again."
+            )
     return sources
 
 

@@ -12,7 +12,7 @@ from defusion_lib.sources import PACKAGE, direct_imports
 ROOT = Path(__file__).resolve().parents[1]
 # From the lowest room to the highest; modules of one line may import one another.
 ROOMS = (
-    ("paths", "progress", "freeze", "sources", "stopping"),
+    ("paths", "lock", "progress", "freeze", "sources", "stopping"),
     ("data", "backbone", "precision", "distributed"),
     ("network", "losses", "metrics"),
     ("weights", "cam_hooks", "plots", "network_drawing"),

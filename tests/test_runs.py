@@ -344,6 +344,13 @@ def test_results_are_stamped(run, outputs):
     assert {"commit", "device", "started", "seconds", "notebook", "profile", "seed"} <= set(stamp)
 
 
+def test_all_stamps_of_a_run_name_the_commit_that_it_began_with(monkeypatch):
+    commits = iter(["old", "new"])
+    monkeypatch.setattr(provenance, "_commit", lambda: next(commits))
+    run = start(notebook())
+    assert [run.stamp["commit"] for _ in range(3)] == ["old"] * 3
+
+
 def test_the_commit_of_a_stamp_says_whether_more_than_outputs_was_changed(tmp_path, monkeypatch):
     def git(*words):
         words = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b", *words]

@@ -392,18 +392,18 @@ def evaluate(bundle: dict, run, weights: Path, count: int | None, deadline: floa
         evaluations[method].add(found, photo.mask)
         evaluations["all-blurred"].add(np.ones_like(photo.mask), photo.mask)
     values = {name: with_errors(each, seed=run.parameters.seed) for name, each in evaluations.items()}
-    run.results(
-        {f"{photos.name}/{name}/{metric}": value for name, row in values.items() for metric, value in row.items()}
-        | {f"{photos.name}/{method}/seconds": np.median(seconds)},
-        data=photos,
-    )
     curves = {
         f"{name}_{positive}_{axis}": values
         for name, evaluation in evaluations.items()
         for positive in ("blur", "focus")
         for axis, values in evaluation.curves(positive)._asdict().items()
     }
-    run.arrays("curves", **curves)
+    run.note(data=[photos.provenance()])
+    run.arrays("curves", **curves)  # before the results, which tell a later call that nothing is left to do
+    run.results(
+        {f"{photos.name}/{name}/{metric}": value for name, row in values.items() for metric, value in row.items()}
+        | {f"{photos.name}/{method}/seconds": np.median(seconds)}
+    )
     run.finish()
 
 

@@ -292,10 +292,14 @@ def main(arguments: list[str] | None = None) -> int:
             return 1
         return 0
 
+    from tools.graph import library_files, unedited  # which imports this module
+
     def work() -> None:
         path = options.parameters or find_parameters(options.notebook, options.profile)
         given = read_profile(options.profile, path) if path else {}
-        execute(options.notebook, options.profile, given)
+        inputs = [path, options.notebook, *library_files(options.notebook)] if options.mark else []
+        with unedited(filter(None, inputs)):
+            execute(options.notebook, options.profile, given)
         if options.mark:
             write_atomically(options.mark, f"{datetime.now(UTC).isoformat(timespec='seconds')}\n".encode())
 

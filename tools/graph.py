@@ -1,7 +1,8 @@
 """Find the trainings of a notebook, and the files that results depend on: jobs and inputs of the Snakefile."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -95,6 +96,26 @@ def training_files(training: "Training", root: Path = Path()) -> list[str]:
     if "shipped" not in (training.begin_with, training.backbone):
         found = {path for path in found if path.suffix != ".safetensors"}
     return sorted(path.as_posix() for path in found)
+
+
+@contextmanager
+def unedited(files: Iterable[str | Path]) -> Iterator[None]:
+    """Raise RuntimeError at the end of the block if one of the files was edited in it.
+
+    Snakemake compares file times at the end of a job: results of the old version would count as new.
+    """
+    before = {path: _edited(path) for path in files}
+    yield
+    changed = [Path(path).as_posix() for path, when in before.items() if _edited(path) != when]
+    if changed:
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise RuntimeError(
+            f"{changed[0]}{more} changed during this run, whose results may be of the old version: run it again."
+        )
+
+
+def _edited(path: str | Path) -> int | None:
+    return Path(path).stat().st_mtime_ns if Path(path).is_file() else None
 
 
 def mark(training: "Training") -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from defusion_lib.paths import write_atomically
 from tools.execute import find_parameters, read_profile, report
-from tools.graph import code_cells, mark, parameters_cell, trainer
+from tools.graph import code_cells, mark, parameters_cell, trainer, training_files, unedited
 
 
 def begin(notebook: Path, given: Mapping) -> Any:
@@ -46,7 +46,8 @@ def train(notebook: Path, profile: str, name: str) -> str:
     found = import_module(module).trainings(run.parameters)
     if name not in found:
         raise ValueError(f"{notebook.stem} has no training {name!r} in profile {profile}: choose {', '.join(found)}.")
-    import_module(module).train_one(run, name, found[name].open_photos())
+    with unedited(training_files(found[name])):
+        import_module(module).train_one(run, name, found[name].open_photos())
     return mark(found[name])
 
 

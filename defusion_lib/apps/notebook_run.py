@@ -27,8 +27,8 @@ def run_notebooks(
 
     `dry_run` lists them instead. `cluster` is a folder of tools/ with Snakemake's settings for one; without it they run
     on this machine, one after the other. `progress_only` leaves out the results, and the progress goes to standard
-    error. Raises FileNotFoundError outside of a checkout, and ValueError for a profile or cluster that does not exist
-    and where Snakemake is not installed.
+    error. Raises FileNotFoundError outside of a checkout, ValueError for a profile or cluster that does not exist and
+    where Snakemake is not installed, and KeyboardInterrupt after a notebook that Ctrl-C stopped.
     """
     root = project_root()
     if not (root / "Snakefile").is_file():
@@ -78,8 +78,13 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
 
 def _run(arguments: list[str], root: Path, stdout: int | None) -> bool:
     process = subprocess.Popen(arguments, cwd=root, env=environment(os.environ), stdout=stdout)
+    interrupted = False
     while True:
         try:
-            return process.wait() == 0
+            code = process.wait()
+            break
         except KeyboardInterrupt:  # the program got it too, and says where it stopped
-            pass
+            interrupted = True
+    if interrupted and code:
+        raise KeyboardInterrupt
+    return code == 0

@@ -64,7 +64,8 @@ class InMemory(PhotoSet):
 
     def __init__(self, photos: PhotoSet):
         digest, kept = sha256(), dict[str, Photo]()
-        with ThreadPoolExecutor(max_workers=4) as pool:
+        pool = ThreadPoolExecutor(max_workers=4)
+        try:
             found = pool.map(photos.read, photos.stems)
             for stem, photo in tqdm(zip(photos.stems, found), "reading", len(photos), leave=False):
                 digest.update(f"{photo.name}{photo.image.shape}".encode() + photo.image.tobytes())
@@ -74,6 +75,8 @@ class InMemory(PhotoSet):
                     flags = photo.mask.astype(bool)
                     photo = photo._replace(mask=flags if np.array_equal(flags, photo.mask) else photo.mask)
                 kept[stem] = photo
+        finally:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C waits for no photo that has not begun
         super().__init__(photos.name, photos.stems, lambda stem: _with_float_mask(kept[stem]))
         self.sha256 = digest.hexdigest()
 

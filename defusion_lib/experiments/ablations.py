@@ -45,7 +45,7 @@ from defusion_lib.plots import COLOURS, Drawing, as_levels, lettered, lettered_s
 from defusion_lib.progress import tqdm
 from defusion_lib.runs.pictures import shrink
 from defusion_lib.runs.run import Run
-from defusion_lib.sources import PACKAGE, all_imports, bare_code
+from defusion_lib.sources import PACKAGE, bare_code, running_code
 from defusion_lib.training import identity, initialise, make_recipe, train_or_load
 from defusion_lib.weights import read_card, result_name
 
@@ -204,7 +204,7 @@ def train_one(run: Run, name: str, photos: PhotoSet) -> Tested:
 
 def _code_of_scores() -> str:
     """Return a hash of the code that maps and scores depend on: the network and the metrics."""
-    sources = all_imports([DeFusionNet.__module__, Evaluation.__module__], [PACKAGE])
+    sources = running_code([DeFusionNet.__module__, Evaluation.__module__], [PACKAGE])
     return sha256("".join(bare_code(source) for _, source in sorted(sources.items())).encode()).hexdigest()
 
 

@@ -23,7 +23,7 @@ from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.metrics import quantise
 from defusion_lib.paths import write_atomically
 from defusion_lib.progress import tqdm
-from defusion_lib.sources import PACKAGE, STOPPING, all_imports, bare_code
+from defusion_lib.sources import PACKAGE, STOPPING, bare_code, running_code
 
 TEXT = "defusion"  # the name of the picture's text
 # Modules that do not change a map: the public names, the list of methods, the reader of fitted arrays, whose values
@@ -44,14 +44,15 @@ def fingerprint(detect: Callable, *settings) -> str:
     The code is that of the method's file and of all files of this library that it imports, without comments,
     docstrings, layout and calls of `stopping`. For a function that is not in this library, it is the function alone.
     `settings` are numbers and texts that its maps also depend on: for a network, its input size and the hash of its
-    weights. A method may come with its split (`fitted_to`).
+    weights. A method may come with its split (`fitted_to`). Raises ValueError where the code was edited after this
+    process began.
     """
     split = SPLIT
     if isinstance(detect, functools.partial):
         detect, split = detect.func, detect.keywords["split"]
     function = inspect.unwrap(detect)
     if function.__module__.partition(".")[0] == PACKAGE:
-        sources = dict(sorted(all_imports([function.__module__], LEFT_OUT).items()))
+        sources = dict(sorted(running_code([function.__module__], LEFT_OUT).items()))
     else:
         sources = {function.__name__: inspect.getsource(function)}
     digest = hashlib.sha256(repr(settings).encode())

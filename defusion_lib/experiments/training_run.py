@@ -24,6 +24,7 @@ from defusion_lib.data.check import poll
 from defusion_lib.data.datasets import check_unseen, open_dataset
 from defusion_lib.experiments import stress
 from defusion_lib.inference import detect
+from defusion_lib.lock import locked
 from defusion_lib.network import DeFusionNet
 from defusion_lib.paths import check_writable, locate, replacing, write_atomically
 from defusion_lib.runs.provenance import environment_info
@@ -98,7 +99,8 @@ def train_network(
     will happen: photos, doubtful masks, the time it will take. A run that was stopped resumes from its checkpoint; a
     finished one is scored again, not trained. Raises ValueError where a photo cannot be read or has no mask of its
     size, where all masks of a set are uniform, where the first weights come from held-out photos, and where the folder
-    holds a network that was made in another way; OSError where it cannot be written in.
+    holds a network that was made in another way; OSError where it cannot be written in, and BlockingIOError where
+    another run trains in it.
     """
     check_writable(into)
     photos = at_most(photos).in_memory()
@@ -112,29 +114,31 @@ def train_network(
 
     source = None if begin_with else backbone
     stamp = environment_info(torch.device(device).type == "cuda")
-    path, checkpoint = into / "network.safetensors", into / "network.pt"
-    if path.exists():
-        say(f"{path} is there: it is scored again, not trained.")
-    else:
-        begun = iterations_done(checkpoint)
-        seconds = estimate_seconds(build(), photos, recipe, device, begun)
-        resumed = f"{begun:,} of {recipe.iterations:,} iterations are done. " if begun else ""
-        say(f"{resumed}The training takes about {duration(seconds)}. Stop it with Ctrl-C: the same command resumes it.")
-    network = train_or_load(path, build, photos, recipe, source, device, stamp)
-    assert isinstance(network, DeFusionNet)
-    size = recipe.stages[-1][1]
-    scores = {"this network": held_out_scores(network, held_out, size)}
-    if not _has_seen(held_out, SHIPPED):
-        scores["the shipped network"] = held_out_scores(load_network(device=device), held_out, size)
-    card = read_card(path)
-    card |= {
-        "data": card["data"] | {"stems": photos.stems},
-        "held_out": held_out.provenance() | {"stems": held_out.stems},
-        "begun_with": weights_words(begin_with) if begin_with else f"VGG-16 of {weights_words(backbone)}",
-        "scores": scores["this network"],
-    }
-    save_network(network, path, card)  # the same weights, which are in half precision already
-    return Trained(path, _draw(into, card), _write(into, card, scores, size), card, scores)
+    into.mkdir(parents=True, exist_ok=True)
+    with locked(into, "train"):
+        path, checkpoint = into / "network.safetensors", into / "network.pt"
+        if path.exists():
+            say(f"{path} is there: it is scored again, not trained.")
+        else:
+            begun = iterations_done(checkpoint)
+            lasts = duration(estimate_seconds(build(), photos, recipe, device, begun))
+            resumed = f"{begun:,} of {recipe.iterations:,} iterations are done. " if begun else ""
+            say(f"{resumed}The training takes about {lasts}. Stop it with Ctrl-C: the same command resumes it.")
+        network = train_or_load(path, build, photos, recipe, source, device, stamp)
+        assert isinstance(network, DeFusionNet)
+        size = recipe.stages[-1][1]
+        scores = {"this network": held_out_scores(network, held_out, size)}
+        if not _has_seen(held_out, SHIPPED):
+            scores["the shipped network"] = held_out_scores(load_network(device=device), held_out, size)
+        card = read_card(path)
+        card |= {
+            "data": card["data"] | {"stems": photos.stems},
+            "held_out": held_out.provenance() | {"stems": held_out.stems},
+            "begun_with": weights_words(begin_with) if begin_with else f"VGG-16 of {weights_words(backbone)}",
+            "scores": scores["this network"],
+        }
+        save_network(network, path, card)  # the same weights, which are in half precision already
+        return Trained(path, _draw(into, card), _write(into, card, scores, size), card, scores)
 
 
 def at_most(photos: PhotoSet, side: int = LONGEST_SIDE) -> PhotoSet:

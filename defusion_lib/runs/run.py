@@ -69,6 +69,8 @@ class Run:
         self._defaults = defaults
         self._notes: dict[str, Any] = {}
         self._written: list[tuple[str, Path]] = []
+        # Of the code that runs, whatever is committed meanwhile.
+        self._environment = environment_info(self.device.type == "cuda")
         self._begun = time.monotonic()
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -96,7 +98,7 @@ class Run:
             "defaults": defaults,
             "overridden": [name for name in effective if effective[name] != defaults[name]],
             **self._notes,
-            **environment_info(self.device.type == "cuda"),
+            **self._environment,
             "started": self._started,
             "seconds": round(time.monotonic() - self._begun, 1),
         }

@@ -93,7 +93,9 @@ def test_an_interrupted_run_waits_for_the_notebook(started, monkeypatch):
         return answer
 
     monkeypatch.setattr(started[0], "wait", wait)
-    assert notebook_run.run_notebooks() is False and next(answers, None) is None
+    result = CliRunner().invoke(main, ["run"])
+    assert result.exit_code == 130 and result.stderr == "Stopped: the same command resumes.\n"
+    assert next(answers, None) is None
 
 
 def test_unknown_profiles_are_refused(started):

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -17,8 +18,9 @@ import torch
 from photo_runs import SIZE, Bright, fill
 from PIL import Image
 
+from defusion_lib import lock
 from defusion_lib.apps import photo_folder
-from defusion_lib.apps.photo_folder import lock, run
+from defusion_lib.apps.photo_folder import run, sheets
 from defusion_lib.apps.photo_folder.table import Journal, write_table
 
 
@@ -117,7 +119,7 @@ def test_a_cpu_maps_photos_side_by_side(folder, into, tmp_path, network, four_th
         assert (into / row.map).read_bytes() == (tmp_path / "one" / row.map).read_bytes()
 
 
-@pytest.mark.parametrize("size, batch", [(SIZE, 2), (run.SIDE_BY_SIDE + 32, 0)])
+@pytest.mark.parametrize("size, batch", [(SIZE, 2), (SIZE, 1), (run.SIDE_BY_SIDE + 32, 0)])
 def test_a_batch_and_a_large_input_have_all_threads(folder, into, network, four_threads, size, batch):
     fill_different(folder, 3)
     seen = []
@@ -135,6 +137,67 @@ def test_photos_side_by_side_are_kept_when_a_run_is_stopped(folder, into, networ
     assert len(kept) == network.asked - 1 < 29 and all((into / row.map).is_file() for row in kept.values())
     found = photo_folder.map_folder(folder, network, SIZE, into)
     assert found.reused == len(kept) and len(found.rows) == 30
+
+
+def test_a_photo_that_takes_too_much_memory_beside_others_is_mapped_alone(folder, into, network, four_threads):
+    fill_different(folder, 9)
+    alone = threading.Lock()
+
+    def full(module, given):
+        if not alone.acquire(blocking=False):
+            raise MemoryError
+        time.sleep(0.01)
+        alone.release()
+
+    network.register_forward_pre_hook(full)
+    rows = photo_folder.map_folder(folder, network, SIZE, into).rows
+    assert [row.problem for row in rows] == [""] * 9
+
+
+def test_what_the_network_has_mapped_is_kept_after_ctrl_c(folder, into, network, four_threads):
+    fill_different(folder, 40)
+    mapped = []
+    network.register_forward_hook(lambda *_: time.sleep(0.1) or mapped.append(1))
+    interrupt = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        photo_folder.map_folder(folder, network, SIZE, into, progress=False)
+    assert len(table(into)) == len(mapped) < 40
+
+
+def test_a_second_ctrl_c_leaves_torchs_threads_as_they_were(folder, into, network, four_threads, monkeypatch):
+    fill_different(folder, 8)
+    network.stop_at = 3
+    waited = []
+
+    class Impatient(ThreadPoolExecutor):
+        def shutdown(self, *given, **how):
+            super().shutdown(*given, **how)
+            if not waited:
+                waited.append(1)
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "ThreadPoolExecutor", Impatient)
+    with pytest.raises(KeyboardInterrupt):
+        photo_folder.map_folder(folder, network, SIZE, into)
+    with ThreadPoolExecutor(1) as later:
+        assert later.submit(torch.get_num_threads).result() == 4
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("photos")]
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_rows_follow_their_maps(folder, into, network, threads):
+    """What a killed run has written is in its table, up to what is on its way."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    fill_different(folder, 30)
+    lag = []
+    network.register_forward_hook(
+        lambda *_: time.sleep(0.05) or lag.append(len(list(into.glob("*.png"))) - len(photo_folder.read_table(into)))
+    )
+    photo_folder.map_folder(folder, network, SIZE, into, jobs=8)
+    torch.set_num_threads(before)
+    assert max(lag[8:]) <= 2 * threads
 
 
 @pytest.mark.parametrize("batch, together", [(2, 2), (0, 4)])
@@ -295,13 +358,52 @@ def test_a_second_run_at_the_same_time_is_refused(folder, into, network):
     assert not list(into.glob(".*"))
 
 
+def test_no_run_begins_while_another_one_draws_its_pages(folder, into, network, monkeypatch):
+    fill(folder, ["a.png"])
+    refused, draw = [], sheets.contact_sheet
+
+    def draws(*given):
+        with pytest.raises(BlockingIOError):
+            photo_folder.map_folder(folder, network, SIZE, into)
+        refused.append(1)
+        return draw(*given)
+
+    monkeypatch.setattr(sheets, "contact_sheet", draws)
+    found = photo_folder.map_folder(folder, network, SIZE, into, pages=True)
+    assert [path.name for path in found.pages] == ["gallery.html", "contact_sheet_001.png"] and refused
+    assert photo_folder.map_folder(folder, network, SIZE, into).pages == []
+
+
+def test_a_lock_that_is_removed_while_it_is_taken_is_taken_again(into, monkeypatch):
+    into.mkdir()
+    stat, removed = Path.stat, []
+
+    def remove(path, **how):
+        if path.name == ".album.lock" and not removed:
+            removed.append(path.unlink())
+        return stat(path, **how)
+
+    monkeypatch.setattr(Path, "stat", remove)
+    with lock.locked(into, "album"):
+        assert removed and (into / ".album.lock").exists()
+
+
+def test_a_shard_waits_for_one_that_is_just_ending(into):
+    into.mkdir()
+    held = lock.locked(into, "album")
+    held.__enter__()
+    threading.Timer(0.1, held.__exit__, [None, None, None]).start()
+    with lock.locked(into, "album", shared=True):
+        pass
+
+
 @pytest.mark.slow
 def test_a_lock_of_a_dead_process_does_not_stay(into):
     into.mkdir()
     code = f"""
 import os
 from pathlib import Path
-from defusion_lib.apps.photo_folder.lock import locked
+from defusion_lib.lock import locked
 with locked(Path({str(into)!r}), "album"):
     os._exit(1)
 """

@@ -3,12 +3,14 @@
 import ast
 import json
 import re
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from defusion_lib import data
 from defusion_lib.data import Photo, PhotoSet, shi
 from defusion_lib.data.datasets import DATASETS, Dataset, check_unseen, names_with, open_dataset, trained_on
 from defusion_lib.runs.parameters import check_parameters, read_parameters
@@ -235,3 +237,22 @@ def test_notebooks_accept_every_data_set_and_list_none(tiny, notebook):
         check_parameters(defaults, {"dataset": "cuhk"}, {"dataset": of_datasets(start)})
     (line,) = [line for line in parameters.splitlines() if line.startswith("dataset = ")]
     assert not set(DATASETS) & set(re.findall(r"\w+", line.partition("#")[2]))
+
+
+def test_ctrl_c_ends_reading_without_the_photos_that_have_not_begun(monkeypatch):
+    read = []
+
+    def slow(stem):
+        read.append(stem)
+        time.sleep(0.02)
+        return Photo(stem, np.zeros((2, 2, 3), np.uint8), None)
+
+    def interrupted(pairs, *_, **__):
+        for pair in pairs:
+            yield pair
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(data, "tqdm", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        PhotoSet("many", [str(number) for number in range(100)], slow).in_memory()
+    assert len(read) < 50

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from defusion_lib import sources
+from defusion_lib.baselines import BASELINES
 from defusion_lib.baselines import fitted as learnt_module
 from defusion_lib.baselines.fitted import load_fitted, save_fitted
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.experiments import map_cache
 from defusion_lib.experiments.map_cache import LEFT_OUT, cached_maps, fingerprint
-from defusion_lib.sources import all_imports
 
 
 def photo(stem):
@@ -206,7 +207,7 @@ def library(tmp_path, monkeypatch):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(source))
-    monkeypatch.setattr(map_cache, "all_imports", functools.partial(all_imports, folder=tmp_path))
+    monkeypatch.setattr(map_cache, "running_code", functools.partial(sources.all_imports, folder=tmp_path))
     return tmp_path
 
 
@@ -248,6 +249,13 @@ def test_fingerprint_of_changed_code(library, name, old, new, changes):
     assert old in source
     (library / name).write_text(source.replace(old, new))
     assert (fingerprint(tiny()) != before) == changes
+
+
+def test_code_that_was_edited_after_it_was_loaded_has_no_fingerprint(monkeypatch):
+    assert fingerprint(BASELINES["ss"])
+    monkeypatch.setitem(sources.LOADED, sources.module_file("defusion_lib.baselines.classical.ss"), 0)
+    with pytest.raises(ValueError, match=r"^defusion_lib\.baselines\.classical\.ss was edited after .*: restart the"):
+        fingerprint(BASELINES["ss"])
 
 
 def test_fingerprint_of_changed_arrays(library, monkeypatch):
@@ -299,6 +307,6 @@ def test_fingerprint_of_the_real_wrapper_reaches_what_it_calls():
         return image[..., 0] / 255
 
     assert fingerprint(detect)  # unwrapped: this function, whose source is here
-    found = set(all_imports(["defusion_lib.baselines.wrapper"], LEFT_OUT))
+    found = set(sources.all_imports(["defusion_lib.baselines.wrapper"], LEFT_OUT))
     assert {"defusion_lib.baselines.wrapper", "defusion_lib.inference"} <= found
     assert not found & set(LEFT_OUT)

@@ -45,6 +45,18 @@ def run_make(profile="cpu", dry=False):
 
 
 @pytest.mark.slow
+def test_a_notebook_whose_parameters_change_while_it_runs_stays_stale(project, outputs, capsys):
+    path = Path("notebooks/03_training.ipynb")
+    write_notebook(project / path, body='open("params/cpu/03_training.yaml", "a").write("# later")\nmae = 0.5')
+    mark = outputs / "cpu/.done/03_training"
+    assert execute.main(["execute", str(path), "cpu", "--mark", str(mark)]) == 1
+    assert "params/cpu/03_training.yaml changed during this run" in capsys.readouterr().err
+    assert not mark.exists() and (outputs / "cpu/03_training.ipynb").is_file()
+    write_notebook(project / path)
+    assert execute.main(["execute", str(path), "cpu", "--mark", str(mark)]) == 0 and mark.is_file()
+
+
+@pytest.mark.slow
 def test_stale_notebooks_and_no_others_run_in_order(project, outputs):
     first = run_make()
     assert first.returncode == 0, first.stderr

@@ -1,10 +1,11 @@
 """A notebook depends on what it computes with, and not on what it only shows."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from tools.graph import library_files
+from tools.graph import library_files, unedited
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,3 +41,15 @@ def test_what_is_only_shown_is_no_input(stem):
 @pytest.mark.parametrize("stem", ["03", "04", "08", "09"])
 def test_training_and_evaluation_do_not_depend_on_the_baselines(stem):
     assert not [name for name in files_of(stem) if name.startswith("baselines/")]
+
+
+def test_files_that_change_in_a_block_are_named(tmp_path):
+    files = [tmp_path / name for name in ("a.py", "b.py", "c.yaml")]
+    for path in files:
+        path.write_text("1")
+    with unedited(files):
+        files[0].read_text()
+    with pytest.raises(RuntimeError, match=r"b\.py and 1 more changed during this run, .*: run it again\."):
+        with unedited(files):
+            os.utime(files[1], (1, 1))
+            files[2].unlink()

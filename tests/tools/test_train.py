@@ -181,6 +181,16 @@ def test_a_finished_training_leaves_its_mark_and_a_failed_one_a_sentence(project
     assert err == "The loss is nan at iteration 7: lower the learning rate.\n"
 
 
+@pytest.mark.slow
+def test_a_training_whose_code_changes_while_it_runs_has_no_mark(project, outputs, monkeypatch, one_thread, capsys):
+    code, mark = project / "code.py", outputs / "tiny/.done/08_ablations.step1@seed0"
+    code.touch()
+    monkeypatch.setattr(train, "training_files", lambda training: [str(code)])
+    monkeypatch.setattr("defusion_lib.experiments.ablations.train_one", lambda *_: code.write_text("edited"))
+    assert train.main(["tiny", "08_ablations", "step1@seed0", "--mark", str(mark)]) == 1
+    assert "code.py changed during this run" in capsys.readouterr().err and not mark.exists()
+
+
 # ------------------------------------------------------------------------------------------------- the whole graph
 
 

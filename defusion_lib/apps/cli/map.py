@@ -105,7 +105,7 @@ def map_photos(
 
     whole = Path(photos[0]) if len(photos) == 1 and Path(photos[0]).is_dir() else None
     if merge:
-        found = photo_folder.merge(into)
+        found = photo_folder.merge(into, pages=True)
     else:
         part = photo_folder.parse_shard(shard) if shard else None
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -121,6 +121,7 @@ def map_photos(
             shard=part,
             floats=formats == "png,npy",
             refined=refine,
+            pages=True,
         )
     failed = {}
     for row in found.rows:
@@ -140,10 +141,9 @@ def map_photos(
             for row in good
         ],
     }
-    if not shard:
-        gallery = photo_folder.write_gallery(found.rows, found.folder, found.into)
-        result["gallery"] = photo_folder.printable(str(gallery))
-        result["contact_sheets"] = len(photo_folder.write_sheets(found.rows, found.into))
+    if found.pages:
+        gallery, *sheets = found.pages
+        result |= {"gallery": photo_folder.printable(str(gallery)), "contact_sheets": len(sheets)}
     report(result, _text(result), as_json)
     finish(failed)
 

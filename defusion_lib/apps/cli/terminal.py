@@ -9,7 +9,7 @@ import click
 
 SOME_FAILED = 1  # the exit code where some inputs failed; click's own code for wrong usage is 2
 STOPPED = 130  # the exit code after Ctrl-C, as shells have it
-RESUMING = ("map", "train")  # commands that go on where they were stopped
+RESUMING = ("map", "train", "run")  # commands that go on where they were stopped
 
 
 class Group(click.Group):

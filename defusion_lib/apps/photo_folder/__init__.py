@@ -1,8 +1,8 @@
 """Map photos: one defocus map per photo, a table with verdicts, contact sheets, and a gallery for a browser.
 
 `files` lists photos and names their maps, `mapping` computes and writes one map, `run` maps many and resumes, `shards`
-splits a folder over several runs and joins their tables, `table` holds the rows, `sheets` and `gallery` show them,
-`lock` keeps a second run out. `example` and `tiles` are what notebook 13 shows.
+splits a folder over several runs and joins their tables, `table` holds the rows, `sheets` and `gallery` show them.
+`example` and `tiles` are what notebook 13 shows.
 """
 
 from defusion_lib.apps.photo_folder.example import write_example

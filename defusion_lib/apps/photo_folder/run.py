@@ -9,7 +9,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -29,8 +29,7 @@ from defusion_lib.apps.photo_folder.files import (
     printable,
     source_stamp,
 )
-from defusion_lib.apps.photo_folder.gallery import check_gallery
-from defusion_lib.apps.photo_folder.lock import locked
+from defusion_lib.apps.photo_folder.gallery import check_gallery, write_gallery
 from defusion_lib.apps.photo_folder.mapping import (
     Job,
     OneProblem,
@@ -41,10 +40,11 @@ from defusion_lib.apps.photo_folder.mapping import (
     write_map,
 )
 from defusion_lib.apps.photo_folder.shards import Shard, read_shards, write_list
-from defusion_lib.apps.photo_folder.sheets import check_sheets
+from defusion_lib.apps.photo_folder.sheets import check_sheets, write_sheets
 from defusion_lib.apps.photo_folder.table import Journal, Row, read_table, write_table
 from defusion_lib.apps.verdict import MIN_SCORE, verdict
 from defusion_lib.inference import SIZE
+from defusion_lib.lock import locked
 from defusion_lib.network import DeFusionNet
 from defusion_lib.paths import check_writable, display_path
 from defusion_lib.progress import tqdm
@@ -59,12 +59,16 @@ Predicted = tuple[list[np.ndarray | OneProblem], float]  # the maps of a batch, 
 
 
 class FolderReport(NamedTuple):
-    """The rows of a table, how many of them were reused from an earlier run, and the folders of photos and maps."""
+    """The rows of a table, how many of them were reused from an earlier run, and the folders of photos and maps.
+
+    `pages` are the gallery and the contact sheets, where they were asked for.
+    """
 
     rows: list[Row]
     reused: int
     folder: Path
     into: Path
+    pages: list[Path] = []
 
 
 def map_folder(
@@ -81,6 +85,7 @@ def map_folder(
     shard: Shard | None = None,
     floats: bool = False,
     refined: bool = False,
+    pages: bool = False,
 ) -> FolderReport:
     """Map the photos that are new, changed, unfinished or had a problem.
 
@@ -94,6 +99,7 @@ def map_folder(
     shard:     map only this part of the photos, see `shards`
     floats:    whether to write each map as FILE_defocus.npy too, float16 (H, W) in [0, 1]
     refined:   whether the borders of maps follow the photo's edges (`refinement.refine`), instead of being smooth
+    pages:     whether to write gallery and contact sheets too; not for a shard
 
     For a photo FILE, writes the map FILE_defocus.png (as large as the photo, white where blurred; `map_names` lists
     exceptions), a small picture of both in `previews`, and a row in album.csv. Files named like a map are skipped. A
@@ -120,7 +126,7 @@ def map_folder(
     maker = f"{weights_hash(network)[:12]} at {size or 'full size'}{', refined' if refined else ''}"
     on_gpu = next(network.parameters()).is_cuda
     job = Job(network, size, into, (batch or (GPU_BATCH if on_gpu else 1)) if size else 1, floats, refined, progress)
-    several = not on_gpu and job.batch == 1 and 0 < size <= SIDE_BY_SIDE
+    several = not batch and not on_gpu and 0 < size <= SIDE_BY_SIDE
     lanes = min(LANES, torch.get_num_threads()) if several else 1
     with _in_use(into, shard):
         # The table of the folder counts for a shard too: it may be from before, or from another number of shards.
@@ -167,11 +173,12 @@ def map_folder(
         finally:
             bar.close()
             rows = save()
-    return FolderReport(rows, reused + len(kept), folder, into)
+        written = _write_pages(rows, folder, into, progress) if pages and shard is None else []
+    return FolderReport(rows, reused + len(kept), folder, into, written)
 
 
-def merge(into: str | Path, min_score: float = MIN_SCORE) -> FolderReport:
-    """Join the tables of all shards in a folder of maps as album.csv.
+def merge(into: str | Path, min_score: float = MIN_SCORE, pages: bool = False) -> FolderReport:
+    """Join the tables of all shards in a folder of maps as album.csv, and write gallery and contact sheets (`pages`).
 
     Raises ValueError that names the shards which are missing or unfinished, and BlockingIOError if a shard runs.
     """
@@ -184,7 +191,13 @@ def merge(into: str | Path, min_score: float = MIN_SCORE) -> FolderReport:
         rows = [_with_verdict(row, min_score) for row in rows]
         _remove_unfinished(into, [row.file for row in rows])
         write_table(into, rows)
-    return FolderReport(rows, len(rows), folder, into)
+        written = _write_pages(rows, folder, into) if pages else []
+    return FolderReport(rows, len(rows), folder, into, written)
+
+
+def _write_pages(rows: list[Row], folder: Path, into: Path, progress: bool = True) -> list[Path]:
+    """Write the gallery and the contact sheets, while no other run may replace them."""
+    return [write_gallery(rows, folder, into), *write_sheets(rows, into, progress)]
 
 
 def _map_all(
@@ -200,7 +213,7 @@ def _map_all(
     mapping: deque[tuple[list[ReadPhoto], Future[Predicted]]] = deque()
     writing: deque[tuple[Row, Future[Row]]] = deque()
     # Full resolution: the network works for minutes on a photo, and two of them need much memory.
-    ahead = job.batch + jobs if job.size else 1
+    ahead, behind = (job.batch + jobs, job.batch + jobs) if job.size else (1, 0)
     threads = torch.get_num_threads()
 
     def map_batch(photos: list[ReadPhoto]) -> None:
@@ -214,17 +227,23 @@ def _map_all(
             write()
 
     def write() -> None:
+        _await(mapping[0][1])  # before it leaves the queue, whose rest is finished after an interrupt
         photos, future = mapping.popleft()
         maps, seconds = future.result()
+        if lanes > 1 and any(isinstance(found, OneProblem) for found in maps):
+            # A photo that needs too much memory beside others may be mapped alone.
+            _await(*(each for _, each in mapping))
+            maps, seconds = _timed(photos, job)
         for photo, found in zip(photos, maps):
             if isinstance(found, OneProblem):
                 finish(_failed(photo.row, found))
             else:
                 writing.append((photo.row, pool.submit(write_map, photo, found, job, seconds)))
-        while len(writing) > ahead:
+        while writing and (len(writing) > behind or writing[0][1].done()):
             collect()
 
     def collect() -> None:
+        _await(writing[0][1])
         row, future = writing.popleft()
         try:
             row = future.result()
@@ -257,15 +276,24 @@ def _map_all(
             collect()
     finally:
         # What the network has mapped before an error or an interrupt is finished.
-        for _, future in reading:
-            future.cancel()
-        network.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # a lane's number would be that of threads to come
-        for queue, finish_one in ((mapping, write), (writing, collect)):
-            while queue:
-                with suppress(Exception, KeyboardInterrupt):
-                    finish_one()
-        pool.shutdown()
+        try:
+            for _, future in reading:
+                future.cancel()
+            network.shutdown(cancel_futures=True)
+            for queue, finish_one in ((mapping, write), (writing, collect)):
+                while queue:
+                    with suppress(Exception, KeyboardInterrupt):
+                        finish_one()
+        finally:
+            torch.set_num_threads(threads)  # a lane's number would be that of threads to come
+            pool.shutdown(cancel_futures=True)
+
+
+def _await(*futures: Future) -> None:
+    """Wait until all are finished or cancelled (`concurrent.futures.wait` waits for ever for a cancelled one)."""
+    for future in futures:
+        with suppress(CancelledError):
+            future.exception()
 
 
 def _timed(photos: Sequence[ReadPhoto], job: Job) -> Predicted:

@@ -80,7 +80,7 @@ def write_sheets(rows: Sequence[Row], into: str | Path, progress: bool = True) -
     pages = range(1, -(-len(rows) // PAGE) + 1)
     for old, number in _pages(into).items():
         if number > len(pages):
-            old.unlink()
+            old.unlink(missing_ok=True)
     paths = []
     for number in tqdm(pages, "contact sheets", leave=False, disable=not progress):
         path = into / f"contact_sheet_{number:03d}.png"

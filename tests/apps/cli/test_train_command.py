@@ -9,6 +9,7 @@ from PIL import Image
 
 from defusion_lib.apps.cli import main
 from defusion_lib.data.datasets import names_with
+from defusion_lib.lock import locked
 
 
 @pytest.fixture
@@ -42,6 +43,14 @@ def test_it_trains_and_writes_network_curve_and_card(folder, tmp_path, monkeypat
     found = json.loads(invoke(*arguments, "--json").stdout)
     assert found["recipe"]["seed"] == 7 and sum(stage[0] for stage in found["recipe"]["stages"]) == 4
     assert len(found["held_out"]["stems"]) == 3 and found["scores"]["this network"]["mae"]["se"] > 0
+
+
+def test_two_runs_do_not_train_in_one_folder(folder, tmp_path):
+    (tmp_path / "made").mkdir()
+    with locked(tmp_path / "made", "train"):
+        result = invoke("--root", folder, "--into", tmp_path / "made", "--iterations", "3")
+    assert result.exit_code == 2 and "made is in use by process" in result.stderr.replace("\n", " ")
+    assert list((tmp_path / "made").iterdir()) == []
 
 
 @pytest.mark.parametrize(

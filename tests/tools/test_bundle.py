@@ -22,6 +22,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from defusion_lib.backbone import VGG16
+from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.data.augmentation import STEPS, resize_to_square
 from defusion_lib.data.datasets import open_dataset
 from defusion_lib.data.files import read_image, read_mask
@@ -29,7 +30,8 @@ from defusion_lib.evaluation.map_scores import with_errors
 from defusion_lib.inference import detect
 from defusion_lib.metrics import Evaluation
 from defusion_lib.runs.provenance import environment_info
-from defusion_lib.weights import load_network, read_card
+from defusion_lib.runs.run import Run
+from defusion_lib.weights import load_network, read_card, resolve
 
 ROOT = Path(__file__).resolve().parents[2]
 METHOD = "folder-made-up/defusionnet-compact+step1"
@@ -429,3 +431,22 @@ def test_the_paper_profile_fits(shi_root, vgg_weights, tmp_path):
     assert sum(name.startswith("photos/train/") for name in names) == 604
     assert sum(name.startswith("photos/test/") for name in names) == 100
     assert photo.size == (320, 320)
+
+
+@pytest.mark.slow
+def test_an_evaluation_without_its_curves_is_not_finished(monkeypatch, one_thread):
+    def photo(stem):
+        mask = np.zeros((32, 32), np.float32)
+        mask[:, 16:] = 1
+        return Photo(stem, np.full((32, 32, 3), 99, np.uint8), mask)
+
+    def full(*_, **__):
+        raise OSError("The disk is full.")
+
+    parameters = {"profile": "quick", "seed": 0, "size": 32}
+    run = Run("04_evaluation", parameters, parameters)
+    monkeypatch.setattr(bundle_run, "photographs", lambda *_: PhotoSet("mine", ["a"], photo))
+    monkeypatch.setattr(run, "arrays", full, raising=False)  # a method of the bundle alone
+    with pytest.raises(OSError, match="full"):
+        bundle_run.evaluate({}, run, resolve("shipped"), None, None, False)
+    assert not (run.folder / "results/04_evaluation.json").exists()

@@ -15,7 +15,7 @@ from defusion_lib.data import bundled
 from defusion_lib.evaluation.auc_axes import lowest_auc
 from defusion_lib.evaluation.bootstrap import holm
 from defusion_lib.evaluation.protocols import auc_from_paper_axis, auc_paper_ceiling
-from defusion_lib.evaluation.statistics import detectable_difference, paired_contrast, residual_spread
+from defusion_lib.evaluation.statistics import PairedContrast, detectable_difference, paired_contrast, residual_spread
 from defusion_lib.experiments import controlled_images, stress
 from defusion_lib.experiments.ablations import METRICS
 from defusion_lib.paper import beside, claims, conversion
@@ -85,19 +85,10 @@ class Finding(NamedTuple):
     change: str
 
 
-class Difference(NamedTuple):
-    """A difference with its 95 % interval and its p-value, before it is corrected for the number of comparisons."""
-
-    value: float
-    low: float
-    high: float
-    p: float
-
-
-def paired(value: float, error: float) -> Difference:
+def paired(value: float, error: float) -> PairedContrast:
     """Return a mean difference over many photos with its interval and p-value, by the normal distribution."""
     half = stats.norm.ppf(0.975) * error
-    return Difference(value, value - half, value + half, float(2 * stats.norm.sf(abs(value) / error)))
+    return PairedContrast(value, value - half, value + half, float(2 * stats.norm.sf(abs(value) / error)))
 
 
 def interval_of_mean(of_image: Mapping[str, float]) -> tuple[float, float]:
@@ -113,12 +104,9 @@ def seeds(content: dict, row: str, metric: str) -> list[float]:
     return [value for key, value in content["values"].items() if key.startswith(f"{SHI}/{parts}/{metric}@seed")]
 
 
-def ablation(content: dict, row: str, metric: str) -> Difference:
+def ablation(content: dict, row: str, metric: str) -> PairedContrast:
     """Return a row of notebook 08 minus the full network, seed by seed, as notebook 08 compares them."""
-    difference, low, high, p = paired_contrast(
-        seeds(content, row, metric), seeds(content, "", metric), *seed_spread(content, metric)
-    )
-    return Difference(difference, low, high, p)
+    return paired_contrast(seeds(content, row, metric), seeds(content, "", metric), *seed_spread(content, metric))
 
 
 def seed_spread(content: dict, metric: str) -> tuple[float, int]:
@@ -126,7 +114,7 @@ def seed_spread(content: dict, metric: str) -> tuple[float, int]:
     return residual_spread([seeds(content, row, metric) for row in ("", *(row for row, *_ in ROWS))])
 
 
-def attention_change(figures: Path, change: str, reference: str) -> Difference:
+def attention_change(figures: Path, change: str, reference: str) -> PairedContrast:
     """Return how a change of the CAMs' weights changes the MAE, from the arrays of notebook 09, photo by photo."""
     with np.load(figures / "attention_effects.npz") as arrays:
         errors = dict(zip(arrays["names"].tolist(), arrays["errors"].astype(float)))
@@ -141,13 +129,13 @@ def inactive_cams(figures: Path) -> list[str]:
     return [name for name, each in zip(CAMS, active, strict=True) if not each]
 
 
-def compared(rows: Mapping[str, Difference], what: str, digits: int = 3) -> str:
+def compared(rows: Mapping[str, PairedContrast], what: str, digits: int = 3) -> str:
     """Format a table of differences with their intervals and their p-values, corrected for the number of rows."""
     corrected = holm([row.p for row in rows.values()])
     lines = [
         [
             name,
-            signed(row.value, digits),
+            signed(row.difference, digits),
             f"[{signed(row.low, digits)}, {signed(row.high, digits)}]",
             "< 0.001" if p < 0.001 else f"{p:.3f}",
             "yes" if p < LEVEL else "not shown",
@@ -157,7 +145,7 @@ def compared(rows: Mapping[str, Difference], what: str, digits: int = 3) -> str:
     return rows_of([what, "difference", "95 % interval", f"p, corrected for {len(rows)}", "larger than chance"], lines)
 
 
-def all_shown(rows: Mapping[str, Difference]) -> np.ndarray:
+def all_shown(rows: Mapping[str, PairedContrast]) -> np.ndarray:
     """Return for each difference whether it is shown after the correction, bool of their length."""
     return holm([row.p for row in rows.values()]) < LEVEL
 
@@ -314,7 +302,7 @@ def ablations(outputs: Path) -> Finding:
             found = ablation(content, row, name)
             rows[f"{words}: {SHORT[name]} (paper {signed(paper)})"] = found
             outside += not found.low <= paper <= found.high
-            harms.append(found.value * metric.sign < 0)
+            harms.append(found.difference * metric.sign < 0)
     shown = all_shown(rows)
     opposite = [
         name.partition(" (")[0].replace(": ", " in ")
@@ -396,7 +384,7 @@ def constant_weights(outputs: Path) -> Finding:
     shown = dict(zip(rows, all_shown(rows)))
     average, same = (rows[change] for change, reference in CHANGES.items() if reference == "as trained")
     signs = {
-        change: row.value * (1 if "highest" in change else -1)
+        change: row.difference * (1 if "highest" in change else -1)
         for change, row in rows.items()
         if change.endswith(("highest weights", "lowest weights"))
     }
@@ -412,9 +400,9 @@ def constant_weights(outputs: Path) -> Finding:
     return Finding(
         "Channel weights that do not adapt to the photo are not shown to raise the mean absolute error, equal weights "
         "do",
-        not (shown["average weight of each channel"] and average.value > 0)
+        not (shown["average weight of each channel"] and average.difference > 0)
         and bool(shown["same weight for all channels"])
-        and same.value > 0,
+        and same.difference > 0,
         "The average weight of each channel over all photos replaces its weights, or one weight replaces those of all "
         f"channels. With equal weights the MAE of {photos(content, SHI)} test photos goes from {scores['mae'][0]} to "
         f"{scores['mae'][1]}, and F from {scores['max-f-focus'][0]} to {scores['max-f-focus'][1]}, at "
@@ -506,7 +494,7 @@ def disturbances(outputs: Path) -> Finding:
     return Finding(
         "On Shi's photos noise, JPEG of quality 50 or less, and other sizes of the photo raise the error, each by less "
         "than a third",
-        unshown == ["jpeg-90", "jpeg-70"] and all(0 <= row.value < stress_mae(shi) / 3 for row in rows.values()),
+        unshown == ["jpeg-90", "jpeg-70"] and all(0 <= row.difference < stress_mae(shi) / 3 for row in rows.values()),
         f"The MAE of Shi's {photos(shi, SHI)} test photos is {stated(shi, SHI, 'mae')}. With the same photos disturbed:"
         f"\n\n{compared(rows, 'MAE', 4)}",
         ("[stress_shi.json](box/results/stress_shi.json), [notebook 11](../notebooks/11_where_it_fails.ipynb)",),
@@ -575,7 +563,7 @@ def other_cameras(outputs: Path) -> Finding:
     shown = all_shown(rows)
     return Finding(
         "On photos of other cameras the detector finds blur as well as the published maps of EFPN (2019), or better",
-        not any(each and row.value * sign < 0 for each, row, sign in zip(shown, rows.values(), (-1, 1, 1, 1))),
+        not any(each and row.difference * sign < 0 for each, row, sign in zip(shown, rows.values(), (-1, 1, 1, 1))),
         f"{photos(szu, 'szu')} photos of SZU-BD, which no training used; this network minus EFPN, photo by photo:\n\n"
         + compared(rows, "measure"),
         (
@@ -598,7 +586,7 @@ def carried_over(outputs: Path) -> Finding:
     tau = stats.kendalltau(auc, on_shi).statistic
     return Finding(
         "On photos of other cameras every classical method separates blurred from sharp pixels less well than on Shi's",
-        all(each and row.value < 0 for each, row in zip(all_shown(rows), rows.values())),
+        all(each and row.difference < 0 for each, row in zip(all_shown(rows), rows.values())),
         f"AUC on the {photos(here, 'szu')} photos of SZU-BD minus AUC on Shi's {photos(there, SHI)}, two independent "
         f"samples. The order of the methods is nearly the same (Kendall's tau {tau:.2f}). The network in the package "
         f"has {auc_of(here, OURS, 'szu')} there, on the same photos as the others.\n\n{compared(rows, 'AUC')}",

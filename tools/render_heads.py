@@ -159,9 +159,10 @@ def ablations(outputs: Path) -> str:
     found = result(outputs, "cpu/08_ablations")
     given, row = found["stamp"]["parameters"], ablation(found, "nocam+nofam", "mae")
     return (
-        f"without CAM and FAM the mean absolute error changes by {signed(row.value)} (95 % interval {signed(row.low)} "
-        f"to {signed(row.high)}, {len(given['seeds'])} seeds, {photos(found, SHI)} photos). Budget: {samples(found)} "
-        f"samples at {given['size']} pixels, minutes of training, which decides nothing about a full training."
+        f"without CAM and FAM the mean absolute error changes by {signed(row.difference)} (95 % interval "
+        f"{signed(row.low)} to {signed(row.high)}, {len(given['seeds'])} seeds, {photos(found, SHI)} photos). "
+        f"Budget: {samples(found)} samples at {given['size']} pixels, minutes of training, which decides nothing about "
+        "a full training."
     )
 
 
@@ -169,7 +170,7 @@ def attention(outputs: Path) -> str:
     found, figures = result(outputs, "cpu/09_channel_attention"), outputs / "cpu/figures"
     changes = ("average weight of each channel", "same weight for all channels")
     average, same = (
-        f"{signed(each.value, 4)} (95 % interval {signed(each.low, 4)} to {signed(each.high, 4)})"
+        f"{signed(each.difference, 4)} (95 % interval {signed(each.low, 4)} to {signed(each.high, 4)})"
         for each in (attention_change(figures, change, "as trained") for change in changes)
     )
     return (

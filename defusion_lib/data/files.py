@@ -31,7 +31,7 @@ _EVEN_GREY = 0.02
 # An even area of grey among so few levels is a label however small; edges make more levels than these.
 _FEW_LEVELS = 16
 # What the channels of a grey JPEG in colours may differ by.
-_COLOURLESS = 16
+COLOURLESS = 16
 # A grey mask counts no votes: its largest level is above this, or it is black.
 _VOTES = 10
 
@@ -131,7 +131,7 @@ def list_images(folder: str | Path) -> dict[str, Path]:
     folder = Path(folder)
     found: dict[str, Path] = {}
     for path in list_paths(folder):
-        stem = _composed(path.stem)
+        stem = composed(path.stem)
         if stem in found:
             forms = " (names of two Unicode forms)" if found[stem].stem != path.stem else ""
             raise ValueError(
@@ -149,13 +149,13 @@ def pair_masks(images: dict[str, Path], folder: str | Path) -> dict[str, Path]:
     what `list_images` raises.
     """
     masks = list_images(folder)
-    missing = [stem for stem in images if _composed(stem) not in masks]
+    missing = [stem for stem in images if composed(stem) not in masks]
     if missing:
         raise FileNotFoundError(
             f"{folder} has no mask for {first_few(missing)} ({len(missing)} of {len(images)} photos): "
             "expected one mask for each photo under the photo's name, so add or rename the masks."
         )
-    return {stem: masks[_composed(stem)] for stem in images}
+    return {stem: masks[composed(stem)] for stem in images}
 
 
 def check_white(masks: Iterable[Path], name: str, white: Polarity, share: float) -> None:
@@ -174,12 +174,13 @@ def check_white(masks: Iterable[Path], name: str, white: Polarity, share: float)
         )
 
 
-def _composed(name: str) -> str:
+def composed(name: str) -> str:
+    """Return a name in the form that one character for each letter has: systems store accents in two forms."""
     return unicodedata.normalize("NFC", name)
 
 
 def _natural(stem: str) -> list:
-    pieces = [piece for piece in re.split(r"([0-9]+)", _composed(stem)) if piece]
+    pieces = [piece for piece in re.split(r"([0-9]+)", composed(stem)) if piece]
     return [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece) for piece in pieces]
 
 
@@ -244,8 +245,8 @@ def _read_levels(path: str | Path, grey: bool) -> tuple[np.ndarray, int]:
     image = _flatten(picture.image, "black")
     if image.mode not in ("1", "L"):
         colours = np.asarray(image.convert("RGB"))
-        if np.ptp(colours, axis=2).max(initial=0) > _COLOURLESS:
-            coloured = colours[np.ptp(colours, axis=2) > _COLOURLESS][0]
+        if np.ptp(colours, axis=2).max(initial=0) > COLOURLESS:
+            coloured = colours[np.ptp(colours, axis=2) > COLOURLESS][0]
             found = f"colours such as ({', '.join(str(value) for value in coloured)})"
             raise _no_mask(path, found)
     image = image.convert("L")

@@ -5,7 +5,6 @@ A folder holds one map per photo, under the photo's name: a grey picture, white 
 
 import csv
 import io
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from PIL import Image
 from defusion_lib import plots
 from defusion_lib.data import Photo, PhotoSet, first_few
 from defusion_lib.data.decoding import decode
-from defusion_lib.data.files import SUFFIXES
+from defusion_lib.data.files import COLOURLESS, SUFFIXES, composed
 from defusion_lib.evaluation.bootstrap import interval, paired_differences
 from defusion_lib.evaluation.map_scores import METRICS, MapScores
 from defusion_lib.inference import resize_map
@@ -24,7 +23,6 @@ from defusion_lib.metrics import ROUNDING
 from defusion_lib.paths import display_path
 
 ARRAY = ".npy"
-COLOURLESS = 16  # what the channels of a grey JPEG in colours may differ by
 DARK = 10  # the largest level of maps that were saved as 0 and 1 in 8 bits, or not scaled
 # {name of a protocol: its metrics}; "d-dffnet" is the one of D-DFFNet's table (Jin et al., ICME 2023).
 PROTOCOLS: dict[str, tuple[str, ...]] = {
@@ -58,8 +56,8 @@ class MapFolder:
 
         Raises FileNotFoundError where maps are missing, unless that is allowed and some are there.
         """
-        missing = [stem for stem in photos.stems if _composed(stem) not in self._files]
-        found = [stem for stem in photos.stems if _composed(stem) in self._files]
+        missing = [stem for stem in photos.stems if composed(stem) not in self._files]
+        found = [stem for stem in photos.stems if composed(stem) in self._files]
         if missing and not (found and allow_missing):
             example = next(iter(self._files.values())).name
             others = f", or allow missing maps (--allow-missing) to score the other {len(found)}" if found else ""
@@ -73,7 +71,7 @@ class MapFolder:
 
     def count_others(self, photos: PhotoSet) -> int:
         """Count the maps that have the name of no photo."""
-        return len(set(self._files) - {_composed(stem) for stem in photos.stems})
+        return len(set(self._files) - {composed(stem) for stem in photos.stems})
 
     def read(self, photo: Photo) -> np.ndarray:
         """Read the map of a photo at the photo's size, 1 (or 255 of uint8) = blurred.
@@ -81,7 +79,7 @@ class MapFolder:
         A map of another size is resized bilinearly (`inference.resize_map`). Raises ValueError for a file that is
         broken, coloured or transparent, and for values outside [0, 1].
         """
-        path, shape = self._files[_composed(photo.name)], photo.image.shape[:2]
+        path, shape = self._files[composed(photo.name)], photo.image.shape[:2]
         found = _read_array(path) if path.suffix.lower() == ARRAY else _read_picture(path)
         full = 255 if found.dtype == np.uint8 else 1
         self.highest = max(self.highest, float(found.max()) / full)
@@ -90,10 +88,6 @@ class MapFolder:
             found = resize_map(found / np.float32(full), shape)
             full = 1
         return full - found if self.invert else found
-
-
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
 
 
 def _list_maps(folder: Path) -> dict[str, Path]:
@@ -105,7 +99,7 @@ def _list_maps(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.suffix.lower() not in SUFFIXES | {ARRAY}:
             continue
-        stem = _composed(path.stem)
+        stem = composed(path.stem)
         if stem in found:
             raise ValueError(
                 f"{display_path(folder)} holds both {found[stem].name} and {path.name}: expected one map of each name, "

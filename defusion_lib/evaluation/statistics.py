@@ -49,7 +49,7 @@ def residual_spread(scores: Sequence[Sequence[float]]) -> tuple[float, int]:
 
 
 class PairedContrast(NamedTuple):
-    """A mean difference over seeds, the ends of its 95 % interval, and its two-sided p-value."""
+    """A mean difference, the ends of its 95 % interval, and its two-sided p-value for this comparison alone."""
 
     difference: float
     low: float

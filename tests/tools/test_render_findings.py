@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from defusion_lib.evaluation.statistics import PairedContrast
 from tools import render_findings
-from tools.render_findings import CHAPTERS, Difference, compared, paired, seeds
+from tools.render_findings import CHAPTERS, compared, paired, seeds
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKERS = [make for makers in CHAPTERS.values() for make in makers]
@@ -34,11 +35,11 @@ def test_an_interval_and_its_p_value():
 
 
 def test_p_values_are_corrected_for_their_number():
-    rows = {name: Difference(0.1, 0.0, 0.2, p) for name, p in (("a", 0.02), ("b", 0.0001), ("c", 0.3))}
+    rows = {name: PairedContrast(0.1, 0.0, 0.2, p) for name, p in (("a", 0.02), ("b", 0.0001), ("c", 0.3))}
     cells = [line.split(" | ")[-2:] for line in compared(rows, "what").splitlines()[2:]]
     assert cells == [["0.040", "yes |"], ["< 0.001", "yes |"], ["0.300", "not shown |"]]
     assert "p, corrected for 3" in compared(rows, "what")
-    rows["d"] = Difference(0.1, 0.0, 0.2, 0.025)  # times 3, as the smallest of three
+    rows["d"] = PairedContrast(0.1, 0.0, 0.2, 0.025)  # times 3, as the smallest of three
     assert "not shown" in compared(rows, "what").splitlines()[2]
 
 

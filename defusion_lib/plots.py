@@ -216,18 +216,22 @@ def curves(methods: Mapping[str, Mapping[str, Curves]], bold: str = "") -> Figur
     for line, positive in zip(axes, classes):
         for style, (name, of_class) in zip(cycle(STYLES), methods.items()):
             found = of_class[positive]
-            line[0].plot(found.recall, found.precision, label=name, **style)
-            line[1].plot(found.threshold, found.f, label=name, **style)
-            line[2].plot([1, *found.fpr], [1, *found.tpr], label=name, **style)
+            line[0].plot(found.recall, found.precision, label=_label(name), **style)
+            line[1].plot(found.threshold, found.f, label=_label(name), **style)
+            line[2].plot([1, *found.fpr], [1, *found.tpr], label=_label(name), **style)
         line[2].plot([0, 1], [0, 1], color="0.5", linestyle=":", label="chance", zorder=3)
         for axis, (title, x, y) in zip(line, CURVES):
             axis.set_title(f"{title}, positive: {CLASSES[positive]}")
             axis.set(xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1.02))
     figure.legend(*axes[0, 2].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     # After the legend, whose lines are as thick as those that it is made of.
-    for line in [line for axis in axes.flat for line in axis.lines if line.get_label() == bold]:
+    for line in [line for axis in axes.flat for line in axis.lines if line.get_label() == _label(bold)]:
         line.set(linewidth=3, zorder=3)
     return figure
+
+
+def _label(name: str) -> str:
+    return f"\u200b{name}" if name.startswith("_") else name  # matplotlib leaves names with _ out of the legend
 
 
 def curve_arrays(

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from defusion_lib.backbone import VGG16
+from defusion_lib.backbone import BLOCKS, VGG16
 from defusion_lib.data import PhotoSet, first_few
 from defusion_lib.data.augmentation import ROTATIONS, SCALES, STEPS, Augmented
 from defusion_lib.distributed import Processes, join
@@ -339,6 +339,11 @@ def train(
                     best = {name: value.detach().cpu().clone() for name, value in ending.state_dict().items()}
                 is_over = is_over or history.has_stopped_falling(validation.patience)
             if done % every == 0 or is_over:
+                if not all(weight.isfinite().all() for weight in network.parameters()):
+                    raise FloatingPointError(
+                        f"Weights are not finite after iteration {done}: lower the learning rate (now "
+                        f"{recipe.learning_rate:g}); the last checkpoint was kept."
+                    )
                 stretch.update({"to": done, "seconds": time.perf_counter() - started})
                 if checkpoint is not None and processes.is_writer:
                     save_checkpoint(checkpoint, network, optimiser, averaged, made, history, best)
@@ -472,14 +477,14 @@ def check_masks(photos: PhotoSet) -> None:
 
 
 def initialise(build: Callable[[], nn.Module], recipe: Recipe, backbone: str | Path | None = None) -> nn.Module:
-    """Build a network under the recipe's seed; VGG-16 gets its first weights, if the network has one.
+    """Build a network under the recipe's seed; VGG-16 gets its first weights, if the network has one (VGG-19 does not).
 
     `backbone` is what `weights.load_backbone` takes.
     """
     torch.manual_seed(recipe.seed)
     network = build()
     vgg16 = getattr(network, "backbone", None)
-    if isinstance(vgg16, VGG16):
+    if isinstance(vgg16, VGG16) and [*map(len, vgg16.widths)] == [*map(len, BLOCKS)]:
         load_backbone(vgg16, backbone)
     return network
 
@@ -593,9 +598,9 @@ def batches(
 
     def plan() -> Iterator[tuple[Sequence, list[int]]]:
         drawn = iteration = 0
-        order, current_pass = torch.empty(0), -1
         for iterations, size, batch in recipe.stages:
             samples = task.samples(photos, size, recipe)
+            order, current_pass = torch.empty(0), -1  # another size may give another number of samples
             for _ in range(iterations):
                 chosen = []
                 for _ in range(batch):

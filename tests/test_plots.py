@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from defusion_lib import plots
+from defusion_lib import metrics, plots
 from defusion_lib.data import Photo
 from defusion_lib.metrics import Evaluation
 from defusion_lib.paper.tables import METHODS
@@ -222,3 +222,11 @@ def test_small_text_is_enlarged_and_large_text_is_not(width):
     left.set_xticks(np.linspace(0, 1, 20))  # as drawing does where there is room for more
     assert smallest_text(figure) == plots.text_size(width) == {4: 9, 20: 17.6}[width]
     assert right.title.get_fontsize() == 30 and right.get_xticklabels()[0].get_fontsize() == 25
+
+
+def test_a_name_that_begins_with_an_underscore_is_in_the_legend():
+    of_class = {"blur": metrics.curves(np.ones((2, 2, 256), int), "blur")}
+    figure = plots.curves({"_mine": of_class, "jnb": of_class}, bold="_mine")
+    (legend,) = figure.legends
+    assert [text.get_text().strip("\u200b") for text in legend.get_texts()] == ["_mine", "jnb", "chance"]
+    assert figure.axes[0].lines[0].get_linewidth() == 3

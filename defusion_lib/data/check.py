@@ -180,6 +180,8 @@ def _check_szu(root: Path) -> Check:
         try:
             of_photos, of_masks = szu.find_folders(root, part)
         except FileNotFoundError:
+            if part == "test":
+                check.problems[part] = f"{MISSING}: there are no folders of SZU-BD's defocus part"
             continue
         images, masks = list_images(of_photos), list_images(of_masks)
         names = szu.listed_stems() if part == "test" else list(images)
@@ -250,7 +252,7 @@ def _check_folder(root: Path) -> Check:
         try:
             check.parts = {part: len(folder.open_folder(root, part)) for part in ("train", "test")}  # type: ignore[arg-type]
         except ValueError as error:
-            check.problems[root.name] = str(error)
+            check.problems[root.resolve().name] = str(error)
     return check
 
 

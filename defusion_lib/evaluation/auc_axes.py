@@ -53,8 +53,9 @@ def conversion(counts: np.ndarray) -> dict[str, float]:
     """Compute a row of a table: ordinary AUC, A for both classes, and A converted back with the mean share.
 
     `counts` are the histograms (N, 2, 256) of a method's maps. For means over images the conversion is off by the
-    covariance of share and AUC over the images.
+    covariance of share and AUC over the images. Images of one class are left out, which have no AUC.
     """
+    counts = metrics.drop_single_class(counts)
     blurred = (counts[:, 1].sum(-1) / counts.sum((1, 2))).mean()
     row = {"AUC": metrics.auc(counts)}
     for positive, share in (("blur", blurred), ("focus", 1 - blurred)):
@@ -65,12 +66,14 @@ def conversion(counts: np.ndarray) -> dict[str, float]:
 
 def ceilings(counts: np.ndarray) -> dict[str, float]:
     """Compute the row of the highest possible values in a table of `conversion`."""
+    counts = metrics.drop_single_class(counts)
     blurred = (counts[:, 1].sum(-1) / counts.sum((1, 2))).mean()
     return {"A, blur": auc_paper_ceiling(blurred), "A, focus": auc_paper_ceiling(1 - blurred)}
 
 
 def candidates(counts: np.ndarray) -> dict[str, float]:
     """Compute areas that a paper may call AUC, {description: area}, from histograms (N, 2, 256) with blur positive."""
+    counts = metrics.drop_single_class(counts)
     curve = metrics.curves(counts, "blur")
     inner = np.arange(1, 20) * (LEVELS - 1) // 20  # thresholds 0.05, 0.10, ..., 0.95
     share = (counts[:, 1].sum(-1) / counts.sum((1, 2))).mean()

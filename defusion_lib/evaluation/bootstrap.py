@@ -51,12 +51,16 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 
 
 def paired_differences(
-    scores: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray], pairs: Iterable[tuple[str, str]]
+    scores: Mapping[str, np.ndarray],
+    means: Mapping[str, np.ndarray],
+    pairs: Iterable[tuple[str, str]],
+    photos: int | None = None,
 ) -> dict[str, dict[str, float | str]]:
     """Compare pairs of methods on the same resamples, {"first - second": {column: value}} for a table.
 
     `means` are the `resampled_means` of `scores`. The p-values are corrected for the number of pairs (`holm`); a
     difference is "larger than chance" where the corrected p is below 0.05, which fewer than `FEW` photos do not decide.
+    `photos` is their number where `scores` holds one number of all photos instead of one of each.
     """
     pairs = list(pairs)
     apart = [means[first] - means[second] for first, second in pairs]
@@ -68,7 +72,7 @@ def paired_differences(
             "low": float(low),
             "high": float(high),
             "p, corrected": float(p),
-            "larger than chance": _verdict(p, len(scores[first])),
+            "larger than chance": _verdict(p, len(scores[first]) if photos is None else photos),
         }
     return rows
 

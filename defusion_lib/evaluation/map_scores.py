@@ -116,6 +116,10 @@ class MapScores:
         """Compute the score under one of `METRICS`."""
         return OF_COUNTS[metric](self.counts) if metric in OF_COUNTS else float(self.of_images[metric].mean())
 
+    def photos(self, metric: str) -> int:
+        """Return the number of photos that a score is computed from: all for an error, else those with both classes."""
+        return len(self.of_images.get(metric, drop_single_class(self.counts)))
+
     def resampled(self, wanted: Sequence[str], draws: int, seed: int = 0) -> dict[str, np.ndarray]:
         """Compute the scores over resamples of the photos, {metric: float (draws,)}.
 

@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import NamedTuple
 
 import numpy as np
@@ -133,8 +134,10 @@ def _read_array(path: Path) -> np.ndarray:
     """Read an array: uint8 (H, W) as it is, floats and bool as float32 in [0, 1]."""
     try:
         found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, TokenError, MemoryError) as error:
         raise ValueError(f"{path.name} is not a readable array ({error}): save it with numpy.save.") from None
+    if not isinstance(found, np.ndarray):
+        raise ValueError(f"{path.name} holds several arrays: save one map in each file, with numpy.save.")
     shape, found = found.shape, np.squeeze(found)
     if found.ndim != 2 or not found.size or found.dtype.kind not in "fb" and found.dtype != np.uint8:
         raise ValueError(
@@ -201,7 +204,8 @@ def compare(
     for metric in wanted:
         means = {name: of[metric] for name, of in resampled.items()}
         single = {name: np.array([of[metric]]) for name, of in values.items()}
-        rows = paired_differences(single, means, [(own, other) for other in others])
+        pairs = [(own, other) for other in others]
+        rows = paired_differences(single, means, pairs, scores[own].photos(metric))
         differences[metric] = dict(zip(others, rows.values()))
     return Comparison(own, photos.name, len(photos), values, errors, bounds, differences)
 
@@ -294,8 +298,12 @@ def latex(rows: Mapping[str, Mapping[str, str]], heading: str = "method") -> str
     return "\n".join(lines) + "\n"
 
 
+LATEX = {letter: "\\" + letter for letter in "&%$#_{}"}
+LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
+
+
 def _escaped(text: str) -> str:
-    return "".join("\\" + letter if letter in "&%$#_{}" else letter for letter in text).replace("±", r"$\pm$")
+    return "".join(LATEX.get(letter, letter) for letter in text)
 
 
 def as_csv(comparison: Comparison) -> str:

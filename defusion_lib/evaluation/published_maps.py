@@ -51,7 +51,7 @@ def open_published(root: str | Path, white_sharp: Iterable[str] = ()) -> dict[st
 
     `white_sharp` names the methods whose pictures are white where sharp. Raises FileNotFoundError where there are none.
     """
-    folders = sorted(path for path in Path(root).glob("*") if path.is_dir())
+    folders = sorted(path for path in Path(root).glob("[!.]*") if path.is_dir())
     if not folders:
         raise FileNotFoundError(f"{root} holds no folder: expected one of maps for each method, such as hifst.")
     return {folder.name: Published(folder, white_sharp) for folder in folders}
@@ -115,10 +115,13 @@ def _subset(stems: Sequence[str], parts: Mapping[str, PhotoSet]) -> PhotoSet:
 def crop_correlation(detect: Callable, published: Published, photos: PhotoSet) -> float:
     """Compute the mean over `CROPS` of the correlation between the map of a crop and that part of the published map.
 
-    It is lower than the correlation of whole photos, whose maps also depend on the pixels around the crop.
+    NaN where no map of these photos was published. It is lower than the correlation of whole photos, whose maps also
+    depend on the pixels around the crop.
     """
     found = []
     for stem, crop in CROPS.items():
+        if stem not in published.stems:
+            continue
         photo = photos.read(stem)
         found.append(correlation(detect(np.ascontiguousarray(photo.image[crop])), published.read(photo)[crop]))
-    return float(np.mean(found))
+    return float(np.mean(found)) if found else np.nan

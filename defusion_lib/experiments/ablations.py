@@ -9,10 +9,12 @@ together, and differences of rows are compared with the spread that is left with
 import io
 import json
 import re
+import zlib
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
@@ -80,6 +82,9 @@ BORDER = "mae-border"
 _VIEWS = {*OUTPUTS, *(f"after{step}" for step in range(1, MOST_STEPS + 1))}
 _OF_SEED = re.compile(r"[^/]+/([^/]+)/([^/]+)@seed(\d+)")  # a value of one seed in a result file
 
+# What reading a damaged file of arrays raises.
+DAMAGED = (OSError, ValueError, KeyError, EOFError, SyntaxError, NotImplementedError)
+DAMAGED += (TokenError, BadZipFile, zlib.error)
 Scores = Mapping[str, Sequence[float]]  # {metric: one value per seed}
 
 
@@ -230,7 +235,7 @@ def _read(path: Path, made: Mapping) -> Tested | None:
             return Tested(method, scores, kept["loss"], maps, stamp["training_stretches"])
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+    except DAMAGED as error:
         raise ValueError(
             f"{display_path(path)} is damaged ({error}): restore it, or delete it to train and test that network again."
         ) from error

@@ -18,7 +18,7 @@ from torch import nn
 from defusion_lib import plots
 from defusion_lib.data import PhotoSet
 from defusion_lib.data.datasets import check_unseen
-from defusion_lib.evaluation.bootstrap import LEVEL, holm, interval
+from defusion_lib.evaluation.bootstrap import FEW, LEVEL, holm, interval
 from defusion_lib.evaluation.map_scores import MapScores, Mask, Measured
 from defusion_lib.evaluation.published_maps import Published
 from defusion_lib.experiments import table_1
@@ -163,6 +163,8 @@ def carried_rows(
             scores = scores_of(measured[row])
             here, own = scores.value("auc"), np.std(scores.resampled(["auc"], draws, seed)["auc"])
             difference, both = here - there, np.hypot(error, own)
+            if not both:
+                continue  # the AUC of a constant map is one half on all photos
             rows[row] = {
                 elsewhere.dataset: there, dataset: here, "difference": difference,
                 "low": difference - sides * both, "high": difference + sides * both,
@@ -172,17 +174,21 @@ def carried_rows(
 
 
 def _normal_p(difference: float, error: float) -> float:
+    if not error:
+        return 1.0  # of one photo, or of equal maps
     return float(2 * stats.norm.sf(abs(difference) / error))
 
 
 def _with_verdicts(
     rows: Mapping[str, dict[str, object]], p_values: Sequence[float], words: tuple[str, str]
 ) -> dict[str, dict[str, object]]:
-    """Add the corrected p-value of each row, and which of two words it stands for."""
-    return {
-        name: row | {"p, corrected": float(p), "verdict": words[0] if p < 1 - LEVEL else words[1]}
-        for (name, row), p in zip(rows.items(), holm(p_values))
-    }
+    """Add the corrected p-value of each row, and which of two words it stands for, if there are `FEW` photos."""
+    found = {}
+    for (name, row), p in zip(rows.items(), holm(p_values)):
+        few = int(str(row.get("photos", FEW))) < FEW
+        verdict = "too few photos" if few else words[0] if p < 1 - LEVEL else words[1]
+        found[name] = row | {"p, corrected": float(p), "verdict": verdict}
+    return found
 
 
 def describe_order(measured: Measurements, elsewhere: Elsewhere, draws: int, seed: int) -> str:

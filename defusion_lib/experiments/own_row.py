@@ -126,7 +126,7 @@ def score_maps(
         [each for each in against if each != OURS or network], network, size, "last100" if of_last100 else SPLIT
     )
     own = name or Path(folder).resolve().name
-    if own in others:
+    if _slug(own) in map(_slug, others):
         raise ValueError(f"Your maps have the name of another method, {own}: give them another name (--method).")
     cache = cache or map_cache()
 
@@ -157,13 +157,17 @@ def score_maps(
             f"{transposed} of {len(common)} maps have the width and height of their photo exchanged "
             f"({first_few(maps.transposed)}): transpose them; they were stretched to the photo's shape."
         )
+    both = scores[own].photos("auc")
     if len(common) == 1:
         notes.append("One photo was scored: a score of one photo has no standard error.")
+    elif both == 1:
+        notes.append("One mask has both classes: only the mean absolute error has a standard error.")
     if unused := maps.count_others(photos):
         notes.append(f"{unused} maps have the name of no photo of {photos.name} and were not scored.")
-    single = len(common) - int((scores[own].counts.sum(-1) > 0).all(-1).sum())
-    if single:
-        notes.append(f"{single} masks have one class only, so these photos count for the mean absolute error alone.")
+    if both < len(common):
+        notes.append(
+            f"{len(common) - both} masks have one class only, so these photos count for the mean absolute error alone."
+        )
     if OURS in against and seen:
         notes.append(f"DeFusionNet was trained on {seen} of these photos and is left out.")
     stamp = {
@@ -228,14 +232,17 @@ def title(row: Row) -> str:
     return f"{row.comparison.dataset}, {scored}{of_all} photos"
 
 
+def _slug(name: str) -> str:
+    return re.sub("[^a-z0-9+-]+", "-", name.lower()).strip("-") or "own"
+
+
 def results(row: Row) -> dict[str, float]:
     """Return all scores and their standard errors ("-std") under keys of result files, dataset/method/metric."""
     comparison, found = row.comparison, {}
     for name, values in comparison.values.items():
-        slug = re.sub("[^a-z0-9+-]+", "-", name.lower()).strip("-") or "own"
         for metric, value in values.items():
-            found[f"{comparison.dataset}/{slug}/{metric}"] = value
-            found[f"{comparison.dataset}/{slug}/{metric}-std"] = comparison.errors[name][metric]
+            found[f"{comparison.dataset}/{_slug(name)}/{metric}"] = value
+            found[f"{comparison.dataset}/{_slug(name)}/{metric}-std"] = comparison.errors[name][metric]
     return found
 
 

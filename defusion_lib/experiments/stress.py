@@ -194,7 +194,8 @@ def differences(first: Found, second: Found) -> pd.DataFrame:
             for metric, positive in CLASSES.items():
                 apart = _max_f_draws(ours, positive) - _max_f_draws(theirs, positive)
                 mean = metrics.max_f(ours, positive) - metrics.max_f(theirs, positive)
-                rows[key.replace("counts", metric)] = mean, apart.std(ddof=1)
+                error = apart.std(ddof=1) if len(metrics.drop_single_class(ours)) > 1 else np.nan
+                rows[key.replace("counts", metric)] = mean, error
         else:
             rows[key] = _mean(ours - theirs), _standard_error(dict(zip(first[key], ours - theirs)))
     return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "standard error"])
@@ -208,7 +209,7 @@ def _means(found: Found) -> dict[str, tuple[float, float, int]]:
         if key.endswith("/counts"):
             both = len(metrics.drop_single_class(values))
             for metric, positive in CLASSES.items():
-                error = float(_max_f_draws(values, positive).std(ddof=1))
+                error = float(_max_f_draws(values, positive).std(ddof=1)) if both > 1 else np.nan
                 rows[key.replace("counts", metric)] = metrics.max_f(values, positive), error, both
         else:
             rows[key] = _mean(values), _standard_error(of_photo), len(values)
@@ -319,6 +320,8 @@ def _measure_file(options: argparse.Namespace) -> None:
     part = "all" if "all" in DATASETS[options.dataset].parts else "test"
     number = {} if options.count is None else {"count": options.count}  # of rendered photos
     photos = open_dataset(options.dataset, part, options.root, options.split, seed=options.seed, **number)
+    if options.count is not None and options.count < 1:
+        raise ValueError(f"--count must be at least 1, not {options.count}.")
     photos = photos[: options.count]
     check_unseen(photos, read_card(resolve(options.network)))
     published = open_published(options.maps) if options.maps else {}

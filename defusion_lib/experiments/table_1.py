@@ -463,8 +463,10 @@ def published_agreement(
         "lowest-correlation": np.min(correlations),
         "mean-difference": np.mean(differences),
     }
-    crops = {f"shi-crops/{method.name}/correlation": crop_correlation(method.detect, published, photos)}
-    results = {f"{photos.name}/{method.name}/{metric}": value for metric, value in agreed.items()} | crops
+    results = {f"{photos.name}/{method.name}/{metric}": value for metric, value in agreed.items()}
+    of_crops = crop_correlation(method.detect, published, photos)
+    if not np.isnan(of_crops):
+        results[f"shi-crops/{method.name}/correlation"] = of_crops
     row = {"photos": len(photos)} | agreed
     for name, words, evaluation in ((method.name, "ours", ours), (f"{method.name}+published", "published", theirs)):
         values = evaluation.values()

@@ -91,14 +91,23 @@ def photos():
     return open_dataset("synthetic", "train", count=2)
 
 
+STAGES = {"dhde": ((2, 4, 8),), "dmenet": ((2, 64, 2),)}  # patches a photo; the least that can be rendered is 48
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_is_evaluated_on_held_out_photos(name, photos, tmp_path):
+    given = applicable(replace(RECIPE, stages=STAGES.get(name, RECIPE.stages)), NETWORKS[name].task)
+    several = PhotoSet("made-up", [str(number) for number in range(11)], lambda stem: photos[int(stem) % 2])
+    trained(name, given, several, tmp_path, evaluations=1, **NARROW)
+    ((iteration, loss),) = read_card(tmp_path / f"{name}.safetensors")["held_out"]
+    assert iteration == 2 and np.isfinite(loss)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_trained_method_is_kept_and_maps_any_photograph(name, photos, tmp_path, monkeypatch):
-    stages = {
-        "dhde": ((2, 4, 8),),
-        "dmenet": ((2, 64, 2),),
-    }  # patches a photograph; the least that can be rendered is 48
-    given = applicable(replace(RECIPE, stages=stages.get(name, RECIPE.stages)), NETWORKS[name].task)
+    given = applicable(replace(RECIPE, stages=STAGES.get(name, RECIPE.stages)), NETWORKS[name].task)
     network = trained(name, given, photos, tmp_path, **NARROW)
     card = read_card(tmp_path / f"{name}.safetensors")
     assert len(card["loss"]) == 2 and card["stretches"][-1]["to"] == 2

@@ -161,6 +161,13 @@ def test_a_clone_holds_two_sets(small_shi, tmp_path, monkeypatch):
     assert of_szu.notes[0].startswith("2 more photos in SZU-BD/img/out-of-focus are not in the list")
 
 
+def test_a_copy_of_szu_without_its_test_part_is_not_whole(tmp_path):
+    fill(tmp_path, ["moving1", "moving2"], "img/motion", "gt")
+    (found,) = check_data(tmp_path)
+    assert found.dataset == "szu" and found.photos == 0 and not found.whole
+    assert found.problems["test"] == "is missing: there are no folders of SZU-BD's defocus part"
+
+
 def test_dut_and_its_polarity(tmp_path, monkeypatch):
     monkeypatch.setattr(dut, "COUNTS", {"train": 600, "test": 8})
     fill(tmp_path, NAMES, "test/images", "test/masks", "focus")

@@ -69,6 +69,14 @@ def test_the_conversion_is_off_by_the_covariance():
     assert row["AUC from A, focus"] - row["AUC"] == pytest.approx(covariance / SHARES.mean())
 
 
+def test_a_photo_of_one_class_changes_no_conversion():
+    counts = np.random.default_rng(0).integers(1, 50, (4, 2, 256))
+    blurred = np.array(counts[:1])
+    blurred[:, 0] = 0
+    for rows in (auc_axes.conversion, auc_axes.ceilings, auc_axes.candidates):
+        assert rows(np.concatenate([counts, blurred])) == rows(counts)
+
+
 def test_ceilings_are_those_of_perfect_maps():
     perfect = np.stack([metrics.histogram(mask, mask) for mask in MASKS])
     found = auc_axes.ceilings(COUNTS)

@@ -104,6 +104,39 @@ def test_what_is_no_array_of_a_map_is_refused(tmp_path, array, words):
         read_one(tmp_path)
 
 
+def damaged_header(content):
+    return content.replace(b"{'descr'", b"{'de\nscr")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (damaged_header, r"p00\.npy is not a readable array"),
+        (lambda content: content.replace(b"(2, 3), }      ", b"(10**7, 10**7),}"), r"p00\.npy is not a readable array"),
+        (lambda content: content.replace(b"(2, 3), }                ", b"(9999999, 9999999), }    "), "not a readable"),
+    ],
+)
+def test_a_damaged_array_is_refused_in_one_sentence(tmp_path, spoil, words):
+    path = tmp_path / "p00.npy"
+    np.save(path, np.zeros((2, 3)))
+    assert path.read_bytes() != spoil(path.read_bytes())
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(ValueError, match=words):
+        read_one(tmp_path)
+
+
+def test_a_file_of_several_arrays_is_refused(tmp_path):
+    with open(tmp_path / "p00.npy", "wb") as file:
+        np.savez(file, a=np.zeros((2, 3)))
+    with pytest.raises(ValueError, match=r"p00\.npy holds several arrays"):
+        read_one(tmp_path)
+
+
+def test_names_are_escaped_for_latex():
+    text = own_maps.latex({r"a\b ~x^2_%": {"mae": "0.1 ± 0.0"}})
+    assert r"a\textbackslash{}b \textasciitilde{}x\textasciicircum{}2\_\% & 0.1 $\pm$ 0.0" in text
+
+
 def test_folders_without_maps_and_two_maps_of_one_name(tmp_path):
     with pytest.raises(FileNotFoundError, match="is not a folder"):
         MapFolder(tmp_path / "none")
@@ -169,6 +202,20 @@ def test_values_errors_and_paired_differences(comparison, scores):
     assert rows["best"]["difference"] == pytest.approx((mae["my_net"] - mae["best"]).mean(), abs=1e-12)
     # Both are at the smallest p of 200 resamples, which Holm multiplies by the number of methods.
     assert rows["best"]["p, corrected"] == pytest.approx(holm([2 / 201, 2 / 201])[0])
+
+
+def test_a_verdict_needs_enough_photos_of_the_kind_that_a_score_needs():
+    def read(stem):
+        photo = photo_set()[int(stem) % 12]
+        return photo._replace(name=stem, mask=photo.mask if int(stem) < both else np.ones_like(photo.mask))
+
+    verdicts = {}
+    for both in (5, 30):
+        photos = PhotoSet("made-up", [str(number) for number in range(30)], read)
+        scores = {name: scores_of(photos, quality) for name, quality in (("my_net", 0.9), ("bad", 0.1))}
+        found = compare(scores, photos, ["mae", "auc"], 200).differences
+        verdicts[both] = [found[metric]["bad"]["larger than chance"] for metric in ("mae", "auc")]
+    assert verdicts == {5: ["yes", "too few photos"], 30: ["yes", "yes"]}
 
 
 def test_maps_below_chance_are_called_inverted_with_what_to_do(photos):

@@ -10,9 +10,10 @@ from PIL import Image
 
 from defusion_lib import metrics
 from defusion_lib.baselines import CLASSICAL
-from defusion_lib.data import Photo
+from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.evaluation.published_maps import (
     CROPS,
+    Published,
     crop_correlation,
     open_published,
     photographs,
@@ -51,6 +52,18 @@ def test_no_maps(tmp_path):
     (tmp_path / "hifst").mkdir()
     with pytest.raises(FileNotFoundError, match="holds no picture"):
         open_published(tmp_path)
+
+
+def test_hidden_folders_are_no_methods(tmp_path):
+    for name in (".git", "hifst"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (4, 4), 200).save(tmp_path / name / "a.png")
+    assert list(open_published(tmp_path)) == ["hifst"]
+
+
+def test_crops_without_a_published_map_are_left_out(tmp_path):
+    Image.new("L", (4, 4), 200).save(tmp_path / "other.png")
+    assert np.isnan(crop_correlation(lambda image: image, Published(tmp_path), PhotoSet("none", [], None)))
 
 
 def test_correlation_is_numpys():

@@ -174,7 +174,14 @@ def test_other_test_photos_of_the_same_names_are_noticed(finished, monkeypatch):
         ablations.train_one(run, "step2@seed0", photos)
 
 
-@pytest.mark.parametrize("damage", [lambda content: content[:500], lambda content: b"", lambda content: b"PK" * 50])
+def scratched(content):
+    """Damage what is compressed, which zlib notices."""
+    return content[:200] + bytes(255 - value for value in content[200:260]) + content[260:]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda content: content[:500], lambda content: b"", lambda content: b"PK" * 50, scratched]
+)
 def test_a_damaged_file_is_named(finished, damage, tmp_path):
     run, photos, _ = finished
     other = begin(tmp_path)

@@ -1,6 +1,7 @@
 """Methods on other photos: scores with intervals, beside published maps and beside results elsewhere."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from defusion_lib.baselines import CLASSICAL
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.data.shi import split_stems
 from defusion_lib.evaluation.bootstrap import holm, interval
+from defusion_lib.evaluation.map_scores import Mask
 from defusion_lib.evaluation.published_maps import open_published
 from defusion_lib.experiments import other_photos, table_1
 from defusion_lib.metrics import Evaluation, quantise
@@ -86,7 +88,17 @@ def test_every_score_has_its_interval(measured):
     assert rows["red"]["auc"] == f"{aucs.mean():.3f} [{low:.3f}, {high:.3f}]"
 
 
-def test_published_maps_are_compared_on_their_photos(measured):
+def test_few_published_maps_decide_nothing(maps, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        measured = other_photos.measure(METHODS, {"red": maps["red"]}, PHOTOS[:1], tmp_path / "cache")
+        rows = other_photos.published_rows(measured, "green", DRAWS, 0)
+    assert {row["verdict"] for row in rows.values()} == {"too few photos"}
+    assert other_photos._normal_p(0.0, 0.0) == 1
+
+
+def test_published_maps_are_compared_on_their_photos(measured, monkeypatch):
+    monkeypatch.setattr(other_photos, "FEW", 6)
     rows = other_photos.published_rows(measured, "green", DRAWS, 0)
     assert list(rows) == [
         f"{row}, {metric}"
@@ -139,6 +151,12 @@ def test_two_sets_of_photos_are_independent_samples(measured):
     p = {row: 2 * stats.norm.cdf(-abs(each["difference"]) / each_error(each)) for row, each in rows.items()}
     assert [row["p, corrected"] for row in rows.values()] == pytest.approx(holm(list(p.values())))
     assert rows["red"]["verdict"] == "changes" and rows["green"]["verdict"] == "no change shown"
+
+
+def test_a_constant_map_is_not_compared_with_other_photos(measured):
+    constant = {"all-blurred": {stem: Mask(PHOTOS.read(stem).mask).measure(np.ones((24, 30))) for stem in PHOTOS.stems}}
+    elsewhere = other_photos.Elsewhere("shi", {"red": (0.9, 0.03), "all-blurred": (0.5, 0.0)})
+    assert list(other_photos.carried_rows(measured | constant, elsewhere, "made-up", DRAWS, 0)) == ["red"]
 
 
 def each_error(row):

@@ -97,6 +97,13 @@ def test_the_size_of_maps_is_named(photos, folder):
     assert f"1 of 3 maps have the width and height of their photo exchanged ({photos.stems[1]})" in row.notes[1]
     alone = own_row.score_maps(folder, photos[2:], against=[], draws=50)
     assert alone.notes[0] == "One photo was scored: a score of one photo has no standard error."
+    uniform = PhotoSet("mine", photos.stems[:2], lambda stem: _blurred(photos.read(stem), stem == photos.stems[0]))
+    notes = own_row.score_maps(folder, uniform, against=[], draws=50).notes
+    assert "One mask has both classes: only the mean absolute error has a standard error." in notes
+
+
+def _blurred(photo, everywhere):
+    return photo._replace(mask=np.ones_like(photo.mask)) if everywhere else photo
 
 
 @pytest.mark.parametrize(
@@ -104,6 +111,7 @@ def test_the_size_of_maps_is_named(photos, folder):
     [
         ({"against": ["dbm"]}, "no method 'dbm'.*hifst.*must be trained"),
         ({"against": ["jnb"], "name": "jnb"}, "the name of another method, jnb"),
+        ({"against": ["jnb"], "name": "JNB"}, "the name of another method, JNB"),
         ({"protocol": "best"}, "no protocol 'best': choose one of main, d-dffnet, all"),
     ],
 )

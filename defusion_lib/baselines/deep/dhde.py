@@ -231,7 +231,7 @@ def _loss(network: DHDE, patch: torch.Tensor, features: torch.Tensor, label: tor
 
 # DHDE cuts its own samples and has no VGG-16.
 IGNORED = ("rotations", "scales", "augmentation", "backbone_factor", "frozen_blocks")
-TASK = Task(Patches, _loss, ignores=IGNORED)
+TASK = Task(Patches, _loss, ignores=IGNORED, held_out=Patches, held_out_loss=_loss)
 
 
 def classify(network: DHDE, patches: np.ndarray, features: np.ndarray) -> np.ndarray:

@@ -51,8 +51,8 @@ PLACES = {"backbone", "begin_with", "data_root", "maps_root"}
 PAGE = """# Results
 
 `outputs/<profile>/` holds the notebooks executed with the parameters of `params/<profile>/`, `results/*.json` (every
-number with data, split, seed, commit, versions, device and time), and the arrays behind the figures. `quick` is made
-by `make run` and not stored here. `python -m tools.render_readme` writes this page from result files.
+number with seed, commit, versions and device, most with photos and time), and the arrays behind the figures. `quick`
+is made by `make run` and not stored here. `python -m tools.render_readme` writes this page from result files.
 
 [What the collection found](FINDINGS.md) says in sentences what these numbers show, and what they do not.
 [What it would cost](COSTS.md) calculates the hours of large runs from measured seconds.
@@ -76,7 +76,7 @@ networks here are smaller than the reference network (17.8 instead of 62.6 milli
 or two cores.
 
 Profile box is the network in the package ([its card](../defusion_lib/shipped/README.md)). Profile cpu trains a network
-of the same size, for half an hour of one core with bfloat16 and two hours without. The network of the other split
+of the same size, for two and a half hours of one core. The network of the other split
 (cpu-last100) was trained for a fraction of that time, so the rows do not compare the splits.
 
 The ablations are small networks that were trained for minutes: compare them with one another and with the spread over
@@ -89,7 +89,7 @@ was in the package at that time. Such a budget decides the ranking, so the rows 
 above that of calling everything blurred, here as in the paper. Notebook 07 has the rest, and quotes published numbers
 of newer methods.
 {joined}
-Each result file holds the parameters that it was made with.{outdated}
+Result files of notebooks hold the parameters that they were made with.{outdated}
 """
 PILOT = "; until those are trained, the\nresults of profile cpu are the same"
 JOINED = """`07_comparison.ipynb` and `12_rivals.ipynb` in `outputs/cpu/` are two earlier notebooks, of the

@@ -40,7 +40,7 @@ from defusion_lib.weights import (
     weights_hash,
 )
 
-# (iterations, photo size, batch): small photos first, the size of the test last. About an hour on two cores.
+# (iterations, photo size, batch): small photos first, the size of the test last. One to three hours on two cores.
 LAPTOP = ((800, 128, 4), (500, 224, 4), (300, 320, 2))
 STAGES = {"cpu": LAPTOP, "frozen": LAPTOP, "paper": RECIPES["paper"].stages}
 LONGEST_SIDE = 1024  # pixels: larger photos are reduced when they are read, and a thousand of them fit in memory
@@ -310,7 +310,7 @@ def _write(into: Path, card: Mapping[str, Any], scores: Mapping[str, Mapping], s
 
 ± is the standard error over the photos. MAE: lower is better; the others: higher is better. The network sees photos at
 {size} x {size} pixels; maps are scored at the photos' own size, as in notebook 04. Few photos make large errors:
-compare networks on the same photos. The shipped network was trained on 604 of Shi's photos.
+compare networks on the same photos. The shipped network was trained on 544 of Shi's photos.
 
 ## How it was made
 

@@ -33,9 +33,9 @@ def main() -> None:
       defusion score my_maps --data shi   score the maps of your method beside the others
       defusion train --root my_data       train the network on your photos and masks
 
-    Every command resumes where an earlier run stopped, and leaves no half-written file. `defusion COMMAND --help`
-    explains one command with examples. Exit codes: 0 all inputs done, 1 some inputs failed and are named, 2 nothing
-    done, because of the usage or the input, 130 stopped by Ctrl-C.
+    map, train and run resume where an earlier run stopped; no command leaves a half-written file. `defusion COMMAND
+    --help` explains one command with examples. Exit codes: 0 all inputs done, 1 some inputs failed and are named, 2
+    nothing done, because of the usage or the input, 130 stopped by Ctrl-C.
     """
 
 

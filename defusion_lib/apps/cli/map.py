@@ -40,7 +40,8 @@ def check_size(context: click.Context, parameter: click.Parameter, size: int) ->
     "--batch",
     type=click.IntRange(1),
     metavar="N",
-    help="Photos that the network sees at once; default: 8 on a GPU, 1 for each core of a CPU, at most 4.",
+    help="Photos that the network sees at once; default: 8 on a GPU; on a CPU 1 for each core, at most 4, and 1 for a "
+    "--size above 384.",
 )
 @click.option(
     "--jobs",

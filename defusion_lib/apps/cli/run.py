@@ -29,7 +29,7 @@ def run(profile: str, dry_run: bool, cluster: str, as_json: bool) -> None:
       defusion run paper --cluster slurm
       defusion run --json        all results as one document; the progress goes to standard error
 
-    It needs neither make nor a shell. It was tested on Linux, not on Windows. Exit codes: 0 done, 1 a notebook failed,
+    It needs no make. It was tested on Linux, not on Windows. Exit codes: 0 done, 1 a notebook failed,
     2 there is no such profile or no checkout.
     """
     from defusion_lib.apps.notebook_run import results, run_notebooks

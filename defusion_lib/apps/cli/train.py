@@ -29,7 +29,7 @@ class HeldOut(click.ParamType):
 @click.option("--split", default="dutlab100", show_default=True, help="Split of Shi's set: dutlab100 or last100.")
 @click.option("--held-out", type=HeldOut(), help="Photos of a folder to score on: a number or a share.  [default: 0.2]")
 @click.option("--recipe", default="cpu", show_default=True, help="cpu, frozen (VGG-16 as it is) or paper (for a GPU).")
-@click.option("--iterations", type=click.IntRange(min=1), help="Iterations of all stages; fewer than the recipe's.")
+@click.option("--iterations", type=click.IntRange(min=1), help="Iterations of all stages; default: the recipe's.")
 @click.option("--begin-with", help="A trained network to go on from: its file, or shipped.")
 @click.option("--backbone", default="shipped", show_default=True, help="VGG-16: shipped, imagenet, random, or a file.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
@@ -41,7 +41,7 @@ def train(dataset, root, white, split, held_out, recipe, iterations, begin_with,
     A folder of your own holds photos and a folder masks, with each mask under its photo's name, white where the photo
     is blurred. About a fifth of the photos, chosen by their names, is held out; where the folder holds the folders
     train and test, these are the parts. Photos and masks are checked first. Then the time that the training takes is
-    estimated: about an hour with recipe cpu on two cores.
+    estimated: one to three hours with recipe cpu on two cores.
 
     \b
     Examples:

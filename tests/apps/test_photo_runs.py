@@ -185,19 +185,15 @@ def test_a_second_ctrl_c_leaves_torchs_threads_as_they_were(folder, into, networ
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("photos")]
 
 
-@pytest.mark.parametrize("threads", [1, 4])
-def test_rows_follow_their_maps(folder, into, network, threads):
+def test_rows_follow_their_maps(folder, into, network, one_thread):
     """What a killed run has written is in its table, up to what is on its way."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
     fill_different(folder, 30)
     lag = []
     network.register_forward_hook(
         lambda *_: time.sleep(0.05) or lag.append(len(list(into.glob("*.png"))) - len(photo_folder.read_table(into)))
     )
     photo_folder.map_folder(folder, network, SIZE, into, jobs=8)
-    torch.set_num_threads(before)
-    assert max(lag[8:]) <= 2 * threads
+    assert max(lag[10:]) < 6  # without a look at what is finished, it is 9
 
 
 @pytest.mark.parametrize("batch, together", [(2, 2), (0, 4)])
@@ -388,11 +384,12 @@ def test_a_lock_that_is_removed_while_it_is_taken_is_taken_again(into, monkeypat
         assert removed and (into / ".album.lock").exists()
 
 
-def test_a_shard_waits_for_one_that_is_just_ending(into):
+def test_a_shard_waits_for_one_that_is_just_ending(into, monkeypatch):
+    monkeypatch.setattr(lock, "PATIENCE", 30)
     into.mkdir()
     held = lock.locked(into, "album")
     held.__enter__()
-    threading.Timer(0.1, held.__exit__, [None, None, None]).start()
+    threading.Timer(0.5, held.__exit__, [None, None, None]).start()
     with lock.locked(into, "album", shared=True):
         pass
 

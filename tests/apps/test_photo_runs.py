@@ -158,10 +158,14 @@ def test_what_the_network_has_mapped_is_kept_after_ctrl_c(folder, into, network,
     fill_different(folder, 40)
     mapped = []
     network.register_forward_hook(lambda *_: time.sleep(0.1) or mapped.append(1))
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker of pytest-xdist ignores the signal
     interrupt = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
     interrupt.start()
-    with pytest.raises(KeyboardInterrupt):
-        photo_folder.map_folder(folder, network, SIZE, into, progress=False)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            photo_folder.map_folder(folder, network, SIZE, into, progress=False)
+    finally:
+        signal.signal(signal.SIGINT, handler)
     assert len(table(into)) == len(mapped) < 40
 
 

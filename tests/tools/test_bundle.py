@@ -160,7 +160,7 @@ def test_results_have_the_keys_and_stamps_of_the_notebooks(finished, stem):
     assert mine["stamp"]["notebook"] == stem and mine["stamp"]["profile"] == "tiny"
     assert mine["stamp"]["commit"] == environment_info()["commit"]
     assert mine["stamp"]["data"][0]["name"] == "folder-made-up" and mine["stamp"]["data"][0]["photographs"] == 4
-    assert "JPEG of quality 95" in mine["stamp"]["bundle"]["training_photographs"]
+    assert "JPEG of quality 65" in mine["stamp"]["bundle"]["training_photographs"]
     assert "trial" not in mine["stamp"]
 
 

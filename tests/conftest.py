@@ -34,15 +34,25 @@ def close_figures():
         pyplot.close("all")
 
 
-@pytest.fixture
-def one_thread():
-    """torch with one thread: many small layers are faster so, and sums have one order."""
+def _threads(count):
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def one_thread():
+    """torch with one thread: many small layers are faster so, and sums have one order."""
+    yield from _threads(1)
+
+
+@pytest.fixture
+def four_threads():
+    """torch with four threads, whatever the machine has."""
+    yield from _threads(4)
 
 
 def development_data(relative):

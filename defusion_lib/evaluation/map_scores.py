@@ -118,7 +118,7 @@ class MapScores:
 
     def photos(self, metric: str) -> int:
         """Return the number of photos that a score is computed from: all for an error, else those with both classes."""
-        return len(self.of_images.get(metric, drop_single_class(self.counts)))
+        return len(self.of_images[metric] if metric in self.of_images else drop_single_class(self.counts))
 
     def resampled(self, wanted: Sequence[str], draws: int, seed: int = 0) -> dict[str, np.ndarray]:
         """Compute the scores over resamples of the photos, {metric: float (draws,)}.

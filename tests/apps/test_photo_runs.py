@@ -90,14 +90,6 @@ def test_a_batch_that_takes_too_much_memory_is_mapped_one_by_one(folder, into, n
     assert maps == sorted(maps) and len(set(maps)) == 4
 
 
-@pytest.fixture
-def four_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
-    yield
-    torch.set_num_threads(before)
-
-
 def test_a_cpu_maps_photos_side_by_side(folder, into, tmp_path, network, four_threads):
     fill_different(folder, 8)
     four, numbers = threading.Barrier(4, timeout=60), set()

@@ -213,7 +213,8 @@ def _map_all(
     mapping: deque[tuple[list[ReadPhoto], Future[Predicted]]] = deque()
     writing: deque[tuple[Row, Future[Row]]] = deque()
     # Full resolution: the network works for minutes on a photo, and two of them need much memory.
-    ahead, behind = (job.batch + jobs, job.batch + jobs) if job.size else (1, 0)
+    behind = job.batch + jobs if job.size else 0
+    ahead = behind or 1
     threads = torch.get_num_threads()
 
     def map_batch(photos: list[ReadPhoto]) -> None:

@@ -55,8 +55,7 @@ def conversion(counts: np.ndarray) -> dict[str, float]:
     `counts` are the histograms (N, 2, 256) of a method's maps. For means over images the conversion is off by the
     covariance of share and AUC over the images. Images of one class are left out, which have no AUC.
     """
-    counts = metrics.drop_single_class(counts)
-    blurred = (counts[:, 1].sum(-1) / counts.sum((1, 2))).mean()
+    counts, blurred = _with_both_classes(counts)
     row = {"AUC": metrics.auc(counts)}
     for positive, share in (("blur", blurred), ("focus", 1 - blurred)):
         area = metrics.auc_paper(counts, positive)
@@ -66,17 +65,21 @@ def conversion(counts: np.ndarray) -> dict[str, float]:
 
 def ceilings(counts: np.ndarray) -> dict[str, float]:
     """Compute the row of the highest possible values in a table of `conversion`."""
-    counts = metrics.drop_single_class(counts)
-    blurred = (counts[:, 1].sum(-1) / counts.sum((1, 2))).mean()
+    _, blurred = _with_both_classes(counts)
     return {"A, blur": auc_paper_ceiling(blurred), "A, focus": auc_paper_ceiling(1 - blurred)}
+
+
+def _with_both_classes(counts: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the histograms of the images that have an AUC, and their mean share of blurred pixels."""
+    counts = metrics.drop_single_class(counts)
+    return counts, (counts[:, 1].sum(-1) / counts.sum((1, 2))).mean()
 
 
 def candidates(counts: np.ndarray) -> dict[str, float]:
     """Compute areas that a paper may call AUC, {description: area}, from histograms (N, 2, 256) with blur positive."""
-    counts = metrics.drop_single_class(counts)
+    counts, share = _with_both_classes(counts)
     curve = metrics.curves(counts, "blur")
     inner = np.arange(1, 20) * (LEVELS - 1) // 20  # thresholds 0.05, 0.10, ..., 0.95
-    share = (counts[:, 1].sum(-1) / counts.sum((1, 2))).mean()
     return {
         "ordinary ROC": metrics.auc(counts),
         "ROC, 19 thresholds, no end points": abs(np.trapezoid(curve.tpr[inner], curve.fpr[inner])),

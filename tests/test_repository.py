@@ -69,7 +69,9 @@ def test_pictures_in_notebooks_are_no_wider_than_a_page(tracked):
 
 def hides_widgets(notebook):
     """Whether a notebook stores the states of widgets, and no output shows one."""
-    kinds = {kind for cell in notebook["cells"] for output in cell.get("outputs", []) for kind in output.get("data", ())}
+    kinds = {
+        kind for cell in notebook["cells"] for output in cell.get("outputs", []) for kind in output.get("data", ())
+    }
     return "widgets" in notebook["metadata"] and "application/vnd.jupyter.widget-view+json" not in kinds
 
 

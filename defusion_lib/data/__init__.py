@@ -48,7 +48,7 @@ class PhotoSet(Sequence[Photo]):
 
     def provenance(self) -> dict:
         """Return what a stamp records of the set: its name, its number of photos, and a hash of their names."""
-        digest = sha256("\n".join(self.stems).encode()).hexdigest()
+        digest = sha256(name_bytes("\n".join(self.stems))).hexdigest()
         return {"name": self.name, "photographs": len(self), "stems_sha256": digest}
 
     def in_memory(self) -> "InMemory":
@@ -68,7 +68,7 @@ class InMemory(PhotoSet):
         try:
             found = pool.map(photos.read, photos.stems)
             for stem, photo in tqdm(zip(photos.stems, found), "reading", len(photos), leave=False):
-                digest.update(f"{photo.name}{photo.image.shape}".encode() + photo.image.tobytes())
+                digest.update(name_bytes(f"{photo.name}{photo.image.shape}") + photo.image.tobytes())
                 if photo.mask is not None:
                     digest.update(photo.mask.tobytes())
                     # A quarter of the memory for a mask without greys.
@@ -87,6 +87,11 @@ class InMemory(PhotoSet):
 
 def _with_float_mask(photo: Photo) -> Photo:
     return photo if photo.mask is None else photo._replace(mask=photo.mask.astype(np.float32))
+
+
+def name_bytes(text: str) -> bytes:
+    """Encode a text that holds names of files, of which some may be no UTF-8: these keep their bytes."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def first_few(names: list[str], count: int = 3) -> str:

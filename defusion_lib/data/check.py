@@ -118,7 +118,8 @@ def _recognise(root: Path) -> list[str]:
         names.append("szu")
     if any(_dut_folders(root, part) for part in get_args(dut.Part)):
         names.append("dut")
-    if (root / "CTCUG_images").is_dir() or (root / "CTCUG").is_dir() or plain and ctcug.find_annotators(root / "masks"):
+    annotated = plain and not _stems(root / "masks") and ctcug.find_annotators(root / "masks")
+    if (root / "CTCUG_images").is_dir() or (root / "CTCUG").is_dir() or annotated:
         names.append("ctcug")
     return names or ["folder"]
 
@@ -234,7 +235,7 @@ def _check_ctcug(root: Path) -> Check:
 
 def _check_folder(root: Path) -> Check:
     check = _new("folder", None)
-    divided = (root / "train").is_dir() or (root / "test").is_dir()
+    divided = folder.is_divided(root)
     everything: folder.Pairs = {}
     for place in [root / "train", root / "test"] if divided else [root]:
         of_photos, of_masks = folder.find_folders(place)

@@ -92,14 +92,14 @@ def open_dataset(
 
 
 def trained_on(card: Mapping) -> list[Mapping]:
-    """Return the data sets that a network with this card was trained on, then those of the network it began with.
+    """Return the data sets that a network with this card was trained on, then those that its first weights learnt from.
 
-    Each is {"name": ..., and more of `PhotoSet.provenance`}. Of a network that it began with, the card has to hold the
-    card; where it holds a name, the sets of that network are not among them.
+    Each is {"name": ..., and more of `PhotoSet.provenance`}. Of the first weights, the card has to hold their sets
+    (`data_before`) or the card of the network that they were; where it holds a name, their sets are not among them.
     """
     data, begun = card.get("data", []), card.get("begun_with")
     own = [data] if isinstance(data, Mapping) else list(data)
-    return own + (trained_on(begun["card"]) if isinstance(begun, Mapping) else [])
+    return own + card.get("data_before", []) + (trained_on(begun["card"]) if isinstance(begun, Mapping) else [])
 
 
 def check_unseen(photos: PhotoSet, card: Mapping) -> None:

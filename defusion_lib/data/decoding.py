@@ -43,6 +43,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
+_LEVEL = {"L;2": 85, "L;4": 17}  # {how a PNG stores grey: levels of 8 bits from one of its levels to the next}
+
 # Tags of a TIFF, and values of its photometric interpretation.
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIPS = 254, 256, 257, 258, 259, 262, 273
 _SAMPLES, _MAX_VALUE, _PLANES, _COLOURS, _INKS, _EXTRA, _FORMAT, _SUBSAMPLING = 277, 281, 284, 320, 332, 338, 339, 530
@@ -112,10 +114,15 @@ def _decode(path: Path, file: BinaryIO, min_side: int | None) -> Picture:
     # A progressive JPEG takes the memory of all its pixels even where it is decoded at a fraction.
     _check_size(path, *(shape if image.info.get("progressive") else image.size[::-1]))
     deep = image.mode[0] != "I" and any(";16" in str(tile[3]) for tile in image.tile)
+    # Pillow scales the grey pixels of a PNG with fewer than 8 bits to 8, but not the level that is transparent.
+    if image.format == "PNG" and image.tile and image.tile[0][3] in _LEVEL and "transparency" in image.info:
+        image.info["transparency"] *= _LEVEL[image.tile[0][3]]
     with _decoding(path), _PILLOWS_LIMIT.lifted(image.size):
         image.load()
     if image.format == "PNG":
         _check_png(path, file)
+    if image.format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
+        image = image.convert("RGB")  # programs that have no transparency leave that channel empty
     full = 65535
     if tags is None:
         orientation = left = _orientation(image)
@@ -175,7 +182,9 @@ def _check_file(path: Path) -> None:
     if os.path.exists(path):
         raise FileNotFoundError(f"{path} is no regular file: expected a picture there, so check the path.")
     if path.is_symlink():
-        raise FileNotFoundError(f"{path} is a broken link: expected a picture, so restore its target, or remove it.")
+        raise FileNotFoundError(
+            f"{path} is a broken link: expected a picture, so restore or correct its target, or remove it."
+        )
     raise FileNotFoundError(f"There is no file {path}: expected a picture there, so check the path.")
 
 
@@ -257,6 +266,8 @@ _PILLOWS_LIMIT = _PillowsLimit()
 
 def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation of a loaded image; 1 where EXIF cannot be read or holds another value."""
+    for name in ("xmp", "XML:com.adobe.xmp"):  # Pillow looks there too, other programs do not
+        image.info.pop(name, None)
     try:
         orientation = image.getexif().get(_ORIENTATION)
         return orientation if orientation in _TURNS else 1

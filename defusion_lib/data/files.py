@@ -256,6 +256,8 @@ def _read_levels(path: str | Path, grey: bool) -> tuple[np.ndarray, int]:
     if highest == 0:
         _check_black(path, picture)
     elif grey and highest <= _VOTES or not grey and _has_labels(levels, counts):
+        if highest < _NEARLY_WHITE:
+            _check_16_bits(path, picture)
         values = [str(value) for value in counts.nonzero()[0]]
         few = "only " if len(values) <= _FEW_LEVELS else ""
         raise _no_mask(path, f"{few}the values {' and '.join(values) if len(values) < 3 else first_few(values, 5)}")
@@ -268,6 +270,11 @@ def _check_black(path: str | Path, picture: Picture) -> None:
         raise _no_mask(path, "transparency but nothing visible except black")
     if picture.deep:
         raise _no_mask(path, "16-bit colours with nothing in their upper 8 bits")
+    _check_16_bits(path, picture)
+
+
+def _check_16_bits(path: str | Path, picture: Picture) -> None:
+    """Raise ValueError for a mask of 16 bits that is dark and not black, with a value that its file holds."""
     highest = picture.image.getextrema()[1] if picture.image.mode == "I;16" else 0
     if highest:
         raise _no_mask(path, f"16 bits with {highest} of 65535 as its largest value")

@@ -63,22 +63,27 @@ def open_folder(
     return PhotoSet(slug, list(pairs), read)
 
 
+def is_divided(root: Path) -> bool:
+    """Return whether a folder has the folders train and test; raise FileNotFoundError where it has one of them."""
+    present = [name for name in ("train", "test") if (root / name).is_dir()]
+    if len(present) == 1:
+        raise FileNotFoundError(
+            f"{root} holds a folder {present[0]} but not its counterpart: expected both train and test, or neither, "
+            "so add or rename one."
+        )
+    return bool(present)
+
+
 def _parts(root: Path, divide: bool, held_out: float | int | None) -> dict[str, Pairs]:
     """Find the pairs of each part; without `divide`, a folder that does not come divided is one part."""
-    present = [name for name in ("train", "test") if (root / name).is_dir()]
-    if len(present) == 2:
+    if is_divided(root):
         _refuse_pictures(root, "train and test")
         if held_out is not None:
             raise ValueError(
                 f"held_out={held_out} has no effect on {root}, whose folders train and test are the parts: "
                 "leave it out."
             )
-        return {name: _pairs(root / name) for name in present}
-    if present:
-        raise FileNotFoundError(
-            f"{root} holds a folder {present[0]} but not its counterpart: expected both train and test, or neither, "
-            "so add or rename one."
-        )
+        return {name: _pairs(root / name) for name in ("train", "test")}
     pairs = _pairs(root)
     if not divide:
         return {"all": pairs}

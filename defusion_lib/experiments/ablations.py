@@ -25,7 +25,7 @@ import torch
 
 from defusion_lib.backbone import TAPS
 from defusion_lib.data import Photo, PhotoSet
-from defusion_lib.data.datasets import open_dataset
+from defusion_lib.data.datasets import check_unseen, open_dataset
 from defusion_lib.evaluation.bootstrap import LEVEL, holm, interval
 from defusion_lib.evaluation.map_scores import DRAWS, resampled, with_errors
 from defusion_lib.evaluation.statistics import (
@@ -36,7 +36,7 @@ from defusion_lib.evaluation.statistics import (
     residual_spread,
 )
 from defusion_lib.evaluation.tables import MEASURES, table
-from defusion_lib.experiments.training_run import Training, backbone_file
+from defusion_lib.experiments.training_run import Training, backbone_file, sets_behind
 from defusion_lib.inference import detect, predict_maps, resize_map
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import FUSION_STRIDES, MOST_STEPS, OUTPUTS, DeFusionNet
@@ -49,7 +49,7 @@ from defusion_lib.runs.pictures import shrink
 from defusion_lib.runs.run import Run
 from defusion_lib.sources import PACKAGE, bare_code, running_code
 from defusion_lib.training import identity, initialise, make_recipe, train_or_load
-from defusion_lib.weights import read_card, result_name
+from defusion_lib.weights import SHIPPED, read_card, result_name
 
 # The rows of Tables 2 and 3 and of Figure 14 with their switches, under the names in result files
 # (`weights.result_name`).
@@ -172,12 +172,14 @@ def train_one(run: Run, name: str, photos: PhotoSet) -> Tested:
     What is kept of a network is `results/08_ablations/<name>.npz` with a stamp: a few kB, so that trainings of several
     machines can be put together in one folder. A network whose file is there is trained again only where its recipe,
     switches, first weights, photos or test differ, or the code of the network or the metrics. Raises ValueError where
-    that file is damaged, and what `training.train_or_load` raises.
+    that file is damaged, where the first weights learnt from photos of the test, and what `training.train_or_load`
+    raises.
     """
     training, given = trainings(run.parameters)[name], run.parameters
     every_view, is_pictured = name.partition("@")[0] == given.rows[0], training.recipe.seed == given.seeds[0]
     test, kept = open_test(given).in_memory(), run.path(f"results/08_ablations/{name}.npz")
     build, backbone = partial(DeFusionNet, **training.switches), backbone_file(training.backbone)
+    check_unseen(test, {"data": [photos.provenance(), *sets_behind(backbone)]})
     photos = photos.in_memory()
     made = identity(initialise(build, training.recipe, backbone), photos, training.recipe)
     made |= {
@@ -249,6 +251,18 @@ def network_path(folder: Path, row: str, seed: int) -> Path:
 def view_names(network: DeFusionNet) -> tuple[str, ...]:
     """Return the names of a network's intermediate maps, in the order of `Maps.intermediate`."""
     return (*OUTPUTS, *(f"after{step}" for step in range(1, len(network.steps) + 1)))
+
+
+def describe_package(photos: PhotoSet, size: int) -> str:
+    """Return a line about the test of the network in the package; it names test photos that the network learnt from."""
+    try:
+        check_unseen(photos, read_card(SHIPPED))
+    except ValueError:
+        return (
+            f"the network in the package, tested at {size} pixels. It learnt from most of these test photos: "
+            "its scores say nothing about others, only the differences between its maps can be read."
+        )
+    return f"the network in the package, tested at {size} pixels"
 
 
 def predict_views(image: np.ndarray, network: DeFusionNet, size: int, views: Iterable[str]) -> dict[str, np.ndarray]:

@@ -19,9 +19,9 @@ import torch
 from PIL import Image
 
 from defusion_lib import plots
-from defusion_lib.data import Photo, PhotoSet, first_few
+from defusion_lib.data import Photo, PhotoSet, first_few, name_bytes
 from defusion_lib.data.check import poll
-from defusion_lib.data.datasets import check_unseen, open_dataset
+from defusion_lib.data.datasets import check_unseen, open_dataset, trained_on
 from defusion_lib.experiments import stress
 from defusion_lib.inference import detect
 from defusion_lib.lock import locked
@@ -131,10 +131,13 @@ def train_network(
         if not _has_seen(held_out, SHIPPED):
             scores["the shipped network"] = held_out_scores(load_network(device=device), held_out, size)
         card = read_card(path)
+        # Two parts may hold different photos under the same names, which then identify nothing.
+        named = {"stems": photos.stems} if set(photos.stems).isdisjoint(held_out.stems) else {}
         card |= {
-            "data": card["data"] | {"stems": photos.stems},
+            "data": card["data"] | named,
             "held_out": held_out.provenance() | {"stems": held_out.stems},
             "begun_with": weights_words(begin_with) if begin_with else f"VGG-16 of {weights_words(backbone)}",
+            "data_before": sets_behind(begin_with or backbone),
             "scores": scores["this network"],
         }
         save_network(network, path, card)  # the same weights, which are in half precision already
@@ -256,14 +259,21 @@ def weights_words(file: str | Path | None) -> str:
     return "the shipped network" if Path(file) == SHIPPED else Path(file).name
 
 
-def _has_seen(photos: PhotoSet, file: str | Path | None) -> bool:
-    """Return whether the network in a file was trained on some of these photos; not known of files without a card."""
+def sets_behind(file: str | Path | None) -> list[Mapping]:
+    """Return the data sets that the network in a file was trained on (`trained_on`); not known of files without a card.
+
+    `file` is what `load_backbone` takes: neither ImageNet's VGG-16 nor random weights learnt from a set of this field.
+    """
     try:
-        card = read_card(resolve(str(file)))
+        sets = trained_on(read_card(resolve(str(file))))
     except (ValueError, OSError):
-        return False
+        return []
+    return [each for i, each in enumerate(sets) if each not in sets[:i]]
+
+
+def _has_seen(photos: PhotoSet, file: str | Path | None) -> bool:
     try:
-        check_unseen(photos, card)
+        check_unseen(photos, {"data": sets_behind(file)})
     except ValueError:
         return True
     return False
@@ -334,7 +344,7 @@ or in Python `defusion_lib.load_network("network.safetensors")`. The file holds 
 ![The loss of each iteration](curve.png)
 """
     path = into / "card.md"
-    write_atomically(path, text.encode())
+    write_atomically(path, name_bytes(text))
     return path
 
 
@@ -411,7 +421,9 @@ def first_network(run: Run) -> tuple[DeFusionNet, str]:
         run.note(begun_with={"weights_sha256": weights_hash(network), "card": read_card(file)})
         words = "that of the network it begins with"
     else:
-        words = load_backbone(network.backbone, backbone_file(training.backbone))
+        file = backbone_file(training.backbone)
+        words = load_backbone(network.backbone, file)
+        run.note(data_before=sets_behind(file))
     run.note(backbone=words)
     return network, words
 

@@ -61,6 +61,21 @@ def test_a_divided_folder(tmp_path):
     assert found.whole and found.parts == {"train": 6, "test": 2} and found.white == "blurred"
 
 
+def test_half_of_a_divided_folder_is_named_so(tmp_path):
+    fill(tmp_path / "test", NAMES)
+    with pytest.raises(FileNotFoundError, match="holds a folder test but not its counterpart"):
+        check_data(tmp_path)
+
+
+@pytest.mark.parametrize("names", [[], NAMES[:1]])
+def test_a_folder_beside_masks_makes_no_annotators(tmp_path, names):
+    fill(tmp_path, NAMES)
+    (tmp_path / "masks/old").mkdir()
+    fill(tmp_path, names, masks="masks/old")
+    (found,) = check_data(tmp_path)
+    assert (found.dataset, found.whole) == ("folder", True)
+
+
 def test_a_folder_whose_masks_all_mark_everything_cannot_be_trained_on(tmp_path):
     fill(tmp_path, NAMES)
     for name in NAMES:

@@ -109,6 +109,8 @@ def test_what_the_network_before_was_trained_on_is_no_test(tmp_path):
         with pytest.raises(ValueError, match="^The network was trained on"):
             check_unseen(photos, later)
         check_unseen(photos, {"data": {"name": "synthetic"}, "begun_with": "the shipped network"})
+        with pytest.raises(ValueError, match="^The network was trained on"):
+            check_unseen(photos, {"data": {"name": "synthetic"}, "data_before": trained_on(first)})
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,37 @@ def write_png(path, values, turn=None, **chunks):
     return path
 
 
+@pytest.mark.parametrize(("bits", "levels"), [(2, [0, 1, 3, 1]), (4, [0, 7, 15, 7])])
+def test_a_transparent_grey_of_few_bits_is_white(tmp_path, bits, levels):
+    row = sum(level << bits * place for place, level in enumerate(reversed(levels))).to_bytes(bits // 2, "big")
+    head = struct.pack(">IIBBBBB", 4, 1, bits, 0, 0, 0, 0)
+    parts = ((b"IHDR", head), (b"tRNS", struct.pack(">H", levels[1])), (b"IDAT", zlib.compress(b"\0" + row)))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in (*parts, (b"IEND", b""))))
+    assert read_image(tmp_path / "a.png")[0, :, 0].tolist() == [0, 255, 255, 255]
+
+
+@pytest.mark.parametrize("alpha", [(0, 0), (0, 255)])
+def test_an_empty_transparency_of_a_bmp_is_none(tmp_path, alpha):
+    """Windows' header of 108 bytes can name four channels; programs without transparency leave the fourth at 0."""
+    colour = 200, 20, 10
+    pixels = b"".join(bytes((*colour[::-1], value)) for value in alpha)
+    masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    head = struct.pack("<IiiHHIIiiII", 108, 2, 1, 1, 32, 3, len(pixels), 2835, 2835, 0, 0) + masks + b"sRGB"[::-1]
+    start = 14 + 108
+    file = b"BM" + struct.pack("<IHHI", start + len(pixels), 0, 0, start) + head.ljust(108, b"\0") + pixels
+    (tmp_path / "a.bmp").write_bytes(file)
+    hidden = [255, 255, 255] if any(alpha) else list(colour)
+    assert read_image(tmp_path / "a.bmp")[0].tolist() == [hidden, list(colour)]
+
+
+def test_an_orientation_in_xmp_turns_nothing(tmp_path, colours):
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    for name, given in (("a.jpg", {"xmp": xmp}), ("a.webp", {"xmp": xmp, "lossless": True})):
+        Image.fromarray(colours).save(tmp_path / name, **given)
+        assert Image.open(tmp_path / name).getexif().get(0x0112) == TURNED
+        assert read_image(tmp_path / name).shape == colours.shape
+
+
 def chunk(kind, content, wrong=0):
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content) ^ wrong)
 

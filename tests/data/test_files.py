@@ -175,10 +175,12 @@ def test_greys_without_white_are_refused(save, highest):
         read_mask(save(Image.fromarray(np.tile(ramp, (40, 1))), "m.png"))
 
 
-@pytest.mark.parametrize("values", [(0, 1), (0, 100), (0, 255), (0, 4095)])
-def test_labels_of_16_bits_are_refused(save, values):
-    with pytest.raises(ValueError, match=r"m\.png: the mask holds (16 bits with 1|only the values 0 and 1\d?, )"):
-        read_mask(save(Image.fromarray(LEFT.astype(np.uint16) * values[1]), "m.png"))
+@pytest.mark.parametrize("value", [1, 100, 255, 4095])
+def test_labels_of_16_bits_are_refused(save, value):
+    with pytest.raises(
+        ValueError, match=rf"m\.png: the mask holds 16 bits with {value} of 65535 as its largest value,"
+    ):
+        read_mask(save(Image.fromarray(LEFT.astype(np.uint16) * value), "m.png"))
 
 
 @pytest.mark.parametrize("value", [1, 2, 254])

@@ -1,5 +1,6 @@
 """A folder of your own photos."""
 
+import os
 import shutil
 import unicodedata
 
@@ -58,6 +59,14 @@ def test_the_unicode_form_of_a_name_decides_nothing(tmp_path):
     assert composed != apart
     test = parts(fill(tmp_path / "a", *composed))[1]
     assert {unicodedata.normalize("NFC", stem) for stem in parts(fill(tmp_path / "b", *apart))[1]} == test
+
+
+def test_a_name_that_is_no_text_is_a_name(tmp_path):
+    fill(tmp_path, "a", "b", os.fsdecode(b"caf\xe9"))
+    photos = open_folder(tmp_path, "all")
+    assert len(photos.in_memory()) == photos.provenance()["photographs"] == 3
+    fill(tmp_path / "other", "a", "b", os.fsdecode(b"caf\xea"))
+    assert open_folder(tmp_path / "other", "all").provenance()["stems_sha256"] != photos.provenance()["stems_sha256"]
 
 
 @pytest.mark.parametrize("inside", [False, True])

@@ -3,11 +3,13 @@
 import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from defusion_lib.data import decoding, shi
 from defusion_lib.data.shi import check_copy, find_files, open_shi, read_manifest, split_stems
 from tools.shi_manifest import write_manifest
 
@@ -107,6 +109,19 @@ def test_a_broken_photograph_is_named(copy, manifest):
     path = copy / "images/out_of_focus0002.jpg"
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(ValueError, match=r"out_of_focus0002\.jpg cannot be read as a picture"):
+        check_copy(copy, STEMS, manifest)
+
+
+def test_a_photograph_that_may_not_be_read_is_named(copy, manifest, monkeypatch):
+    def refuse(path, *given):
+        if Path(path).name == "out_of_focus0002.jpg":
+            raise PermissionError(13, "Permission denied")
+        return open_file(path, *given)
+
+    open_file = open
+    for module in (shi, decoding):
+        monkeypatch.setattr(module, "open", refuse, raising=False)
+    with pytest.raises(ValueError, match=r"out_of_focus0002\.jpg may not be read \(Permission denied\)"):
         check_copy(copy, STEMS, manifest)
 
 

@@ -174,6 +174,26 @@ def test_other_test_photos_of_the_same_names_are_noticed(finished, monkeypatch):
         ablations.train_one(run, "step2@seed0", photos)
 
 
+def test_photos_that_the_backbone_learnt_from_are_no_test(finished, monkeypatch):
+    run, photos, _ = finished
+    test = ablations.open_test(run.parameters)
+    monkeypatch.setattr(ablations, "open_test", lambda parameters: PhotoSet("shi-last100", test.stems, test.read))
+    monkeypatch.setattr(ablations, "train_or_load", lambda *given: pytest.fail("trains", pytrace=False))
+    with pytest.raises(pytest.fail.Exception, match="trains"):
+        ablations.train_one(run, "step2@seed0", photos)
+    with pytest.raises(ValueError, match="trained on shi-dutlab100, which holds most of the test photos"):
+        ablations.train_one(begin(run.folder.parent, backbone="shipped"), "step2@seed0", photos)
+
+
+def test_the_package_is_said_to_know_most_photos_of_the_other_split(finished):
+    test = ablations.open_test(finished[0].parameters)
+    words = [
+        ablations.describe_package(PhotoSet(name, test.stems, test.read), 96) for name in (test.name, "shi-last100")
+    ]
+    assert words[0] == "the network in the package, tested at 96 pixels"
+    assert words[1].startswith(f"{words[0]}. It learnt from most of these test photos")
+
+
 def scratched(content):
     """Damage what is compressed, which zlib notices."""
     return content[:200] + bytes(255 - value for value in content[200:260]) + content[260:]

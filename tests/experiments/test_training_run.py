@@ -15,6 +15,7 @@ from PIL import Image
 
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.data.datasets import check_unseen
+from defusion_lib.data.shi import split_stems
 from defusion_lib.experiments import training_run
 from defusion_lib.experiments.training_run import (
     at_most,
@@ -211,6 +212,20 @@ def test_a_finished_run_is_scored_again_and_its_card_names_the_photos(tmp_path):
 
 
 @pytest.mark.slow
+def test_parts_with_photos_of_the_same_names_can_be_told_apart_by_nobody(tmp_path):
+    names = ["0", os.fsdecode(b"\xe9")]  # the second is no UTF-8
+    photos, held_out = (
+        PhotoSet("folder-two", names, lambda stem, more=more: read_made_up(str(names.index(stem) + more)))
+        for more in (0, 2)
+    )
+    made = train_network(photos, held_out, SHORT, tmp_path, say=lambda words: None)
+    card = read_card(made.network)
+    assert "stems" not in card["data"] and card["held_out"]["stems"] == names
+    check_unseen(held_out, card)
+    assert b"Held out: 0, \xe9" in made.words.read_bytes()
+
+
+@pytest.mark.slow
 def test_first_weights_that_saw_held_out_photos_are_refused(tmp_path):
     other = PhotoSet("shi-last100", HELD_OUT.stems, read_made_up)
     with pytest.raises(
@@ -289,3 +304,16 @@ def test_a_network_to_go_on_from_comes_before_a_backbone(outputs):
     card = read_card(outputs / "tiny/weights/03_training.safetensors")
     assert card["begun_with"] == run.stamp["begun_with"]
     assert ["begun_with" in stretch for stretch in card["training_stretches"]] == [False]
+    assert "data_before" not in card
+
+
+@pytest.mark.slow
+def test_a_card_has_the_sets_that_the_backbone_learnt_from(outputs):
+    last100 = PhotoSet("shi-last100", split_stems("last100", "test"), lambda stem: None)
+    for backbone, sets in (("random", []), ("shipped", ["shi-dutlab100"])):
+        run, training = begun(backbone=backbone)
+        training_run.train_one(run, "network", training.open_photos())
+        card = read_card(outputs / "tiny/weights/03_training.safetensors")
+        assert [each["name"] for each in card["data_before"]] == sets
+    with pytest.raises(ValueError, match="trained on shi-dutlab100, which holds most of the test photos"):
+        check_unseen(last100, card)

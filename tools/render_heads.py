@@ -161,8 +161,7 @@ def ablations(outputs: Path) -> str:
     return (
         f"without CAM and FAM the mean absolute error changes by {signed(row.difference)} (95 % interval "
         f"{signed(row.low)} to {signed(row.high)}, {len(given['seeds'])} seeds, {photos(found, SHI)} photos). "
-        f"Budget: {samples(found)} samples at {given['size']} pixels, minutes of training, which decides nothing about "
-        "a full training."
+        f"Budget: {samples(found)} samples at {given['size']} pixels, which decides nothing about a full training."
     )
 
 
@@ -183,12 +182,13 @@ def attention(outputs: Path) -> str:
 
 def efficiency(outputs: Path) -> str:
     found = result(outputs, "cpu/10_efficiency")
-    values, here = found["values"], "random-160x160/defusionnet-compact+auto+stride2"
+    values, side = found["values"], found["stamp"]["parameters"]["probe_size"]
+    here = f"random-{side}x{side}/defusionnet-compact+fp32+stride2"
     low, high = (values[f"{here}/{end}-quartile-seconds"] for end in ("lower", "upper"))
     return (
-        f"one image of 160 x 160 pixels takes {values[f'{here}/seconds']:.3f} s on {found['stamp']['threads']} CPU "
-        f"thread (quartiles {low:.3f} to {high:.3f}) with the network in the package, one of 320 x 320 takes "
-        f"{values['random-320x320/defusionnet/seconds']:.2f} s with the reference network; the paper states "
+        f"one image of {side} x {side} pixels takes {values[f'{here}/seconds']:.3f} s in single precision on "
+        f"{found['stamp']['threads']} CPU thread (quartiles {low:.3f} to {high:.3f}) with the network in the package, "
+        f"one of 320 x 320 takes {values['random-320x320/defusionnet/seconds']:.2f} s with the reference network; the paper states "
         f"{TIMINGS['test-320x320'].value} s on a GPU. (The images are noise: times do not depend on what they show.)"
     )
 

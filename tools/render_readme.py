@@ -79,7 +79,7 @@ Profile box is the network in the package ([its card](../defusion_lib/shipped/RE
 of the same size, for two and a half hours of one core. The network of the other split
 (cpu-last100) was trained for a fraction of that time, so the rows do not compare the splits.
 
-The ablations are small networks that were trained for minutes: compare them with one another and with the spread over
+The ablations are small networks with a short training: compare them with one another and with the spread over
 seeds, not with the other rows. Notebook 08 lists which of the paper's differences show. `cpu-pilot` holds the
 ablations that those of profile cpu were planned with{pilot}.
 

@@ -169,7 +169,7 @@ class Comparison(NamedTuple):
     own:         the method's name; it is the first of the methods
     dataset:     the name of the set of photos, and how many of them were scored
     values:      {method: {metric: score}}
-    errors:      {method: {metric: bootstrap standard error}}
+    errors:      {method: {metric: bootstrap standard error}}, without the metrics that a single photo has
     bounds:      {method: {metric: the ends of the 95 % interval}}
     differences: {metric: {other method: {"difference": own - other, "low", "high", "p, corrected", ...}}}, the p-values
                  corrected for the number of other methods (Holm)
@@ -194,7 +194,10 @@ def compare(
     wanted = [metric for metric in wanted if not all(np.isnan(of.value(metric)) for of in scores.values())]
     values = {name: {metric: of.value(metric) for metric in wanted} for name, of in scores.items()}
     resampled = {name: of.resampled(wanted, draws, seed) for name, of in scores.items()}
-    errors = {name: {metric: float(each.std()) for metric, each in of.items()} for name, of in resampled.items()}
+    errors = {
+        name: {metric: float(each.std()) for metric, each in of.items() if scores[name].photos(metric) > 1}
+        for name, of in resampled.items()
+    }
     bounds = {
         name: {metric: (float(low), float(high)) for metric, each in of.items() for low, high in [interval(each)]}
         for name, of in resampled.items()
@@ -253,7 +256,8 @@ def score_rows(comparison: Comparison, wanted: Sequence[str]) -> dict[str, dict[
     """Return the rows of a table, {method: {metric: "score ± standard error"}}."""
     return {
         name: {
-            titled(metric): f"{values[metric]:.3f} ± {comparison.errors[name][metric]:.3f}"
+            titled(metric): f"{values[metric]:.3f}"
+            + (f" ± {comparison.errors[name][metric]:.3f}" if metric in comparison.errors[name] else "")
             for metric in wanted
             if metric in values
         }
@@ -316,7 +320,7 @@ def as_csv(comparison: Comparison) -> str:
     for name, values in comparison.values.items():
         for metric, value in values.items():
             apart = comparison.differences[metric].get(name, {})
-            numbers = [value, comparison.errors[name][metric], *comparison.bounds[name][metric]]
+            numbers = [value, comparison.errors[name].get(metric, ""), *comparison.bounds[name][metric]]
             numbers += [apart.get(column, "") for column in columns]
             writer.writerow([comparison.dataset, comparison.photos, name, metric, *numbers])
     return text.getvalue()

@@ -29,7 +29,7 @@ def f_measure(answer) -> str:
         with np.errstate(all="ignore"):
             found = answer(precision, recall)
         right = float(metrics.f_measure(precision, recall))
-        if abs(found - right) <= 1e-9:
+        if abs(found - right) <= 1e-6:  # a tiny number in the denominator is usual
             continue
         if not precision + recall:
             return f"If precision and recall are both 0, F is 0: yours is {found}."

@@ -31,7 +31,7 @@ def sharpest(answer) -> str:
         # Half a window high, and across the border of two of ten by ten tiles.
         defocus[height // 4 : height // 4 + height // 20, width // 20 : width // 20 + width // 10] = 0.05
         defocus[-1, -1] = 0  # a single sharp pixel
-        found, right = answer(defocus), score(defocus)
+        found, right = answer(defocus.copy()), score(defocus)
         tiles = (1 - defocus).reshape(10, height // 10, 10, width // 10).mean(axis=(1, 3))
         windows = np.lib.stride_tricks.sliding_window_view(defocus, (height // 10, width // 10)).mean(axis=(2, 3))
         likely = {

@@ -105,7 +105,13 @@ def stretched(answer) -> str:
         return "The smallest and the largest value are right, but the values between are not on a straight line."
     with np.errstate(all="ignore"):
         constant = np.asarray(answer(np.full((3, 3), 0.5, np.float32)))
-    return "" if np.isfinite(constant).all() else "A constant map becomes NaN: return it unchanged."
+    if not np.isfinite(constant).all():
+        return "A constant map becomes NaN: return it unchanged."
+    return (
+        ""
+        if np.allclose(constant, 0.5)
+        else f"A constant map of 0.5 becomes {constant.flat[0]:g}: return it unchanged."
+    )
 
 
 CHECKS = [bootstrap, tau, detector, stretched]

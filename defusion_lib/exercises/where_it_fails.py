@@ -11,7 +11,7 @@ RESPONSES = (
     ((0, 1, 2, 4), (0.0, 0.1, 0.2, 0.4), "if the share never reaches one half, the radius is infinite"),
     ((0, 1, 2, 4), (0.6, 0.9, 1.0, 1.0), "if the first share is at least one half, return the first radius"),
     ((0, 1, 2, 4), (0.0, 0.8, 0.3, 0.9), "the share may fall again: find the first time"),
-    ((0, 1, 3), (0.1, 0.5, 0.9), "a share of exactly one half counts"),
+    ((0, 1, 2), (0.1, 0.3, 0.5), "a share of exactly one half counts"),
 )
 
 

@@ -117,8 +117,15 @@ def check_rows(rows: Sequence[str], fusion_stride: int = 1) -> None:
 
 
 def seeds_of_rows(parameters: Any) -> dict[str, tuple[int, ...]]:
-    """Return the seeds that each row is trained with, {row: seeds}, from the parameters of notebook 08 (attributes)."""
+    """Return the seeds that each row is trained with, {row: seeds}, from the parameters of notebook 08 (attributes).
+
+    Raises ValueError where a seed is given twice.
+    """
     given = parameters
+    if len(set(given.seeds)) < len(given.seeds):
+        raise ValueError(
+            f"seeds={list(given.seeds)} holds a seed twice, which would count one network as two: leave it out."
+        )
     return dict.fromkeys(given.rows, given.seeds) | dict.fromkeys(given.rows_once, given.seeds[:1])
 
 
@@ -338,8 +345,9 @@ def seed_table(
 ) -> pd.DataFrame:
     """Make a table of each row's mean ± standard deviation over seeds and its difference from the reference row.
 
-    `scores` is {row: {metric: one value per seed}}. The brackets hold the 95 % interval of the difference by `compare`
-    (Welch's t). A row with one seed has neither standard deviation nor interval.
+    `scores` is {row: {metric: one value per seed}}. The difference is over the seeds that both rows have, since a seed
+    moves the scores of all rows alike; the brackets hold its 95 % interval by `compare` (Welch's t). A row with one
+    seed has neither standard deviation nor interval.
     """
     rows: dict[str, dict[str, object]] = {}
     for name, row in scores.items():
@@ -348,7 +356,7 @@ def seed_table(
             values, title = row[metric], MEASURES.get(metric, metric)
             spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
             rows[name][title] = f"{np.mean(values):.3f}{spread}"
-            difference, low, high = compare(values, scores[reference][metric])
+            difference, low, high = compare(values, scores[reference][metric][: len(values)])
             bounds = f" [{low:+.3f}, {high:+.3f}]" if np.isfinite(low) else ""
             rows[name][f"{title}: difference"] = "" if name == reference else f"{difference:+.3f}{bounds}"
     return table(rows)
@@ -434,7 +442,7 @@ def decision_table(scores: Mapping[str, Scores], reference: str, metric: str) ->
             "detectable": found.detectable,
             "verdict": "decided" if found.decided else "undecided",
         }
-    return table(rows, 4).rename_axis(columns=MEASURES[metric])
+    return table(rows, 4).rename_axis(columns=MEASURES.get(metric, metric))
 
 
 def power_table(pilot: Path, rows: Sequence[str], rows_once: Sequence[str], seeds: Sequence[int]) -> pd.DataFrame:
@@ -544,8 +552,8 @@ def plot_seed_scores(scores: Mapping[str, Scores], seeds: Sequence[int], referen
         "ablations",
         figure,
         "MAE and max F of every row of the ablations. A dot is one seed, a stroke the mean of a row's seeds. The grey "
-        f"band spans the seeds of {reference!r}: a row inside it differs from {reference!r} no more than these seeds "
-        "do.",
+        f"band spans the seeds of {reference!r}. A seed moves all rows together, so two rows may differ in every seed "
+        "and still overlap here: the tables of contrasts compare them seed by seed.",
         {"rows": names, "seeds": list(seeds)}
         | {f"{name}_{metric}": scores[name][metric] for name in names for metric in METRICS},
     )

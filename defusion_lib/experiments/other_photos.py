@@ -107,7 +107,7 @@ def published_rows(measured: Measurements, ours: str, draws: int, seed: int) -> 
     {"first - second, metric": {column: value}}.
     """
     rows: dict[str, dict[str, object]] = {}
-    p_values = []
+    p_values, photos = [], []
     for theirs in [row for row in measured if row.endswith(PUBLISHED)]:
         stems = list(measured[theirs])
         pair = [row for row in (theirs.removesuffix(PUBLISHED), ours) if row in measured]
@@ -122,7 +122,8 @@ def published_rows(measured: Measurements, ours: str, draws: int, seed: int) -> 
                     "low": f"{low:+.4f}", "high": f"{high:+.4f}",
                 }  # fmt: skip
                 p_values.append(_normal_p(first - second, np.std(apart)))
-    return _with_verdicts(rows, p_values, ("larger than chance", "not shown"))
+                photos.append(len(stems))
+    return _with_verdicts(rows, p_values, photos, ("larger than chance", "not shown"))
 
 
 class Elsewhere(NamedTuple):
@@ -157,7 +158,7 @@ def carried_rows(
     p are those of a normal distribution, p is corrected for the number of rows (Holm).
     """
     rows: dict[str, dict[str, object]] = {}
-    p_values, sides = [], stats.norm.ppf((1 + LEVEL) / 2)
+    p_values, photos, sides = [], [], stats.norm.ppf((1 + LEVEL) / 2)
     for row, (there, error) in sorted(elsewhere.auc.items(), key=lambda item: -item[1][0]):
         if row in measured:
             scores = scores_of(measured[row])
@@ -170,7 +171,8 @@ def carried_rows(
                 "low": difference - sides * both, "high": difference + sides * both,
             }  # fmt: skip
             p_values.append(_normal_p(difference, both))
-    return _with_verdicts(rows, p_values, ("changes", "no change shown"))
+            photos.append(scores.photos("auc"))
+    return _with_verdicts(rows, p_values, photos, ("changes", "no change shown"))
 
 
 def _normal_p(difference: float, error: float) -> float:
@@ -180,13 +182,12 @@ def _normal_p(difference: float, error: float) -> float:
 
 
 def _with_verdicts(
-    rows: Mapping[str, dict[str, object]], p_values: Sequence[float], words: tuple[str, str]
+    rows: Mapping[str, dict[str, object]], p_values: Sequence[float], photos: Sequence[int], words: tuple[str, str]
 ) -> dict[str, dict[str, object]]:
     """Add the corrected p-value of each row, and which of two words it stands for, if there are `FEW` photos."""
     found = {}
-    for (name, row), p in zip(rows.items(), holm(p_values)):
-        few = int(str(row.get("photos", FEW))) < FEW
-        verdict = "too few photos" if few else words[0] if p < 1 - LEVEL else words[1]
+    for (name, row), p, count in zip(rows.items(), holm(p_values), photos):
+        verdict = "too few photos" if count < FEW else words[0] if p < 1 - LEVEL else words[1]
         found[name] = row | {"p, corrected": float(p), "verdict": verdict}
     return found
 

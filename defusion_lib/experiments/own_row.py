@@ -240,9 +240,10 @@ def results(row: Row) -> dict[str, float]:
     """Return all scores and their standard errors ("-std") under keys of result files, dataset/method/metric."""
     comparison, found = row.comparison, {}
     for name, values in comparison.values.items():
+        place, errors = f"{comparison.dataset}/{_slug(name)}", comparison.errors[name]
         for metric, value in values.items():
-            found[f"{comparison.dataset}/{_slug(name)}/{metric}"] = value
-            found[f"{comparison.dataset}/{_slug(name)}/{metric}-std"] = comparison.errors[name][metric]
+            found[f"{place}/{metric}"] = value
+            found |= {f"{place}/{metric}-std": errors[metric]} if metric in errors else {}
     return found
 
 

@@ -152,7 +152,8 @@ def _mae(defocus: np.ndarray, mask: np.ndarray) -> float:
 def results(found: Found, method: str) -> dict[str, float]:
     """Compute the means under result keys "dataset/method/metric", each with its standard error under "...-se".
 
-    max F is computed as in `Evaluation`, and its standard error by a bootstrap over the photos. "sharp-squares" is the
+    max F is computed as in `Evaluation`, from the photos with pixels of both classes and not where there is none, and
+    its standard error by a bootstrap over the photos. "sharp-squares" is the
     number of photos that have an entirely sharp square. One photo has no standard error, no photos have no mean; images
     of one photo or scene count as one (`controlled_images.standard_error`).
     """
@@ -191,10 +192,11 @@ def differences(first: Found, second: Found) -> pd.DataFrame:
             )
         ours, theirs = (_values(each[key]) for each in (first, second))
         if key.endswith("/counts"):
-            for metric, positive in CLASSES.items():
+            both = min(map(_with_both_classes, (ours, theirs)))
+            for metric, positive in CLASSES.items() if both else ():
                 apart = _max_f_draws(ours, positive) - _max_f_draws(theirs, positive)
                 mean = metrics.max_f(ours, positive) - metrics.max_f(theirs, positive)
-                error = apart.std(ddof=1) if len(metrics.drop_single_class(ours)) > 1 else np.nan
+                error = apart.std(ddof=1) if both > 1 else np.nan
                 rows[key.replace("counts", metric)] = mean, error
         else:
             rows[key] = _mean(ours - theirs), _standard_error(dict(zip(first[key], ours - theirs)))
@@ -207,13 +209,17 @@ def _means(found: Found) -> dict[str, tuple[float, float, int]]:
     for key, of_photo in found.items():
         values = _values(of_photo)
         if key.endswith("/counts"):
-            both = len(metrics.drop_single_class(values))
-            for metric, positive in CLASSES.items():
+            both = _with_both_classes(values)
+            for metric, positive in CLASSES.items() if both else ():
                 error = float(_max_f_draws(values, positive).std(ddof=1)) if both > 1 else np.nan
                 rows[key.replace("counts", metric)] = metrics.max_f(values, positive), error, both
         else:
             rows[key] = _mean(values), _standard_error(of_photo), len(values)
     return rows
+
+
+def _with_both_classes(counts: np.ndarray) -> int:
+    return int((counts.sum(-1) > 0).all(-1).sum())
 
 
 def _values(of_photo: Mapping[str, float | np.ndarray]) -> np.ndarray:

@@ -248,6 +248,13 @@ def test_tables_to_paste(comparison):
     assert list(apart) == ["mae, best", "mae, bad"] and apart["mae, bad"]["my_net - other"].startswith("-")
 
 
+def test_a_score_of_one_photo_has_no_standard_error(photos):
+    one = compare({"my_net": scores_of(photos[:1], 0.5)}, photos[:1], ["mae", "auc"], 200)
+    assert one.errors == {"my_net": {}}
+    assert own_maps.score_rows(one, ["mae"]) == {"my_net": {"mae ↓": f"{one.values['my_net']['mae']:.3f}"}}
+    assert [line["standard error"] for line in csv.DictReader(own_maps.as_csv(one).splitlines())] == ["", ""]
+
+
 def test_the_csv_has_a_line_for_each_method_and_metric(comparison):
     lines = list(csv.DictReader(own_maps.as_csv(comparison).splitlines()))
     assert len(lines) == 9

@@ -82,5 +82,7 @@ WRONG = [
     (4, lambda m: m / m.max(), "not from 0 to 1"),
     (4, lambda m: ((m - m.min()) / (m.max() - m.min())) ** 2, "straight line"),
     (4, lambda m: (m - m.min()) / (m.max() - m.min()), "constant map becomes NaN"),
+    (4, lambda m: (m - m.min()) / max(m.max() - m.min(), 1e-9), "0.5 becomes 0: return it"),
+    (4, lambda m: (m - m.min()) / np.ptp(m) if np.ptp(m) else np.ones_like(m), "0.5 becomes 1: return it"),
     (4, lambda m: m.ravel(), "became one of shape (48,)"),
 ]

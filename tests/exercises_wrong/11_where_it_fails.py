@@ -54,7 +54,12 @@ def the_last_time(radii, shares):
 
 
 def above_half(radii, shares):
-    return detection_radius(radii, [share if share != 0.5 else 0.5 - 1e-3 for share in shares])
+    if shares[0] > 0.5:
+        return radii[0]
+    for i in range(1, len(radii)):
+        if shares[i] > 0.5:
+            return float(np.interp(0.5, shares[i - 1 : i + 1], radii[i - 1 : i + 1]))
+    return float("inf")
 
 
 WRONG = [

@@ -2,6 +2,7 @@
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 
 def resized(values, height, width):
@@ -11,6 +12,14 @@ def resized(values, height, width):
 
 def sigmoid(logits):
     return 1 / (1 + np.exp(-logits))
+
+
+def with_corners_aligned(values, height, width):
+    return ndimage.zoom(values, (height / values.shape[0], width / values.shape[1]), order=1)
+
+
+def bicubic(values, height, width):
+    return np.asarray(Image.fromarray(values.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def levels(values):
@@ -27,6 +36,9 @@ WRONG = [
     (1, lambda x, h, w: levels(resized(sigmoid(x), h, w) > 0.5), "cut at one half"),
     (1, lambda x, h, w: levels(resized((sigmoid(x) - sigmoid(x).min()) / np.ptp(sigmoid(x)), h, w)), "stretched"),
     (1, lambda x, h, w: levels(resized(sigmoid(-0.2 * x), h, w)), "of 255 away"),
+    (1, lambda x, h, w: levels(sigmoid(resized(x, h, w))), "The logits were resized"),
+    (1, lambda x, h, w: levels(with_corners_aligned(sigmoid(x), h, w)), "corners' centres were aligned"),
+    (1, lambda x, h, w: levels(bicubic(sigmoid(x), h, w)), "4 of 255 away from sigmoid and bilinear"),
     (2, 4, "without a correction"),
     (2, 1, "Bonferroni"),
     (2, 3, "0.06"),

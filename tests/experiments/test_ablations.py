@@ -87,6 +87,11 @@ def test_rows_are_different_networks():
         ablations.check_rows(["noffrm", "full", "noffrm"])
 
 
+def test_a_seed_counts_once(tmp_path):
+    with pytest.raises(ValueError, match=r"seeds=\[0, 1, 1\] holds a seed twice"):
+        ablations.seeds_of_rows(begin(tmp_path, seeds=(0, 1, 1)).parameters)
+
+
 def test_the_fusion_stride_is_that_of_every_row_but_those_about_it(tmp_path):
     run = begin(tmp_path, rows=("full", "constant-gate", "stride1", "stride4"), fusion_stride=2, seeds=(0,))
     with torch.device("meta"):
@@ -330,8 +335,18 @@ def test_seed_table_shows_mean_spread_and_interval():
     # The standard deviation divides by n - 1: 0.002 / sqrt(2), not 0.001.
     assert found["MAE ↓"].tolist() == ["0.101 ± 0.001", "0.201 ± 0.001", "0.090"]
     assert found.loc["noffrm", "max F, in focus ↑"] == "0.815 ± 0.035"
-    assert found["MAE ↓: difference"].tolist() == ["", f"+0.100 [{low:+.3f}, {high:+.3f}]", "-0.011"]
+    assert found["MAE ↓: difference"].tolist() == ["", f"+0.100 [{low:+.3f}, {high:+.3f}]", "-0.010"]
     assert list(ablations.seed_table(SCORES, "full", ["mae"])) == ["seeds", "MAE ↓", "MAE ↓: difference"]
+
+
+def test_both_tables_compare_a_row_of_one_seed_on_that_seed():
+    (text,) = ablations.seed_table(SCORES, "full").loc[["stride2"], "MAE ↓: difference"]
+    assert float(text) == pytest.approx(ablations.contrasts(SCORES, "full", "mae")["stride2"].difference)
+
+
+def test_the_decision_table_takes_every_metric():
+    scores = {row: {"mae-border": of_row["mae"]} for row, of_row in SCORES.items()}
+    assert ablations.decision_table(scores, "full", "mae-border").columns.name == "mae-border"
 
 
 # {row: {metric: one value per seed}}: three rows of three seeds, which move all rows alike, and one of one seed.

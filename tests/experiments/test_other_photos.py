@@ -139,7 +139,8 @@ def test_results_elsewhere_are_read(tmp_path):
         other_photos.read_elsewhere(stored(tmp_path))
 
 
-def test_two_sets_of_photos_are_independent_samples(measured):
+def test_two_sets_of_photos_are_independent_samples(measured, monkeypatch):
+    monkeypatch.setattr(other_photos, "FEW", 12)
     red = evaluation("red").auc()
     elsewhere = other_photos.Elsewhere("shi", {"red": (red + 0.2, 0.03), "green": (0.5, 0.01), "absent": (0.9, 0.1)})
     rows = other_photos.carried_rows(measured, elsewhere, "made-up", DRAWS, 0)
@@ -151,6 +152,12 @@ def test_two_sets_of_photos_are_independent_samples(measured):
     p = {row: 2 * stats.norm.cdf(-abs(each["difference"]) / each_error(each)) for row, each in rows.items()}
     assert [row["p, corrected"] for row in rows.values()] == pytest.approx(holm(list(p.values())))
     assert rows["red"]["verdict"] == "changes" and rows["green"]["verdict"] == "no change shown"
+
+
+def test_few_photos_show_no_change(measured):
+    elsewhere = other_photos.Elsewhere("shi", {"red": (0.1, 0.001)})
+    (row,) = other_photos.carried_rows(measured, elsewhere, "made-up", DRAWS, 0).values()
+    assert row["p, corrected"] < 1e-9 and row["verdict"] == "too few photos"
 
 
 def test_a_constant_map_is_not_compared_with_other_photos(measured):

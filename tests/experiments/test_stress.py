@@ -243,6 +243,16 @@ def test_a_photo_of_one_class_counts_in_the_mae_only():
     assert stress.table(found).loc[("two", "max-f-blur"), "number"] == 1
 
 
+def test_photos_of_one_class_have_no_f_measure():
+    photos = PhotoSet(
+        "one", ["a"], lambda name: Photo(name, np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), np.float32))
+    )
+    found = stress.score(photos, lambda photo: photo.mask * 0.75)
+    assert stress.results(found, "bright") == {"one/bright/mae": 0.25}
+    assert [metric for _, metric in stress.table(found).index] == ["mae"]
+    assert list(stress.differences(found, found).index) == ["one/mae"]
+
+
 # -------------------------------------------------------------------------------------------------- terminal
 
 

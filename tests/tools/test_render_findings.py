@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from defusion_lib.evaluation.statistics import PairedContrast
+from defusion_lib.experiments.ablations import contrasts
 from tools import render_findings
-from tools.render_findings import CHAPTERS, compared, paired, seeds
+from tools.render_findings import CHAPTERS, ablation, compared, first_weights, paired, seeds
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKERS = [make for makers in CHAPTERS.values() for make in makers]
@@ -47,6 +48,27 @@ def test_seeds_are_of_one_row():
     ours, given = "shi-dutlab100/defusionnet-compact", {"stamp": {"parameters": {}}}
     given["values"] = {f"{ours}/mae@seed0": 1, f"{ours}+step1/mae@seed0": 2}
     assert (seeds(given, "", "mae"), seeds(given, "step1", "mae")) == ([1], [2])
+
+
+def test_a_difference_is_that_of_notebook_08():
+    rows = ["full", "noffrm", "nocam+nofam", "step1", "step2"]
+    spread = dict(zip(rows, (0.001, 0.001, 0.001, 0.001, 0.02)))
+    rng = np.random.default_rng(0)
+    scores = {row: {"mae": rng.normal(0.1, spread[row], 3).tolist()} for row in rows}
+    values = {
+        "shi-dutlab100/" + "+".join(["defusionnet-compact", *[row] * (row != "full")]) + f"/mae@seed{seed}": value
+        for row in rows
+        for seed, value in enumerate(scores[row]["mae"])
+    }
+    found = ablation({"stamp": {"parameters": {"rows": rows}}, "values": values}, "noffrm", "mae")
+    expected = contrasts(scores, "full", "mae")["noffrm"]
+    assert (found.difference, found.low, found.high) == pytest.approx(expected[:3])
+
+
+def test_the_first_weights_are_those_of_the_run():
+    frozen = first_weights({"recipe": "frozen", "backbone": "shipped"})
+    trained = first_weights({"recipe": "blocks-4-5", "backbone": "imagenet"})
+    assert "VGG-16 fixed" in frozen and trained == "VGG-16 of imagenet and trained with the recipe blocks-4-5"
 
 
 def test_seeds_of_networks_with_a_stride_are_those_of_their_names():

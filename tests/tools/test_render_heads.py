@@ -103,6 +103,21 @@ def test_changed_arrays_of_notebook_09_are_noticed(copied, monkeypatch):
     assert after == before.replace("0 of 6", "2 of 6") != before
 
 
+def test_the_time_of_notebook_10_is_that_of_what_a_user_gets(copied):
+    """`detect` computes in single precision, at whatever size the run compared networks."""
+    path = copied / "outputs/cpu/results/10_efficiency.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    side = content["stamp"]["parameters"]["probe_size"] = 96
+    key = f"random-{side}x{side}/defusionnet-compact+fp32+stride2"
+    content["values"] |= {f"{key}/seconds": 0.123} | {
+        f"{key}/{end}-quartile-seconds": 0.1 for end in ("lower", "upper")
+    }
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert "one image of 96 x 96 pixels takes 0.123 s in single precision" in head(
+        copied, "10_efficiency", page_of("10_efficiency")
+    )
+
+
 def test_a_missing_number_stops(copied):
     path = copied / "outputs/box/results/stress_shi.json"
     path.write_text(path.read_text(encoding="utf-8").replace("/auc", "/area"), encoding="utf-8")

@@ -182,14 +182,16 @@ def attention(outputs: Path) -> str:
 
 def efficiency(outputs: Path) -> str:
     found = result(outputs, "cpu/10_efficiency")
-    values, side = found["values"], found["stamp"]["parameters"]["probe_size"]
+    values, stamp = found["values"], found["stamp"]
+    side = stamp["parameters"]["probe_size"]
     here = f"random-{side}x{side}/defusionnet-compact+fp32+stride2"
     low, high = (values[f"{here}/{end}-quartile-seconds"] for end in ("lower", "upper"))
     return (
         f"one image of {side} x {side} pixels takes {values[f'{here}/seconds']:.3f} s in single precision on "
-        f"{found['stamp']['threads']} CPU thread (quartiles {low:.3f} to {high:.3f}) with the network in the package, "
-        f"one of 320 x 320 takes {values['random-320x320/defusionnet/seconds']:.2f} s with the reference network; the paper states "
-        f"{TIMINGS['test-320x320'].value} s on a GPU. (The images are noise: times do not depend on what they show.)"
+        f"{stamp['threads']} CPU thread (quartiles {low:.3f} to {high:.3f}) with the network in the package, one of "
+        f"320 x 320 takes {values['random-320x320/defusionnet/seconds']:.2f} s with the reference network; the paper "
+        f"states {TIMINGS['test-320x320'].value} s on a GPU. (The images are noise: times do not depend on what they "
+        "show.)"
     )
 
 

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from defusion_lib.inference import resize_map, to_rgb
 
-MAX_PIXELS = 1_500_000  # keeps every method under 2 GB
+MAX_PIXELS = 1_500_000  # keeps the classical methods under 2 GB, and DHDE near 3
 
 
 def classical_method(core: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:

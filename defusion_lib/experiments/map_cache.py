@@ -38,21 +38,22 @@ class Map(NamedTuple):
     seconds: float
 
 
-def fingerprint(detect: Callable, *settings) -> str:
+def fingerprint(detect: Callable, *settings, module: str = "") -> str:
     """Compute a hash of a method: equal as long as its code, its fitted arrays and `settings` are.
 
     The code is that of the method's file and of all files of this library that it imports, without comments,
     docstrings, layout and calls of `stopping`. For a function that is not in this library, it is the function alone.
     `settings` are numbers and texts that its maps also depend on: for a network, its input size and the hash of its
-    weights. A method may come with its split (`fitted_to`). Raises ValueError where the code was edited after this
-    process began.
+    weights; `module` is one of this library that they depend on too, such as that of the network's class. A method may
+    come with its split (`fitted_to`). Raises ValueError where the code was edited after this process began.
     """
     split = SPLIT
     if isinstance(detect, functools.partial):
         detect, split = detect.func, detect.keywords["split"]
     function = inspect.unwrap(detect)
     if function.__module__.partition(".")[0] == PACKAGE:
-        sources = dict(sorted(running_code([function.__module__], LEFT_OUT).items()))
+        modules = [function.__module__, *filter(None, [module])]
+        sources = dict(sorted(running_code(modules, LEFT_OUT).items()))
     else:
         sources = {function.__name__: inspect.getsource(function)}
     digest = hashlib.sha256(repr(settings).encode())

@@ -4,6 +4,7 @@ Rows, tables and figures follow `BASELINES`: a method that is added there is in 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import cycle
 from pathlib import Path
@@ -114,7 +115,7 @@ def methods(
         if name not in networks:
             continue
         network, seen = networks[name], baseline.budget(budget).size
-        state = fingerprint(baseline.detect, seen, weights_hash(network))
+        state = fingerprint(baseline.detect, seen, weights_hash(network), module=baseline.network.__module__)
         rows.append(Method(row_name(name, network), baseline.detector(network, seen), state, in_paper, network, True))
     if package is not None:
         rows.append(package_method(package, size))
@@ -142,7 +143,7 @@ def trainings(given: Any) -> dict[str, Training]:
     return {
         name: Training(
             f"weights/07_table_1/{name}.safetensors",
-            baseline.recipe(given.recipe, given.budget, given.seed),
+            _for_random_weights(baseline.recipe(given.recipe, given.budget, given.seed), name, given.encoder),
             {"divide": given.divide, "encoder": given.encoder, "heads": given.heads},  # those that its class has
             photos,
             given.backbone,
@@ -150,6 +151,11 @@ def trainings(given: Any) -> dict[str, Training]:
         )
         for name, baseline in TRAINED.items()
     }
+
+
+def _for_random_weights(recipe: Recipe, name: str, encoder: str) -> Recipe:
+    """Return a recipe that trains every layer of VGG-19 in full, of which no weights are loaded."""
+    return replace(recipe, frozen_blocks=0, backbone_factor=1.0) if (name, encoder) == ("dmenet", "vgg19") else recipe
 
 
 def train_one(run: Run, name: str, photos: PhotoSet) -> nn.Module:
@@ -593,12 +599,13 @@ def figure_1(
     shown = [photos[i] for i in chosen]
     named = {words: maps[name] for name, words in paper_names(rows).items()}
     columns: dict[str, Sequence] = {"Input": [photo.image for photo in shown]}
-    columns |= {METHODS[method]: named[METHODS[method]] for method in FIGURE_1}
+    columns |= {METHODS[method]: named[METHODS[method]] for method in FIGURE_1 if METHODS[method] in named}
     columns["GT"] = [photo.mask for photo in shown]
     caption = (
         f"Laid out like Figure 1 of the paper: {', '.join(plots.lettered(columns))}. GT is the mask, and white is "
         f"blurred. What differs: the photos are of {photos.name}, from the least to the most blurred, and have no "
-        "coloured frames around hard parts. DeFusionNet is the network in the package, and BTBNet was trained here."
+        "coloured frames around hard parts. BTBNet was trained here"
+        + (", and DeFusionNet is the network in the package." if METHODS["defusionnet"] in named else ".")
     )
     # The maps themselves are stored with Figure 11.
     arrays = {"names": [photo.name for photo in shown], "columns": list(columns)}

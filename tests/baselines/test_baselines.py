@@ -1,11 +1,16 @@
 """What all classical methods have in common, also those that are added; each one's own tests are in its own file."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_sample_image
 
 from defusion_lib.baselines import CLASSICAL
+from defusion_lib.baselines.fitted import FOLDER, fitted_path
+from defusion_lib.data import PhotoSet
+from defusion_lib.data.shi import SPLITS, split_stems
 from defusion_lib.stopping import Stopped, stoppable
 
 temple = load_sample_image("china.jpg")
@@ -19,6 +24,17 @@ ADDED = 0.1
 # Places in a run for a photo of 140 x 96 at which it can be stopped, at least.
 STEPS = {"jnb": 5, "dbdf": 100, "ss": 4, "lbp": 200, "ksfv": 20, "hifst": 100}
 HALVES = pytest.mark.parametrize("half", [np.s_[:, :100], np.s_[:, 100:]], ids=["left", "right"])
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*_last100.npz")), ids=lambda path: path.stem)
+def test_what_was_learnt_is_of_the_training_photos_of_the_split(path, split):
+    name, learnt_from = path.stem.removesuffix("_last100"), split_stems(split, "train")
+    with np.load(fitted_path(name, split)) as stored:
+        (data,) = json.loads(str(stored["stamp"]))["data"]
+        named = stored["photographs"].tolist() if "photographs" in stored else []
+    assert data == PhotoSet(f"shi-{split}", learnt_from, None).provenance()
+    assert set(named) <= set(learnt_from)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -188,6 +188,18 @@ def test_held_out_photos_are_those_of_the_parts_of_shis_set():
         assert fit.stems == split_stems(split, "fit") and unseen.stems == split_stems(split, "validation")
 
 
+def test_too_few_photos_to_hold_one_out_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="made-up holds 5 photos to train on, expected at least 6"):
+        trained("dbm", RECIPE, PhotoSet("made-up", list("01234"), MADE_UP.read), tmp_path, divide=16, evaluations=3)
+    assert all(held_out(PhotoSet("made-up", list("012345"), None)))
+
+
+@pytest.mark.parametrize("name", ["dbm", "dmenet", "btbnet"])
+def test_every_divisor_that_notebook_07_takes_makes_a_network(name):
+    with torch.device("meta"):
+        assert all(DEEP[name].build(divide=divide) for divide in range(1, 17))
+
+
 def test_a_network_is_validated_on_every_tenth_photo(tmp_path):
     photos = PhotoSet("made-up", [str(number) for number in range(12)], MADE_UP.read)
     trained("dbm", replace(RECIPE, stages=((5, 32, 2),)), photos, tmp_path, divide=16, evaluations=3)

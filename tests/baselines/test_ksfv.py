@@ -9,10 +9,8 @@ from sklearn.datasets import load_sample_images
 from sklearn.svm import LinearSVC
 
 from defusion_lib.baselines.classical import ksfv
-from defusion_lib.baselines.fitted import load_fitted
 from defusion_lib.baselines.images import luma
 from defusion_lib.data import Photo, PhotoSet
-from defusion_lib.data.shi import split_stems
 
 temple, flower = load_sample_images().images
 
@@ -71,8 +69,3 @@ def test_decisions_are_those_of_scikit_learn(monkeypatch):
     ours = ksfv.window_decisions(found, machine)
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
     assert (ours[:, :10] < 0).all() and (ours[:, -10:] > 0).all()
-
-
-def test_no_photograph_for_testing_was_learnt_from():
-    seen = set(load_fitted("ksfv")["photographs"].tolist())
-    assert len(seen) == ksfv.TRAINING_PHOTOS and seen <= set(split_stems("dutlab100", "train"))

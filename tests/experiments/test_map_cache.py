@@ -251,6 +251,14 @@ def test_fingerprint_of_changed_code(library, name, old, new, changes):
     assert (fingerprint(tiny()) != before) == changes
 
 
+def test_the_code_of_a_network_is_part_of_its_fingerprint(library):
+    of_network = {"module": "defusion_lib.baselines.classical.other"}
+    before = fingerprint(tiny()), fingerprint(tiny(), **of_network)
+    path = library / "baselines/classical/other.py"
+    path.write_text(path.read_text().replace("1", "2"))
+    assert fingerprint(tiny()) == before[0] != before[1] != fingerprint(tiny(), **of_network)
+
+
 def test_code_that_was_edited_after_it_was_loaded_has_no_fingerprint(monkeypatch):
     assert fingerprint(BASELINES["ss"])
     monkeypatch.setitem(sources.LOADED, sources.module_file("defusion_lib.baselines.classical.ss"), 0)

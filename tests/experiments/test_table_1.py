@@ -122,6 +122,20 @@ def test_photos_seen_in_training_are_counted():
     assert table_1.seen_in_training(PhotoSet("shi-last100", split_stems("last100", "test"), photo)) == len(seen) > 50
 
 
+def test_every_notebook_gives_the_split_to_the_methods_that_learn():
+    calls = re.findall(
+        r"table_1\.methods\((.*?)\)\\n", "".join(p.read_text("utf-8") for p in ROOT.glob("notebooks/*.ipynb"))
+    )
+    assert len(calls) == 2 and all(call.endswith(", size, split") for call in calls)
+
+
+def test_without_the_network_in_the_package_the_figures_show_the_others(rows):
+    others = {name: row for name, row in rows.items() if row.in_paper != "defusionnet"}
+    maps = {name: [photo.mask for photo in PHOTOS[:2]] for name in others}
+    drawing = table_1.figure_1(PHOTOS, [0, 1], maps, others)
+    assert drawing.arrays["columns"] == ["Input", "LBP", "HiFST", "BTBNet", "GT"] and "package" not in drawing.caption
+
+
 def test_numbers_stand_beside_those_of_the_paper(rows):
     values = table_1.all_blurred(PHOTOS).values()
     found = table_1.beside_paper("shi", dict.fromkeys(rows, values), rows)
@@ -258,6 +272,13 @@ def test_networks_learn_from_the_photos_that_the_parameters_name(given, read):
     assert all(training.photos == read | more for training in found.values())
     assert found["dhde"].recipe.stages == ((60, 8, 32),) and found["dhde"].recipe.seed == 3
     assert found["dhde"].modules[0] == "defusion_lib.baselines.deep.dhde"
+
+
+def test_layers_without_loaded_weights_learn_in_full():
+    changed = {"encoder": "vgg19", "recipe": "cpu"}
+    found = table_1.trainings(SimpleNamespace(**PARAMETERS | changed))
+    steps = {name: (each.recipe.frozen_blocks, each.recipe.backbone_factor) for name, each in found.items()}
+    assert steps["dmenet"] == (0, 1.0) and steps["dbm"] == (2, 0.1)
 
 
 def test_the_papers_order_is_of_the_classical_methods():

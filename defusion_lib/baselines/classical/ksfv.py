@@ -33,7 +33,7 @@ WAVES = dct(np.eye(5), norm="ortho", axis=0)  # one wave of the cosine transform
 SUPPORT = 31  # pixels: side of a kernel's array
 LENGTHS = (5, 11, 17)  # pixels of motion, in each of four directions
 RADII = (1, 2, 3, 4.5, 6)  # pixels of defocus
-ROUNDING = 1 / 12  # variance that rounding to whole grey levels adds to each pixel
+ROUNDING = 1 / 12  # variance of rounding to whole levels: a floor under that of a flat window
 TRAINING_PHOTOS = 150  # the last ones of the set
 SAMPLES = 200  # windows of each class and photo
 
@@ -95,7 +95,7 @@ def features(grey: np.ndarray, progress: bool = False) -> np.ndarray:
         responses = [_filtered(gradient, u, v) for gradient in gradients]
         square = sum(uniform_filter(response**2, WINDOW)[centres] for response in responses)
         variances[i] = square - sum(uniform_filter(response, WINDOW)[centres] ** 2 for response in responses)
-    # A gradient is the difference of two rounded levels, and there are two directions.
+    # A gradient is the difference of two levels, and there are two directions.
     return np.log(np.tensordot(kernel_variances(), np.maximum(variances, 0) + 4 * ROUNDING, 1))
 
 

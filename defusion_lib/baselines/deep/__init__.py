@@ -36,6 +36,7 @@ class Budget(NamedTuple):
 # Decided before any of these trainings: how long they are, when they end, and which weights they keep.
 MINUTES = 90  # of one core, for each network under budget cpu: preparation, iterations and evaluations
 EVALUATIONS = 15  # in a training
+FEWEST = 6  # photos of which every tenth can be held out
 PATIENCE = 4  # evaluations in a row without a new lowest loss, after which a training ends
 # The weights are a moving average over this share of the iterations, because the loss of the last ones alone varies;
 # kept is the average of the lowest loss on held-out photos, because a network may fit the training photos too closely.
@@ -120,6 +121,11 @@ class Deep(NamedTuple):
         """
         build, validation = partial(self.build, **switches), None
         if evaluations:
+            if len(photos) < FEWEST:
+                raise ValueError(
+                    f"{photos.name} holds {len(photos)} photos to train on, expected at least {FEWEST} where every "
+                    "tenth is held out: give more, or choose the budget quick."
+                )
             photos, unseen = held_out(photos)
             validation = Validation(unseen, ceil(recipe.iterations / evaluations), PATIENCE)
         return train_or_load(path, build, photos, recipe, backbone, device, stamp, self.task, validation)

@@ -24,6 +24,7 @@ Our reading, where the paper does not specify it or we do not have the text:
 
 from collections.abc import Sequence
 from functools import cache
+from math import gcd
 
 import numpy as np
 import torch
@@ -87,7 +88,7 @@ class Residual(nn.Module):
 
 def _normalised(given: int, made: int) -> tuple[nn.Conv2d, nn.GroupNorm]:
     """Build a 3x3 convolution and its normalisation, which has the bias."""
-    return nn.Conv2d(given, made, 3, padding=1, bias=False), nn.GroupNorm(max(1, made // GROUP), made)
+    return nn.Conv2d(given, made, 3, padding=1, bias=False), nn.GroupNorm(gcd(made, max(1, made // GROUP)), made)
 
 
 def discriminator(given: int) -> nn.Sequential:

@@ -29,7 +29,17 @@ from defusion_lib.network import DeFusionNet
 from defusion_lib.paths import check_writable, locate, replacing, write_atomically
 from defusion_lib.runs.provenance import environment_info
 from defusion_lib.runs.run import Run
-from defusion_lib.training import RECIPES, History, Recipe, check_masks, identity, make_recipe, train, train_or_load
+from defusion_lib.training import (
+    RECIPES,
+    History,
+    Recipe,
+    check_masks,
+    identity,
+    initialise,
+    make_recipe,
+    train,
+    train_or_load,
+)
 from defusion_lib.weights import (
     SHIPPED,
     load_backbone,
@@ -95,12 +105,12 @@ def train_network(
     """Train a network with compact heads on `photos`, score it on `held_out`, and write both with words into a folder.
 
     `backbone` is the file of VGG-16's first weights, "imagenet", or None for random ones; `begin_with` is a network to
-    go on from, instead. Both sets are read and checked before anything is computed. `say` gets sentences about what
-    will happen: photos, doubtful masks, the time it will take. A run that was stopped resumes from its checkpoint; a
-    finished one is scored again, not trained. Raises ValueError where a photo cannot be read or has no mask of its
-    size, where all masks of a set are uniform, where the first weights come from held-out photos, and where the folder
-    holds a network that was made in another way; OSError where it cannot be written in, and BlockingIOError where
-    another run trains in it.
+    go on from, instead. Photos and first weights are read and checked before anything is computed. `say` gets
+    sentences about what will happen: photos, doubtful masks, the time it will take. A run that was stopped resumes from
+    its checkpoint; a finished one is scored again, not trained. Raises ValueError where a photo cannot be read or has
+    no mask of its size, where all masks of a set are uniform, where the first weights come from held-out photos or do
+    not fit, and where the folder holds a network that was made in another way; OSError where it cannot be written in,
+    and BlockingIOError where another run trains in it.
     """
     check_writable(into)
     photos = at_most(photos).in_memory()
@@ -113,6 +123,7 @@ def train_network(
         return load_network(begin_with) if begin_with else DeFusionNet("compact")
 
     source = None if begin_with else backbone
+    first = initialise(build, recipe, source)
     stamp = environment_info(torch.device(device).type == "cuda")
     into.mkdir(parents=True, exist_ok=True)
     with locked(into, "train"):
@@ -121,7 +132,7 @@ def train_network(
             say(f"{path} is there: it is scored again, not trained.")
         else:
             begun = iterations_done(checkpoint)
-            lasts = duration(estimate_seconds(build(), photos, recipe, device, begun))
+            lasts = duration(estimate_seconds(first, photos, recipe, device, begun))
             resumed = f"{begun:,} of {recipe.iterations:,} iterations are done. " if begun else ""
             say(f"{resumed}The training takes about {lasts}. Stop it with Ctrl-C: the same command resumes it.")
         network = train_or_load(path, build, photos, recipe, source, device, stamp)

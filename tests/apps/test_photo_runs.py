@@ -430,7 +430,7 @@ def test_shards_make_the_table_of_one_run(folder, into, tmp_path, network):
     sizes = [len(table(into, f"album-{number}-of-3")) for number in (1, 2, 3)]
     assert sum(sizes) == 14 and min(sizes) > 0
     merged = photo_folder.merge(into)
-    assert merged.folder.resolve() == folder
+    assert merged.folder.resolve() == folder and merged.reused == 13  # of 14, of which one cannot be read
     assert [row._replace(seconds=None) for row in merged.rows] == [row._replace(seconds=None) for row in expected]
     # A shard that runs again, one of another number, and a run of the folder cost nothing.
     map_shards(folder, into, network, 3)
@@ -555,6 +555,44 @@ def test_several_photos_are_added_to_the_table(folder, into, network):
     assert photo_folder.map_folder(folder, network, SIZE, recursive=True).reused == 3 and network.asked == 4
     with pytest.raises(ValueError, match="sub is a folder among several inputs: give one folder, or photos only"):
         photo_folder.map_folder([folder / "a.png", folder / "sub"], network, SIZE)
+
+
+def test_photos_of_a_subfolder_keep_the_names_of_the_first_run(folder, into, network):
+    (folder / "sub").mkdir()
+    fill(folder, ["a.png", "sub/d.png"])
+    photo_folder.map_folder([folder / "a.png", folder / "sub/d.png"], network, SIZE, into)
+    found = photo_folder.map_folder([folder / "sub/d.png"], network, SIZE, into)
+    assert [row.file for row in found.rows] == ["a.png", "sub/d.png"] and found.folder == folder
+    assert network.asked == 2
+
+
+@pytest.mark.parametrize("as_files", [True, False])
+def test_maps_of_another_folder_are_not_mixed_in(folder, into, network, tmp_path, as_files):
+    other = tmp_path / "others"
+    other.mkdir()
+    fill(folder, ["a.png", "b.png"])
+    fill(other, ["a.png", "c.png"], bright=60)
+    photo_folder.map_folder([folder / "a.png", folder / "b.png"], network, SIZE, into, pages=True)
+    before = {path: path.read_bytes() for path in into.rglob("*.*")}
+    photos = [other / "a.png", other / "c.png"] if as_files else other
+    with pytest.raises(
+        ValueError, match="maps has maps of the photos in .*pics, not of .*others: choose another folder"
+    ):
+        photo_folder.map_folder(photos, network, SIZE, into)
+    assert {path: path.read_bytes() for path in into.rglob("*.*")} == before
+    moved = tmp_path / "elsewhere"  # both together
+    moved.mkdir()
+    folder.rename(moved / "pics")
+    into.rename(moved / "maps")
+    assert photo_folder.map_folder(moved / "pics", network, SIZE, moved / "maps").reused == 2
+
+
+def test_a_merge_needs_the_folder_of_the_photos(folder, into, network):
+    fill_different(folder, 3)
+    map_shards(folder, into, network, 1)
+    (into / "album.json").unlink()
+    with pytest.raises(ValueError, match=r"album\.json is missing: run one of the shards again"):
+        photo_folder.merge(into)
 
 
 # -------------------------------------------------------------------------------------------------- gallery

@@ -350,6 +350,10 @@ def test_without_npm_the_page_says_what_is_missing(tmp_path, monkeypatch, progra
 
 
 def built(folder, **files):
+    folder /= "site"
+    folder.mkdir()
+    for name in ("README.md", "i.png"):  # beside the site
+        (folder.parent / name).touch()
     for name, text in files.items():
         (folder / name.replace("__", ".")).write_text(text)
     return check.problems(folder, limit=1000)
@@ -364,7 +368,9 @@ def test_a_good_page_has_no_problems(tmp_path):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ('<a href="c.html">c</a>', "a.html links to c.html, which does not exist."),
+        ('<a href="c.html">c</a>', "a.html links to c.html, which does not exist on the site."),
+        ('<a href="../README.md">out</a>', "a.html links to ../README.md, which does not exist on the site."),
+        ('<img src="../i.png">', "a.html loads i.png, which does not exist on the site."),
         ('<a href="b.html#y">b</a>', "a.html links to b.html#y, but that page has no such anchor."),
         ('<script src="https://cdn.example/x.js"></script>', "a.html loads https://cdn.example/x.js from a network."),
         ('<script src="//cdn.example/x.js"></script>', "a.html loads //cdn.example/x.js from a network."),
@@ -376,7 +382,7 @@ def test_a_good_page_has_no_problems(tmp_path):
         ("<style>@import 'http://e.example/x.css';</style>", "a.html loads http://e.example/x.css from a network."),
         ('<p style="background: url(http://e.example/i.png)">', "a.html loads http://e.example/i.png from a network."),
         ('<link rel="stylesheet" href="s.css">', "a.html loads http://e.example/f.woff from a network."),
-        ('<img src="no.png">', "a.html loads no.png, which does not exist."),
+        ('<img src="no.png">', "a.html loads no.png, which does not exist on the site."),
         ('<img src="large.png">', "a.html has 0.0 MB with what it loads, more than 0.001."),
     ],
 )

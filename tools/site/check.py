@@ -67,13 +67,17 @@ def problems(folder: Path, limit: int = LIMIT) -> list[str]:
         for link in page.links:
             if _inside(link):
                 target, anchor = _target(path, link)
-                if not target.is_file():
-                    found.append(f"{shown} links to {link}, which does not exist.")
+                if not target.is_file() or not target.is_relative_to(folder):
+                    found.append(f"{shown} links to {link}, which does not exist on the site.")
                 elif anchor and target in pages and anchor not in pages[target].anchors:
                     found.append(f"{shown} links to {link}, but that page has no such anchor.")
         files, outside = loaded(path, page)
         found += [f"{shown} loads {address} from a network." for address in outside]
-        found += [f"{shown} loads {file.name}, which does not exist." for file in files if not file.is_file()]
+        found += [
+            f"{shown} loads {file.name}, which does not exist on the site."
+            for file in files
+            if not file.is_file() or not file.is_relative_to(folder)
+        ]
         size = weight(path, files)
         if size > limit:
             found.append(f"{shown} has {size / 1e6:.1f} MB with what it loads, more than {limit / 1e6:g}.")

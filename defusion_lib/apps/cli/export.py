@@ -22,7 +22,8 @@ def export(into: str, network: str, precision: str, size: int | None, as_json: b
 
     The file takes photos as RGB / 255, float32 (batch, 3, height, width) of any batch, height and width, and returns
     maps (batch, 1, height, width) in 0..1, 1 = out of focus. Its metadata say so, with the size that the network was
-    trained at, the hash of its weights and their licence. It is compared with torch before it gets its name.
+    trained at, the hash of its weights and their licence. It is compared with torch before it gets its name, an int8
+    file with the network of the rounded weights.
 
     \b
       defusion export defocus.onnx                      the network in the package, 71 MB
@@ -37,12 +38,10 @@ def export(into: str, network: str, precision: str, size: int | None, as_json: b
     from defusion_lib.weights import load_network, read_card, resolve
 
     file = resolve(locate(network, "shipped"))
-    try:
-        written = export_network(load_network(file), into, read_card(file), precision, size)
-    except ModuleNotFoundError as error:
-        raise ValueError(str(error)) from error
+    written = export_network(load_network(file), into, read_card(file), precision, size)
+    torch = "torch's with the same rounded weights" if precision == "int8" else "torch's"
     text = (
-        f"{into}: {written['bytes'] / 1e6:.1f} MB, {precision}; its maps differ from torch's by at most "
-        f"{written['largest-difference']:.1g}"
+        f"{into}: {written['bytes'] / 1e6:.1f} MB, {precision}; its maps differ from {torch} by "
+        f"{written['largest-difference']:.1e} or less"
     )
     report(written, text, as_json)

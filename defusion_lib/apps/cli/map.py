@@ -130,12 +130,13 @@ def map_photos(
             name = photo_folder.printable(row.file)
             failed[name] = row.problem.removeprefix(f"{name} ")
     good = [row for row in found.rows if not row.problem]
+    skipped = photo_folder.count_skipped(whole, recursive) if whole else {}
     result: dict[str, Any] = {
         "into": photo_folder.printable(str(found.into)),
         "mapped": len(good),
         "reused": found.reused,
         "failed": failed,
-        "skipped": dict(sorted(photo_folder.count_skipped(whole, recursive).items())) if whole else {},
+        "skipped": {photo_folder.printable(kind): number for kind, number in sorted(skipped.items())},
         "verdicts": dict(sorted(Counter(row.verdict for row in good).items())),
         "photos": [
             row._asdict() | {"file": photo_folder.printable(row.file), "map": photo_folder.printable(row.map)}

@@ -19,13 +19,15 @@ class Group(click.Group):
     """
 
     def invoke(self, context: click.Context) -> Any:
-        """Run the command; ValueError and OSError of the library are its messages about the input."""
+        """Run the command; what the library raises about its input, or a loss that diverges, is a sentence."""
         try:
             return super().invoke(context)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, FloatingPointError, ModuleNotFoundError) as error:
             if isinstance(error, BrokenPipeError):
                 raise
-            message = click.ClickException(str(error))
+            missing = isinstance(error, ModuleNotFoundError) and error.name
+            advice = ', which this command needs: pip install "defusion-lib[notebooks]"' if missing else ""
+            message = click.ClickException(f"{error}{advice}")
             message.exit_code = 2
             raise message from error
         except KeyboardInterrupt:
@@ -40,8 +42,11 @@ def json_option(command: Callable) -> Callable:
 
 
 def report(result: dict, text: str, as_json: bool) -> None:
-    """Print a result on standard output: `text` for people, or `result` as one JSON document."""
-    click.echo(json.dumps(result, indent=1, ensure_ascii=False) if as_json else text)
+    """Print a result on standard output: `text` for people, or `result` as one JSON document.
+
+    Raises ValueError for a number that is not finite, which JSON does not have.
+    """
+    click.echo(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) if as_json else text)
 
 
 def finish(failed: dict[str, str]) -> None:

@@ -1,5 +1,7 @@
 """`defusion train`: train the network on photos with masks."""
 
+from math import isfinite
+
 import click
 
 from defusion_lib.apps.cli.terminal import json_option, report
@@ -20,6 +22,11 @@ class HeldOut(click.ParamType):
         self.fail(f"{value!r} is neither a number of photos such as 20 nor a share such as 0.1.", param, ctx)
 
 
+def _finite(error: float) -> float | None:
+    """Return an error, or None for that of one photo, which has none."""
+    return error if isfinite(error) else None
+
+
 @click.command()
 @click.option(
     "--data", "dataset", default="folder", show_default=True, help="Data set, such as folder, shi or synthetic."
@@ -31,7 +38,7 @@ class HeldOut(click.ParamType):
 @click.option("--recipe", default="cpu", show_default=True, help="cpu, frozen (VGG-16 as it is) or paper (for a GPU).")
 @click.option("--iterations", type=click.IntRange(min=1), help="Iterations of all stages; default: the recipe's.")
 @click.option("--begin-with", help="A trained network to go on from: its file, or shipped.")
-@click.option("--backbone", default="shipped", show_default=True, help="VGG-16: shipped, imagenet, random, or a file.")
+@click.option("--backbone", help="VGG-16: shipped, imagenet, random, or a file.  [default: shipped]")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @click.option("--into", type=click.Path(file_okay=False), help="Folder of the results.  [default: trained/<data set>]")
 @json_option
@@ -66,6 +73,11 @@ def train(dataset, root, white, split, held_out, recipe, iterations, begin_with,
     trainable = [name for name, each in DATASETS.items() if "train" in each.parts]
     if dataset not in trainable:
         raise ValueError(f"--data {dataset} cannot be trained on: choose one of {', '.join(trainable)}.")
+    if backbone and begin_with:
+        raise ValueError(
+            f"--backbone {backbone} has no effect beside --begin-with, whose network has one: leave it out."
+        )
+    backbone = backbone or "shipped"
     steps = plan(recipe, iterations, seed)
     photos, scored = (
         open_dataset(dataset, part, root, split, seed=seed, white=white, held_out=held_out)
@@ -88,12 +100,15 @@ def train(dataset, root, white, split, held_out, recipe, iterations, begin_with,
         "held_out": done.card["held_out"],
         "recipe": done.card["recipe"],
         "scores": {
-            network: {measure: {"mean": mean, "se": error} for measure, (mean, error) in values.items()}
+            network: {measure: {"mean": mean, "se": _finite(error)} for measure, (mean, error) in values.items()}
             for network, values in done.scores.items()
         },
     }
     lines = [f"On the {len(scored)} photos held out (mean ± standard error):"]
     for network, values in done.scores.items():
-        numbers = [f"{measure} {mean:.3f} ± {error:.3f}" for measure, (mean, error) in values.items()]
+        numbers = [
+            f"{measure} {mean:.3f}" + (f" ± {error:.3f}" if isfinite(error) else "")
+            for measure, (mean, error) in values.items()
+        ]
         lines.append(f"  {network}: " + ", ".join(numbers))
     report(result, "\n".join(lines + [f"Written: {', '.join(map(str, files.values()))}"]), as_json)

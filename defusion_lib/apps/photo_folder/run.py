@@ -41,7 +41,15 @@ from defusion_lib.apps.photo_folder.mapping import (
 )
 from defusion_lib.apps.photo_folder.shards import Shard, read_shards, write_list
 from defusion_lib.apps.photo_folder.sheets import check_sheets, write_sheets
-from defusion_lib.apps.photo_folder.table import Journal, Row, read_table, write_table
+from defusion_lib.apps.photo_folder.table import (
+    PLACE,
+    Journal,
+    Row,
+    folder_of_photos,
+    read_table,
+    write_place,
+    write_table,
+)
 from defusion_lib.apps.verdict import MIN_SCORE, verdict
 from defusion_lib.inference import SIZE
 from defusion_lib.lock import locked
@@ -111,13 +119,14 @@ def map_folder(
     A CPU maps several photos at once, each with its share of torch's threads, unless `batch` or a large `size` is
     given: one per thread that torch has, at most `LANES`.
 
-    Memory holds one row per photo, and one photo for each of the `jobs` and for each that the network maps. Raises
-    FileNotFoundError if the folder is missing, empty or removed during the run, ValueError if `into` is `folder` or has
-    a table, gallery or contact sheet of something else, BlockingIOError if another run uses `into`, and OSError if
-    nothing more can be written; finished rows remain.
+    Memory holds one row per photo, and at most two photos for each of the `jobs` and one for each that the network
+    maps. Raises FileNotFoundError if the folder is missing, empty or removed during the run, ValueError if `into` is
+    `folder`, has maps of another folder, or a table, gallery or contact sheet of something else, BlockingIOError if
+    another run uses `into`, and OSError if nothing more can be written; finished rows remain.
     """
     folder, paths = _find_photos(photos, recursive)
     into = Path(into).expanduser() if into else default_folder(folder)
+    folder, paths = _seen_from(folder_of_photos(into), folder, paths, isinstance(photos, str | Path))
     if into.resolve() == folder.resolve():
         raise ValueError(f"{display_path(into)} contains the photos: choose another folder for the maps.")
     _check_pages(into)
@@ -141,6 +150,8 @@ def map_folder(
         reused = len(done)
         kept = {} if isinstance(photos, str | Path) or shard else _others(before, files, job)
         ours = {row.map or f"{row.file}{MAP}" for row in before.values() if not row.problem}
+        _refuse_maps_of_another(folder, into, bool(ours))
+        write_place(into, folder)
 
         def save() -> list[Row]:
             rows = [*kept.values(), *(done[file] for file in files if file in done)]
@@ -151,7 +162,7 @@ def map_folder(
         if shard is None:
             _remove_unfinished(into, files)
         else:
-            write_list(into, shard, folder, list(paths))
+            write_list(into, shard, list(paths))
         save()
         journal = Journal(into, stem)
         bar = tqdm(total=len(files), desc="maps", initial=reused, leave=False, disable=not progress)
@@ -187,12 +198,15 @@ def merge(into: str | Path, min_score: float = MIN_SCORE, pages: bool = False) -
         raise FileNotFoundError(f"{display_path(into)} is not a folder: expected a folder of maps, so check the path.")
     _check_pages(into)
     with _in_use(into, None):
-        folder, rows = read_shards(into)
+        rows = read_shards(into)
+        folder = folder_of_photos(into)
+        if folder is None:
+            raise ValueError(f"{display_path(into / PLACE)} is missing: run one of the shards again, which writes it.")
         rows = [_with_verdict(row, min_score) for row in rows]
         _remove_unfinished(into, [row.file for row in rows])
         write_table(into, rows)
         written = _write_pages(rows, folder, into) if pages else []
-    return FolderReport(rows, len(rows), folder, into, written)
+    return FolderReport(rows, sum(not row.problem for row in rows), folder, into, written)
 
 
 def _write_pages(rows: list[Row], folder: Path, into: Path, progress: bool = True) -> list[Path]:
@@ -214,6 +228,8 @@ def _map_all(
     writing: deque[tuple[Row, Future[Row]]] = deque()
     # Full resolution: the network works for minutes on a photo, and two of them need much memory.
     behind = job.batch + jobs if job.size else 0
+    if job.refined:
+        behind //= 2  # each waits with its photo, which is many times larger than what the network sees
     ahead = behind or 1
     threads = torch.get_num_threads()
 
@@ -325,6 +341,23 @@ def _find_photos(photos: str | Path | Sequence[str | Path], recursive: bool) -> 
             raise ValueError(f"{display_path(path)} is a folder among several inputs: give one folder, or photos only.")
     folder = Path(os.path.commonpath([path.parent for path in paths]))
     return folder, {path.relative_to(folder).as_posix(): path for path in paths}
+
+
+def _seen_from(known: Path | None, folder: Path, paths: dict[str, Path], whole: bool) -> tuple[Path, dict[str, Path]]:
+    """Name files by the `known` folder of earlier maps, where all of them are in it and no `whole` folder was given."""
+    if known is None or whole or not folder.absolute().is_relative_to(known):
+        return folder, paths
+    return known, {path.relative_to(known).as_posix(): path for path in paths.values()}
+
+
+def _refuse_maps_of_another(folder: Path, into: Path, finished: bool) -> None:
+    """Raise ValueError where `into` has maps of another folder's photos, whose names mean other files there."""
+    known = folder_of_photos(into)
+    if finished and known is not None and known.resolve() != folder.resolve():
+        raise ValueError(
+            f"{display_path(into)} has maps of the photos in {display_path(known)}, not of {display_path(folder)}: "
+            "choose another folder for these maps."
+        )
 
 
 def _others(before: dict[str, Row], files: dict[str, Path], job: Job) -> dict[str, Row]:

@@ -48,18 +48,17 @@ def parse_shard(text: str) -> Shard:
     return shard
 
 
-def write_list(into: Path, shard: Shard, folder: Path, files: Sequence[str]) -> None:
-    """Write which of the `files` of `folder`, in order, belong to a shard."""
+def write_list(into: Path, shard: Shard, files: Sequence[str]) -> None:
+    """Write which of the files of a folder, in order, belong to a shard."""
     state = {
-        "folder": os.path.relpath(folder, into),
         "listed": sha256("\n".join(map(ascii, files)).encode()).hexdigest()[:16],
         "photos": {file: place for place, file in enumerate(files) if shard.holds(file)},
     }
     write_atomically(into / f"{shard.stem}.json", json.dumps(state).encode())
 
 
-def read_shards(into: Path) -> tuple[Path, list[Row]]:
-    """Return the folder of the photos, and the rows of all shards in the order of the photos.
+def read_shards(into: Path) -> list[Row]:
+    """Return the rows of all shards in the order of the photos.
 
     Raises ValueError that names the shards which are missing, unfinished, or saw other photos than the last one.
     """
@@ -96,7 +95,7 @@ def read_shards(into: Path) -> tuple[Path, list[Row]]:
             f"{display_path(into)} is not complete: run again shard {first_few(wanting, 20)}. A shard that is run "
             "again maps only what is missing."
         )
-    return into / newest["folder"], [rows[place] for place in sorted(rows)]
+    return [rows[place] for place in sorted(rows)]
 
 
 def _shard_of(path: Path) -> Shard | None:
@@ -107,7 +106,7 @@ def _shard_of(path: Path) -> Shard | None:
 def _read_list(path: Path) -> Mapping:
     try:
         state = json.loads(path.read_bytes())
-        if {"folder", "listed", "photos"} <= state.keys():
+        if {"listed", "photos"} <= state.keys():
             return state
     except (ValueError, AttributeError):
         pass

@@ -8,6 +8,7 @@ written for the table grow linearly with the number of photos.
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
@@ -18,6 +19,7 @@ from defusion_lib.apps.photo_folder.files import STEM, source_stamp
 from defusion_lib.paths import display_path, write_atomically
 
 TABLE = f"{STEM}.csv"
+PLACE = f"{STEM}.json"
 # Some spreadsheets read a cell with such a beginning as a formula ("'" is listed because it is written before the
 # others). A spreadsheet that expects another separator also starts a cell after that separator.
 FORMULA = r"(?:\A|(?<=[;|\t\r\n])){}(?=[=+\-@\t\r\n＝＋－＠'])"
@@ -86,6 +88,19 @@ def write_table(into: Path, rows: Iterable[Row], stem: str = STEM) -> None:
     # With a byte order mark, because spreadsheets misread UTF-8 without it.
     write_atomically(into / f"{stem}.csv", text.getvalue().encode("utf-8-sig", errors="surrogateescape"))
     _journal_path(into, stem).unlink(missing_ok=True)
+
+
+def write_place(into: Path, folder: Path) -> None:
+    """Write beside the table which folder its photos are in, as the way there, so that both may be moved together."""
+    write_atomically(into / PLACE, json.dumps({"photos": os.path.relpath(folder, into)}).encode())
+
+
+def folder_of_photos(into: Path) -> Path | None:
+    """Return the folder that the photos of a table are in, or None where it was not written."""
+    try:
+        return Path(os.path.abspath(into / json.loads((into / PLACE).read_bytes())["photos"]))
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 class Journal:

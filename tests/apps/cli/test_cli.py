@@ -1,5 +1,6 @@
 """What every command of `defusion` promises: help that teaches, one sentence for wrong input, exit codes."""
 
+import builtins
 import json
 import subprocess
 import sys
@@ -21,9 +22,7 @@ def example():
 @click.argument("error")
 def stop(error):
     """Raise an error of the library."""
-    raise {"ValueError": ValueError, "FileNotFoundError": FileNotFoundError, "KeyError": KeyError}[error](
-        "Found 1, expected 2: change it."
-    )
+    raise getattr(builtins, error)("Found 1, expected 2: change it.")
 
 
 @example.command("map")
@@ -36,6 +35,12 @@ example.add_command(interrupted, "other")
 
 
 @example.command()
+def missing():
+    """Import a package that is not there."""
+    import no_such_package  # noqa: F401
+
+
+@example.command()
 @json_option
 def some(as_json):
     """Fail for one of two inputs."""
@@ -43,7 +48,18 @@ def some(as_json):
     finish({"b.jpg": "cannot be read"})
 
 
-@pytest.mark.parametrize("error", ["ValueError", "FileNotFoundError"])
+def test_a_package_that_is_missing_is_named_with_the_way_to_get_it():
+    result = CliRunner().invoke(example, ["missing"])
+    expected = "No module named 'no_such_package', which this command needs: pip install \"defusion-lib[notebooks]\""
+    assert (result.exit_code, result.stderr) == (2, f"Error: {expected}\n")
+
+
+def test_json_has_no_number_that_is_not_finite():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        report({"se": float("nan")}, "", as_json=True)
+
+
+@pytest.mark.parametrize("error", ["ValueError", "FileNotFoundError", "FloatingPointError", "ModuleNotFoundError"])
 def test_wrong_input_is_one_sentence_and_exit_code_2(error):
     result = CliRunner().invoke(example, ["stop", error])
     assert (result.exit_code, result.stderr, result.stdout) == (2, "Error: Found 1, expected 2: change it.\n", "")

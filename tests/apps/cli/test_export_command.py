@@ -38,6 +38,13 @@ def test_it_writes_the_file_and_says_what_it_holds(mine, name, tmp_path):
     assert written["metadata"]["size"] == "64" and written["largest-difference"] < 1e-4
 
 
+@pytest.mark.slow
+def test_the_text_says_what_an_int8_file_was_compared_with(mine, tmp_path):
+    for precision, words in (("fp32", "torch's by"), ("int8", "torch's with the same rounded weights by")):
+        told = run(str(tmp_path / "a.onnx"), "--network", mine, "--size", "64", "--precision", precision)
+        assert told.exit_code == 0 and f"its maps differ from {words} " in told.stdout
+
+
 def test_without_the_extra_it_is_named_with_exit_code_2(mine, tmp_path, monkeypatch):
     monkeypatch.setattr(export.util, "find_spec", lambda name: None)
     told = run(str(tmp_path / "a.onnx"), "--network", mine)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,15 @@ def test_photos_as_arguments(folder):
     assert run("pics/a.png", "pics/b.png", "--into", "maps").exit_code == 0
     result = json.loads(run("pics/c.png", "--into", "maps", "--json").stdout)
     assert (result["mapped"], result["reused"], result["skipped"]) == (3, 2, {})
+
+
+def test_a_file_ending_that_is_no_text_is_counted(folder):
+    fill(folder, ["a.png"])
+    (folder / os.fsdecode(b"St. M\xfcller")).touch()
+    for form in ([], ["--json"]):
+        found = run("pics", *form)
+        assert found.exit_code == 0 and found.stdout.encode("utf-8", "strict")
+    assert list(json.loads(found.stdout)["skipped"].values()) == [1, 1]  # and the folder sub
 
 
 def test_shards_are_merged(folder):

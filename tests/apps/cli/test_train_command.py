@@ -45,6 +45,22 @@ def test_it_trains_and_writes_network_curve_and_card(folder, tmp_path, monkeypat
     assert len(found["held_out"]["stems"]) == 3 and found["scores"]["this network"]["mae"]["se"] > 0
 
 
+@pytest.mark.slow
+def test_one_photo_held_out_has_no_standard_error(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("defusion_lib.experiments.training_run.STAGES", {"cpu": ((2, 32, 1), (1, 32, 1), (1, 48, 1))})
+    arguments = ["--root", folder, "--into", tmp_path / "made", "--held-out", "1", "--iterations", "3"]
+    assert "±" not in invoke(*arguments).stdout.splitlines()[1]
+    found = json.loads(invoke(*arguments, "--json").stdout, parse_constant=pytest.fail)
+    assert found["scores"]["this network"]["mae"]["se"] is None
+
+
+def test_first_weights_are_read_before_anything_is_computed(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("defusion_lib.experiments.training_run.estimate_seconds", lambda *given: pytest.fail())
+    np.savez(tmp_path / "wrong.npz", a=1)
+    result = invoke("--root", folder, "--into", tmp_path / "made", "--backbone", tmp_path / "wrong.npz")
+    assert result.exit_code == 2 and "wrong.npz is not a readable safetensors file" in result.stderr
+
+
 def test_two_runs_do_not_train_in_one_folder(folder, tmp_path):
     (tmp_path / "made").mkdir()
     with locked(tmp_path / "made", "train"):
@@ -81,6 +97,10 @@ def test_wrong_photos_are_one_sentence_before_the_training(folder, tmp_path, spo
         (["--data", "szu"], f"--data szu cannot be trained on: choose one of {', '.join(names_with('train'))}"),
         (["--data", "synthetic", "--held-out", "3"], "comes divided into parts: leave out held_out=3"),
         (["--data", "synthetic", "--recipe", "gpu"], "recipe='gpu' does not exist"),
+        (
+            ["--backbone", "imagenet", "--begin-with", "shipped"],
+            "--backbone imagenet has no effect beside --begin-with",
+        ),
         (["--held-out", "many"], "neither a number of photos such as 20 nor a share"),
     ],
 )

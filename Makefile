@@ -32,6 +32,9 @@ CLUSTER ?=
 help:   ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\): .*## /make \1\t/p' Makefile
 
+# Results are stored from processors, and tolerances were measured on them.
+test verify store: export CUDA_VISIBLE_DEVICES :=
+
 install: $(READY)   ## install everything into .venv (the other targets do so when they need it)
 
 run: $(READY) $(if $(filter slurm,$(CLUSTER)),$(SLURM))   ## execute the notebooks into outputs/quick/ (minutes); PROFILE=cpu: on real photos with two cores (hours); CLUSTER=slurm: as jobs of Slurm; CLUSTER=local: as jobs side by side on this machine
@@ -46,8 +49,10 @@ test: $(READY) lint   ## check style and types, run the unit tests, compare note
 test-quick: $(READY)   ## run the unit tests that take no longer than a second each (under two minutes)
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" tests
 
+# Without git (a downloaded archive) pre-commit cannot list the files.
 lint: $(READY)   ## check style (ruff) and types (mypy), notebooks too
-	$(BIN)/pre-commit run --all-files
+	@if git rev-parse --git-dir >/dev/null 2>&1; then $(BIN)/pre-commit run --all-files; \
+	else $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy; fi
 
 # The list of pins belongs to newer versions, NumPy 2.0 starts lscpu where a test allows no other program, and
 # the debugger of ipykernel 6.29 warns of Python's frozen modules where a test allows no other words.
@@ -111,7 +116,7 @@ site: $(SITE)   ## build notebooks, pages, the index of the paper, the claims an
 bundle: $(READY)   ## pack a training for a GPU machine without an internet connection: PROFILE=paper DATA=data/shi BACKBONE=file
 	$(BIN)/python -m tools.bundle "$(PROFILE)" --data "$(DATA)" --backbone "$(BACKBONE)"
 
-clean:   ## remove the environment and what the quick profile and the tests made
+clean:   ## remove the environment, what the quick profile and the tests made, and build/ with bundles and copies for a class
 	rm -rf .venv build .snakemake outputs/quick
 
 $(READY): pyproject.toml constraints.txt

@@ -25,10 +25,11 @@ sys.path.insert(0, workflow.basedir)
 from defusion_lib.runs.run import thread_count
 from tools.alone import hold
 from tools.cluster import Lines
-from tools.graph import library_files, mark, training_files, trainings
+from tools.graph import files_of_others, library_files, mark, training_files, trainings
 
 PROFILE = config.get("profile", "quick")
-FOLDER = f"{os.path.expanduser(os.environ.get('DEFUSION_OUTPUTS') or 'outputs')}/{PROFILE}"
+OUTPUTS = os.path.expanduser(os.environ.get("DEFUSION_OUTPUTS") or "outputs")
+FOLDER = f"{OUTPUTS}/{PROFILE}"
 NEEDS = {"04_evaluation": ["03_training"]}
 # The claims are compared with the kept results of every profile but the quick one.
 KEPT = sorted(Path("outputs").glob("*/results/*.json"))
@@ -94,12 +95,16 @@ def trained(stem):
 def needed(wildcards):
     others = [stem for stem in NEEDS.get(wildcards.stem, []) if stem in NOTEBOOKS]
     runs = [path for stem in others for path in trained(stem) or [done(stem)]]
-    return trained(wildcards.stem) + runs + READS.get(wildcards.stem, [])
+    results = files_of_others(Path(f"notebooks/{wildcards.stem}.ipynb"), PROFILE)
+    return trained(wildcards.stem) + runs + READS.get(wildcards.stem, []) + results
 
 
 def first_weights(training):
     """The file of the first weights, or the mark of the training of this profile that makes it."""
-    path = Path(os.path.expanduser(training.begin_with or training.backbone)).absolute()
+    path = Path(os.path.expanduser(training.begin_with or training.backbone))
+    if path.parts[:1] == ("outputs",) and (kept := Path(OUTPUTS, *path.parts[1:])).exists():
+        path = kept
+    path = path.absolute()
     made = [done(*job) for job, other in TRAININGS.items() if Path(FOLDER, other.file).absolute() == path]
     return made or ([str(path)] if path.is_file() else [])
 

@@ -21,7 +21,7 @@ from defusion_lib.data.augmentation import ROTATIONS, SCALES, STEPS, Augmented
 from defusion_lib.distributed import Processes, join
 from defusion_lib.freeze import freeze
 from defusion_lib.losses import deep_supervision, side_loss
-from defusion_lib.paths import replacing
+from defusion_lib.paths import display_path, replacing
 from defusion_lib.precision import PRECISIONS, autocast, place, resolve_precision
 from defusion_lib.progress import tqdm
 from defusion_lib.weights import load_backbone, load_network, read_card, save_network, weights_hash
@@ -520,7 +520,7 @@ def train_or_load(
         differing = _differences(read_card(path), made)
         if differing:
             raise ValueError(
-                f"{path.name} was made in another way ({differing}): restore the old parameters, "
+                f"{display_path(path)} was made in another way ({differing}): restore the old parameters, "
                 "or delete the file to train that network again."
             )
     else:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the lowest room to the highest; modules of one line may import one another.
 ROOMS = (
     ("paths", "lock", "progress", "freeze", "sources", "stopping"),
-    ("data", "backbone", "precision", "distributed"),
+    ("data", "backbone", "precision", "device", "distributed"),
     ("network", "losses", "metrics"),
     ("weights", "cam_hooks", "plots", "network_drawing"),
     ("inference", "tiling", "training", "export", "refinement"),

@@ -628,6 +628,17 @@ def test_words_are_no_paths(project, monkeypatch):
         paths.locate("imagenet", "shipped")
 
 
+def test_a_path_in_the_outputs_is_looked_for_where_they_are_first(project, tmp_path, monkeypatch):
+    elsewhere, path = tmp_path / "scratch", "outputs/box-first/weights/a.safetensors"
+    monkeypatch.setenv("DEFUSION_OUTPUTS", str(elsewhere))
+    monkeypatch.chdir(project)
+    for root in (project / "outputs", elsewhere):  # what is stored in the checkout, then what was made elsewhere
+        made = root / path.removeprefix("outputs/")
+        made.parent.mkdir(parents=True)
+        made.write_text(str(root))
+        assert paths.locate(path) == made
+
+
 def test_what_is_new_lies_beside_what_is_found(project, monkeypatch):
     places = {"project": project, "project/notebooks": project, "elsewhere": project.parent / "elsewhere"}
     for kernel, root in places.items():

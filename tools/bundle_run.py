@@ -156,16 +156,17 @@ def stretch(bundle: dict, options: argparse.Namespace, training, evaluation, pro
 def trial(bundle: dict, options: argparse.Namespace) -> dict:
     """Return the given parameters of each notebook, changed for a trial; raise ValueError for too large a size."""
     given = {name: dict(bundle["parameters"][name]["given"]) for name in (TRAINING, EVALUATION)}
+    full = {name: bundle["parameters"][name]["defaults"] | each for name, each in given.items()}
     asked = {name: getattr(options, name) for name in ("iterations", "size", "photos")}
     if not any(asked.values()):
         return given
     stored = bundle["data"]["size"]
     if options.size and options.size > stored:
         raise ValueError(f"--size {options.size} is larger than the photos of this bundle: choose up to {stored}.")
-    _, size, batch = given[TRAINING]["stages"][-1]
-    iterations = options.iterations or sum(stage[0] for stage in given[TRAINING]["stages"])
+    _, size, batch = full[TRAINING]["stages"][-1]
+    iterations = options.iterations or sum(stage[0] for stage in full[TRAINING]["stages"])
     given[TRAINING]["stages"] = [[iterations, options.size or size, batch]]
-    given[EVALUATION]["size"] = options.size or given[EVALUATION]["size"]
+    given[EVALUATION]["size"] = options.size or full[EVALUATION]["size"]
     for each in given.values():
         each["profile"] += "-trial"
     bundle["notes"]["trial"] = {name: value for name, value in asked.items() if value}

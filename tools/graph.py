@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import defusion_lib
+from defusion_lib.paths import locate, outputs_root
 from defusion_lib.runs.parameters import check_parameters, read_parameters
 from defusion_lib.sources import PACKAGE, all_imports, direct_imports, module_file
 from tools.execute import find_parameters, read_profile
@@ -22,6 +23,7 @@ SHOWN = (f"{PACKAGE}.exercises", f"{PACKAGE}.paper.claims")
 CLAIMS = "06_claims"
 # Modules of experiments with `trainings` and `train_one`; a notebook that calls such a function has its trainings.
 TRAINERS = ("training_run", "table_1", "ablations")
+READ_RESULTS = {"pilot", "beside"}  # parameters that name a result file of another profile
 # What every training computes with.
 TRAINING = (f"{PACKAGE}.training", f"{PACKAGE}.data.datasets")
 
@@ -57,6 +59,26 @@ def _files(names: Iterable[str], left_out: Iterable[str], root: Path) -> set[Pat
         found |= {path for path in folder.glob("*") if path.suffix in (".json", ".txt", ".npz")}
     if library / "weights.py" in found:
         found |= set((library / "shipped").glob("*.safetensors"))
+    return found
+
+
+def files_of_others(notebook: Path, profile: str) -> list[str]:
+    """Return the results of other profiles that a notebook reads in a profile, where it has them; none where its
+    parameters are wrong, which the notebook says.
+    """
+    try:
+        path = find_parameters(notebook, profile)
+        given = check_parameters(
+            read_parameters(parameters_cell(notebook)), read_profile(profile, path) if path else {"profile": profile}
+        )
+    except ValueError:
+        return []
+    own = (outputs_root() / profile).absolute()
+    found = []
+    for name in READ_RESULTS & given.keys():
+        with suppress(ValueError, OSError):
+            file = Path(locate(given[name])).absolute()
+            found += [str(file)] if given[name] and file.is_file() and not file.is_relative_to(own) else []
     return found
 
 

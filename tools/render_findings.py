@@ -520,7 +520,7 @@ def stress_mae(content: dict) -> float:
 def known_blur(outputs: Path) -> Finding:
     shi, found = result(outputs, "box/stress_shi"), stress.read(outputs / "box/results/stress_shi.npz")
     keys = {
-        "half of the photo blurred": ("half-and-half", "mae"),
+        "one half of the photo blurred, then the other": ("half-and-half", "mae"),
         "the same with noise of 20 levels": ("half-and-half", "mae-noise-20"),
         **{
             f"rendered: {key.removeprefix('rendered/mae-').replace('-', ' ')}": (

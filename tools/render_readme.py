@@ -16,9 +16,11 @@ from defusion_lib.evaluation.tables import MEASURES
 from defusion_lib.paper import claims
 from defusion_lib.paper.tables import TABLE_1
 from defusion_lib.paths import project_root, write_atomically
+from defusion_lib.runs.parameters import read_parameters
 from defusion_lib.weights import SHIPPED
 from tools import render_costs, render_findings
 from tools.bench_spin import LIBGOMP
+from tools.graph import parameters_cell
 from tools.render_card import model_card
 from tools.render_commands import commands_section
 from tools.render_results import cell, read, rendered, result, rows_of, runs
@@ -134,8 +136,8 @@ def results_page(root: Path) -> str:
     """Render outputs/README.md as Markdown, for the checkout `root`."""
     planned, measured = (result(root / "outputs", f"{profile}/08_ablations") for profile in ("cpu-pilot", "cpu"))
     sentences = [
-        f"The results of notebooks {', '.join(numbers)} of profile {profile} are older than the parameters that are "
-        f"now in `params/{profile}/`."
+        f"The results of notebook{'s' * (len(numbers) > 1)} {', '.join(numbers)} of profile {profile} are older than "
+        f"the parameters that are now in `params/{profile}/` and in the notebooks."
         for profile, numbers in outdated(root).items()
     ]
     return PAGE.format(
@@ -148,15 +150,21 @@ def results_page(root: Path) -> str:
 
 
 def outdated(root: Path) -> dict[str, list[str]]:
-    """Return the notebooks whose results were made with other parameters than those of params/, {profile: numbers}."""
+    """Return the notebooks whose results were made with other parameters than now, {profile: numbers}.
+
+    Parameters are the notebook's defaults and those of params/; one that a result does not have came later.
+    """
     found: dict[str, list[str]] = {}
     for path in sorted((root / "params").glob("*/*.yaml")):
         profile, stored = path.parent.name, root / f"outputs/{path.parent.name}/results/{path.stem}.json"
         if not stored.is_file():
             continue
+        notebook = root / f"notebooks/{path.stem}.ipynb"
+        defaults = read_parameters(parameters_cell(notebook)) if notebook.is_file() else {}
         given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        now = {name: value for name, value in (defaults | given).items() if name not in PLACES | {"profile"}}
         used = [run["parameters"] for run in runs(read(stored))]
-        if any(each.get(name) != given[name] for each in used for name in given.keys() - PLACES):
+        if any(each.get(name, defaults.get(name)) != value for each in used for name, value in now.items()):
             found.setdefault(profile, []).append(path.stem.partition("_")[0])
     return found
 

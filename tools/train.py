@@ -9,12 +9,13 @@ a training that was killed continues. Parameters are those of the notebook in th
 import argparse
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, nullcontext, redirect_stderr, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from defusion_lib.paths import write_atomically
+from defusion_lib.paths import outputs_root, write_atomically
+from tools.alone import hold
 from tools.execute import find_parameters, read_profile, report
 from tools.graph import code_cells, mark, parameters_cell, trainer, training_files, unedited
 
@@ -31,10 +32,11 @@ def begin(notebook: Path, given: Mapping) -> Any:
     return namespace["run"]
 
 
-def train(notebook: Path, profile: str, name: str) -> str:
+def train(notebook: Path, profile: str, name: str, alone: bool = False) -> str:
     """Train a network of a notebook in a profile, or find it trained, and return the content of its mark.
 
-    Raises ValueError for a notebook or a name without training, and what the training raises.
+    With `alone` it takes the lock that a job of the Snakefile has. Raises ValueError for a notebook or a name without
+    training, and where another process has the lock, and what the training raises.
     """
     if not notebook.is_file():
         raise ValueError(f"There is no notebook {notebook.stem}: give its file name without .ipynb.")
@@ -43,10 +45,13 @@ def train(notebook: Path, profile: str, name: str) -> str:
         raise ValueError(f"{notebook.stem} trains no network: choose another notebook.")
     path = find_parameters(notebook, profile)
     run = begin(notebook, read_profile(profile, path) if path else {})
+    if profile == "paper" and run.device.type == "cpu":
+        print("No GPU was found: the paper's recipe takes a processor weeks. Check torch.cuda.is_available().")
     found = import_module(module).trainings(run.parameters)
     if name not in found:
         raise ValueError(f"{notebook.stem} has no training {name!r} in profile {profile}: choose {', '.join(found)}.")
-    with unedited(training_files(found[name])):
+    lock = outputs_root() / profile / f".done/{notebook.stem}.{name}.lock"
+    with hold(lock) if alone else nullcontext(), unedited(training_files(found[name])):
         import_module(module).train_one(run, name, found[name].open_photos())
     return mark(found[name])
 
@@ -69,7 +74,9 @@ def main(arguments: list[str] | None = None) -> int:
                 stack.enter_context(log)
                 stack.enter_context(redirect_stdout(log))
                 stack.enter_context(redirect_stderr(log))
-            made = train(Path(f"notebooks/{options.notebook}.ipynb"), options.profile, options.network)
+            made = train(
+                Path(f"notebooks/{options.notebook}.ipynb"), options.profile, options.network, not options.mark
+            )
             if options.mark:
                 write_atomically(options.mark, made.encode())
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from defusion_lib import SPINCOUNT
 from defusion_lib.experiments.efficiency import ALLOCATOR
-from defusion_lib.paths import outputs_root, project_root
+from defusion_lib.paths import check_writable, outputs_root, project_root
 
 # Only file times tell what is stale: a checkout brings no other record of earlier runs.
 OPTIONS = (
@@ -27,8 +27,9 @@ def run_notebooks(
 
     `dry_run` lists them instead. `cluster` is a folder of tools/ with Snakemake's settings for one; without it they run
     on this machine, one after the other. `progress_only` leaves out the results, and the progress goes to standard
-    error. Raises FileNotFoundError outside of a checkout, ValueError for a profile or cluster that does not exist and
-    where Snakemake is not installed, and KeyboardInterrupt after a notebook that Ctrl-C stopped.
+    error. Raises FileNotFoundError outside of a checkout, OSError in one that cannot be written in, ValueError for a
+    profile or cluster that does not exist and where Snakemake is not installed, and KeyboardInterrupt after a notebook
+    that Ctrl-C stopped.
     """
     root = project_root()
     if not (root / "Snakefile").is_file():
@@ -46,6 +47,7 @@ def run_notebooks(
         )
     if importlib.util.find_spec("snakemake") is None:
         raise ValueError('Snakemake is not installed, which runs the notebooks: pip install -e ".[batch]".')
+    check_writable(root / ".snakemake")  # where Snakemake keeps its records
     commands = [command(profile, dry_run, cluster)]
     if not dry_run and not progress_only:
         commands.append([sys.executable, "-m", "tools.execute", "summary", profile])

@@ -121,8 +121,6 @@ def _decode(path: Path, file: BinaryIO, min_side: int | None) -> Picture:
         image.load()
     if image.format == "PNG":
         _check_png(path, file)
-    if image.format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
-        image = image.convert("RGB")  # programs that have no transparency leave that channel empty
     full = 65535
     if tags is None:
         orientation = left = _orientation(image)
@@ -135,7 +133,7 @@ def _decode(path: Path, file: BinaryIO, min_side: int | None) -> Picture:
         orientation, left, shape = _tiff_orientation(tags), 1, image.size[::-1]
         full = 4095 if tags.get(_BITS) == (12,) else full
         _complete_tiff(path, image, tags)
-    upright = orient(_grey_16_bits(image, full), left)
+    upright = orient(_grey_16_bits(_without_empty_alpha(image), full), left)
     return Picture(upright.convert("LA") if upright.mode == "La" else upright, shape, orientation, deep)
 
 
@@ -273,6 +271,12 @@ def _orientation(image: Image.Image) -> int:
         return orientation if orientation in _TURNS else 1
     except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, OverflowError, struct.error):
         return 1
+
+
+def _without_empty_alpha(image: Image.Image) -> Image.Image:
+    """Drop the transparency of a BMP that is 0 everywhere: programs that have none leave it so."""
+    empty = image.format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0)
+    return image.convert("RGB") if empty else image
 
 
 def _grey_16_bits(image: Image.Image, full: int) -> Image.Image:

@@ -177,7 +177,7 @@ def train_one(run: Run, name: str, photos: PhotoSet) -> Tested:
     """Train a network of `trainings` on its photos and test it, or read what an earlier run kept of it.
 
     What is kept of a network is `results/08_ablations/<name>.npz` with a stamp: a few kB, so that trainings of several
-    machines can be put together in one folder. A network whose file is there is trained again only where its recipe,
+    machines can be put together in one folder. A network whose file is there is tested again only where its recipe,
     switches, first weights, photos or test differ, or the code of the network or the metrics. Raises ValueError where
     that file is damaged, where the first weights learnt from photos of the test, and what `training.train_or_load`
     raises.

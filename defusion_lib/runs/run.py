@@ -237,16 +237,10 @@ def _seed_everything(seed: int):
     # Imported here, so that reading results (tools/execute.py) does not wait seconds for torch.
     import torch
 
+    from defusion_lib.device import choose_device
+
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
     torch.set_num_threads(thread_count())
-    cuda = torch.cuda.is_available()
-    # On CUDA this would replace the backward pass of bilinear up-sampling, which DeFusionNet does dozens of
-    # times a step, by a scatter that takes many times as long.
-    torch.use_deterministic_algorithms(not cuda)
-    # Filling every fresh tensor with NaN finds bugs in kernels, not here, and costs a pass over memory.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = False
-    return torch.device("cuda" if cuda else "cpu")
+    return choose_device()

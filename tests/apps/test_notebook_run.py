@@ -47,6 +47,18 @@ def test_a_run_executes_the_notebooks_and_shows_their_results(started):
     assert second == [sys.executable, "-m", "tools.execute", "summary", "cpu"]
 
 
+def test_a_checkout_that_cannot_be_written_in_is_one_sentence(started, monkeypatch, tmp_path):
+    """Snakemake keeps its records in the checkout, wherever the results go."""
+
+    def refuse(folder):
+        raise OSError(f"Cannot write in {folder.name} (Read-only file system).")
+
+    monkeypatch.setattr(notebook_run, "check_writable", refuse)
+    result = CliRunner().invoke(main, ["run", "--dry-run"])
+    assert (result.exit_code, result.stderr) == (2, "Error: Cannot write in .snakemake (Read-only file system).\n")
+    assert len(started) == 1
+
+
 def test_the_help_names_every_cluster():
     help_text = CliRunner().invoke(main, ["run", "--help"]).stdout.partition("--cluster")[2]
     clusters = [path.parent.name for path in (ROOT / "tools").glob("*/config.yaml")]

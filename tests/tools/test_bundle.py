@@ -324,6 +324,16 @@ def test_bf16_where_it_does_not_exist_is_refused_before_training(place, outputs,
     assert not list(outputs.rglob("*.pt"))
 
 
+def test_a_trial_of_a_profile_that_leaves_stages_and_size_at_the_notebooks():
+    parameters = {
+        "03_training": {"defaults": {"stages": [[9, 96, 4]]}, "given": {"profile": "mine"}},
+        "04_evaluation": {"defaults": {"size": 96}, "given": {"profile": "mine"}},
+    }
+    bundle = {"parameters": parameters, "data": {"size": 320}, "notes": {}}
+    given = bundle_run.trial(bundle, SimpleNamespace(iterations=1, size=None, photos=None))
+    assert given["03_training"]["stages"] == [[1, 96, 4]] and given["04_evaluation"]["size"] == 96
+
+
 def test_a_size_that_is_not_stored_is_refused(place, capsys):
     assert bundle_run.main(["--size", "64"]) == 1
     assert "--size 64 is larger than the photos of this bundle: choose up to 32." in capsys.readouterr().err

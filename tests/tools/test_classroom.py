@@ -1,11 +1,14 @@
 """Copies for a class: no solution in a student's notebook, every check passes in the key, and no work is overwritten."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 from minimal_notebook import minimal_notebook
+from nbformat import v4
 
 from defusion_lib import exercises
 from tools import classroom
@@ -141,6 +144,23 @@ def test_the_plan_names_exercises_that_exist():
     ]
     assert set(planned) <= there
     assert f"has {len(there)} exercises, and the plan uses {len(planned)} of them" in page
+
+
+@pytest.mark.slow
+def test_the_command_that_marks_goes_on_after_an_error_and_keeps_the_record_apart(tmp_path, monkeypatch):
+    page = (ROOT / "notebooks/CLASS.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^DEFUSION_OUTPUTS=.* nbconvert .*$", page, re.MULTILINE)
+    command = command.replace(".venv/bin/jupyter", f"{sys.executable} -m jupyter")
+    raising = v4.new_notebook(
+        cells=[v4.new_code_cell("1 / 0"), v4.new_code_cell("import os; os.environ['DEFUSION_OUTPUTS']")]
+    )
+    (tmp_path / "anna").mkdir()
+    for name in ("a", "b"):
+        nbformat.write(raising, tmp_path / f"anna/{name}.ipynb")
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True, capture_output=True, timeout=300)
+    for name in ("a", "b"):
+        marked = nbformat.read(tmp_path / f"marked/anna/{name}.ipynb", as_version=4)
+        assert marked.cells[1].outputs[0].data["text/plain"] == repr(str(tmp_path / "marked/anna"))
 
 
 def test_the_command_says_in_a_sentence_what_is_wrong(tmp_path, monkeypatch, capsys):

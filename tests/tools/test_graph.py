@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.graph import library_files, unedited
+from tools.graph import files_of_others, library_files, unedited
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,6 +41,17 @@ def test_what_is_only_shown_is_no_input(stem):
 @pytest.mark.parametrize("stem", ["03", "04", "08", "09"])
 def test_training_and_evaluation_do_not_depend_on_the_baselines(stem):
     assert not [name for name in files_of(stem) if name.startswith("baselines/")]
+
+
+def test_results_of_other_profiles_that_a_notebook_reads_are_inputs(monkeypatch, outputs):
+    """The pilot of notebook 08, wherever the outputs are; a notebook's own result makes it no more stale."""
+    monkeypatch.chdir(ROOT)
+    notebook, pilot = Path("notebooks/08_ablations.ipynb"), "cpu-pilot/results/08_ablations.json"
+    assert files_of_others(notebook, "cpu") == [str(ROOT / "outputs" / pilot)]
+    (outputs / pilot).parent.mkdir(parents=True)
+    (outputs / pilot).touch()
+    assert files_of_others(notebook, "cpu") == [str(outputs / pilot)]
+    assert files_of_others(notebook, "cpu-pilot") == files_of_others(Path("notebooks/04_evaluation.ipynb"), "cpu") == []
 
 
 def test_files_that_change_in_a_block_are_named(tmp_path):

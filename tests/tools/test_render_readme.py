@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from minimal_notebook import write_notebook
 from PIL import Image
 
 from defusion_lib.apps.cli import main
@@ -210,6 +211,13 @@ def test_results_that_are_older_than_their_parameters_are_named(tmp_path):
 
     assert store() == {}
     assert store(**{"03_training": {"backbone": "imagenet"}, "04_evaluation": {"size": 160}}) == {"cpu": ["03", "04"]}
+    # What params/ does not say is the notebook's default.
+    notebook = write_notebook(tmp_path / "notebooks/04_evaluation.ipynb")
+    used["04_evaluation"] |= {"seed": 0, "rates": [0.5]}
+    assert store() == {}
+    text = notebook.read_text(encoding="utf-8")
+    notebook.write_text(text.replace("seed = 0", "seed = 1"), encoding="utf-8")
+    assert store() == {"cpu": ["04"]}
 
 
 def test_the_page_of_results_names_the_earlier_notebooks_of_a_joined_file(tmp_path):

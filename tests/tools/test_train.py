@@ -16,7 +16,7 @@ import pytest
 from defusion_lib.apps import notebook_run
 from defusion_lib.experiments.table_1 import TRAINED
 from defusion_lib.weights import load_network, read_card, weights_hash
-from tools import graph, train
+from tools import alone, graph, train
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = """\
@@ -145,6 +145,14 @@ def test_a_wrong_call_gets_one_sentence(project, capsys, arguments, said):
     out, err = capsys.readouterr()
     assert said in err and len(err.splitlines()) == 1
     assert out.startswith(f"[1/1] {arguments[1]}/{arguments[2]} ... ") and "failed after" in out
+
+
+def test_a_network_is_not_trained_twice_at_a_time(project, outputs, monkeypatch, capsys):
+    monkeypatch.setattr("defusion_lib.experiments.ablations.train_one", lambda *given: pytest.fail("trains"))
+    held = alone.hold(outputs / "tiny/.done/08_ablations.full@seed0.lock")
+    assert train.main(["tiny", "08_ablations", "full@seed0"]) == 1
+    assert "Another run writes into" in capsys.readouterr().err
+    held.release()
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from defusion_lib.baselines import BASELINES, CLASSICAL, DEEP, images
 from defusion_lib.baselines.deep import OURS, Deep, dhde
 from defusion_lib.baselines.fitted import SPLIT, fitted_to
 from defusion_lib.data import PhotoSet
+from defusion_lib.data.datasets import check_unseen
 from defusion_lib.data.shi import split_stems
 from defusion_lib.evaluation.bootstrap import interval
 from defusion_lib.evaluation.published_maps import Published, crop_correlation, photographs
@@ -29,7 +30,7 @@ from defusion_lib.evaluation.statistics import correlation
 from defusion_lib.experiments.efficiency import Cost, benchmark, total_cost
 from defusion_lib.experiments.map_cache import cached_maps, fingerprint
 from defusion_lib.experiments.result_keys import result_keys
-from defusion_lib.experiments.training_run import Training, backbone_file
+from defusion_lib.experiments.training_run import Training, backbone_file, sets_behind
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import DeFusionNet, count_parameters
 from defusion_lib.paper import claims, conversion
@@ -235,6 +236,14 @@ def score_results(
     results |= result_keys(dataset, {name: {"seconds": value} for name, value in seconds.items()})
     results |= result_keys(dataset, {name: {"auc-std": np.std(value)} for name, value in means.items()})
     return results | ({f"{dataset}/all-classics/kendall-tau": agreement.tau} if agreement else {})
+
+
+def check_test(test: PhotoSet, learn: PhotoSet, backbone: str) -> None:
+    """Raise ValueError where `test` has photos that the networks learn from, or that their first weights learnt from.
+
+    `learn` is what they learn from, `backbone` the parameter of notebook 07.
+    """
+    check_unseen(test, {"data": [learn.provenance(), *sets_behind(backbone_file(backbone))]})
 
 
 def seen_in_training(photos: PhotoSet) -> int:

@@ -116,6 +116,15 @@ def test_auc_of_photos_is_that_of_each():
     np.testing.assert_allclose(table_1.auc_of_photos(evaluation), expected)
 
 
+def test_what_the_networks_or_their_first_weights_learnt_from_is_no_test():
+    last100, rendered = (PhotoSet(name, ["1"], photo) for name in ("shi-last100", "synthetic"))
+    table_1.check_test(last100, rendered, "random")
+    table_1.check_test(rendered, rendered, "shipped")
+    for learn, backbone in ((PhotoSet("shi-dutlab100", ["2"], photo), "random"), (rendered, "shipped")):
+        with pytest.raises(ValueError, match="trained on shi-dutlab100, which holds most of the test photos"):
+            table_1.check_test(last100, learn, backbone)
+
+
 def test_photos_seen_in_training_are_counted():
     assert table_1.seen_in_training(PhotoSet("shi-dutlab100", split_stems("dutlab100", "test"), photo)) == 0
     seen = set(split_stems("last100", "test")) & set(split_stems("dutlab100", "train"))

@@ -266,8 +266,8 @@ def describe_package(photos: PhotoSet, size: int) -> str:
         check_unseen(photos, read_card(SHIPPED))
     except ValueError:
         return (
-            f"the network in the package, tested at {size} pixels. It learnt from most of these test photos: "
-            "its scores say nothing about others, only the differences between its maps can be read."
+            f"the network in the package, tested at {size} pixels. It was trained on most of these test photos, so its "
+            "scores do not show how it does on others."
         )
     return f"the network in the package, tested at {size} pixels"
 

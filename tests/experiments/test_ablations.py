@@ -196,7 +196,7 @@ def test_the_package_is_said_to_know_most_photos_of_the_other_split(finished):
         ablations.describe_package(PhotoSet(name, test.stems, test.read), 96) for name in (test.name, "shi-last100")
     ]
     assert words[0] == "the network in the package, tested at 96 pixels"
-    assert words[1].startswith(f"{words[0]}. It learnt from most of these test photos")
+    assert words[1].startswith(f"{words[0]}. It was trained on most of these test photos")
 
 
 def scratched(content):

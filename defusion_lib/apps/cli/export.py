@@ -41,7 +41,7 @@ def export(into: str, network: str, precision: str, size: int | None, as_json: b
     written = export_network(load_network(file), into, read_card(file), precision, size)
     torch = "torch's with the same rounded weights" if precision == "int8" else "torch's"
     text = (
-        f"{into}: {written['bytes'] / 1e6:.1f} MB, {precision}; its maps differ from {torch} by "
-        f"{written['largest-difference']:.1e} or less"
+        f"{into}: {written['bytes'] / 1e6:.1f} MB, {precision}; largest difference of its maps from {torch}: "
+        f"{written['largest-difference']:.1e}"
     )
     report(written, text, as_json)

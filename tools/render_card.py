@@ -39,8 +39,8 @@ of a photo. `defusion_lib.load_network()` reads it, and `defusion_lib.detect` ap
 ## Numbers
 
 ± is the standard error over the photos. A photo is resized to {size} x {size} pixels for the network; maps are scored
-at the photo's size. Every choice was made on {validation} photos held out of the training photos; what other variants
-gave on them was not stored, so nothing is known about what would reach the rows with a "no". The aims were set
+at the photo's size. Every choice was made on {validation} photos held out of the training photos. The results of other
+variants on them were not stored, so it is not known which variant would reach the aims marked "no". The aims were set
 before the training. The test sets were evaluated {looks}.
 "Before" is the network that was in the package before, of an earlier run of profile cpu.
 
@@ -164,7 +164,7 @@ def _aims_table(shi: dict, before: dict, efficiency: dict) -> str:
         reached = "yes" if float(now) <= aim else "no"
         rows.append(
             [
-                f"seconds per photo at 160 pixels, precision {precision}; before in fp32: 1",
+                f"time per photo at 160 pixels, precision {precision} (before, in fp32 = 1)",
                 "1",
                 f"≤ {aim:g}",
                 now,

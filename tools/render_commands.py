@@ -19,9 +19,10 @@ PAGE = """## Refined maps
 
 `defusion map --refine` lets the borders of a map follow the photo's edges. "MAE" is that of maps that are only
 enlarged, in the whole photo and near borders (8 pixels on each side of a mask's border at 1 megapixel, and in
-proportion at other sizes). "Refined" is the change by `--refine` on the same photos (± standard error). "Less steeper"
-compares refined maps with maps that are sharpened as much without the photo: this is what the photo's edges themselves
-add. Seconds of one core, measured while other programs ran, are those of the refinement alone.
+proportion at other sizes). "Refined" is the change by `--refine` on the same photos (± standard error). "Minus
+sharpened" is the MAE of refined maps minus that of maps that are sharpened as much without the photo: this is what the
+photo's edges themselves add. "Seconds" is the time of the refinement alone on one core, measured while other programs
+ran.
 
 {refined}
 
@@ -48,7 +49,8 @@ def commands_section(outputs: Path) -> str:
             row.append(f"{gain['values'][f'{dataset}/bilinear/{metric}']:.3f}")
             row += [_change(gain, f"{dataset}/refined-less-{each}/{metric}") for each in ("bilinear", "steeper")]
         rows.append([*row, f"{gain['values'][f'{dataset}/refined/seconds']:.2f}"])
-    head = ["on", "photos", "MAE", "refined", "less steeper", "near borders", "refined", "less steeper", "seconds"]
+    head = ["on", "photos", "MAE", "refined", "minus sharpened"]
+    head += ["near borders", "refined", "minus sharpened", "seconds"]
     lost = []
     for name, network in EXPORTED.items():
         content = result(outputs, name)

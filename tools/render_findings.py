@@ -195,14 +195,15 @@ def auc_axis(outputs: Path) -> Finding:
         "The paper's AUC is probably the area under a curve on which even a perfect map stays far below 1",
         printed < at_least and printed <= ceiling,
         f"DeFusionNet on DUT is printed with F {f} and AUC {printed}, but a ROC curve with that F has an ordinary AUC "
-        f"of at least {at_least:.3f}. Over the share of *all* pixels instead of the in-focus ones, a perfect map of "
-        f"DUT has {ceiling:.3f}, and {printed} means an ordinary AUC of {read_as.auc:.3f} ({read_as.low:.2f} to "
+        f"of at least {at_least:.3f}. With the share of *all* pixels on the x axis, instead of the in-focus ones, a "
+        f"perfect map of DUT has {ceiling:.3f}, and {printed} means an ordinary AUC of {read_as.auc:.3f} "
+        f"({read_as.low:.2f} to "
         f"{read_as.high:.2f} if the blurred share of {share:.3f}, which is inferred, is wrong by 0.02). HiFST's "
         f"published maps of {photos(protocols, 'shi-maps61')} photos have an ordinary AUC of {ordinary}, and {on_axis} "
         f"on that axis; Table 1 prints {TABLE_1['shi', 'auc', 'hifst']}.",
         ("05b", "05a"),
-        "The authors' evaluation program. There is none, so this is inferred: it is the one formula of those tried "
-        "that fits the order, the chance level and the highest values of all columns.",
+        "The authors' evaluation program. It was not published, so this is inferred: of the formulas that were "
+        "tried, only this one fits the order, the chance level and the highest values of all columns.",
     )
 
 
@@ -221,7 +222,8 @@ def classes(outputs: Path) -> Finding:
         f"With blur as positive a perfect map has at most {highest:.3f}, but BTBNet, CVPR19 and DeFusionNet are "
         f"printed with {min(last)} to {max(last)}. With in-focus as positive, HiFST's {printed} would be an ordinary "
         f"AUC of {other:.2f}, but its published maps have {in_words}. So DeFusionNet's F of "
-        f"{TABLE_1['shi', 'f', 'defusionnet']} and DMENet's {TABLE_1['shi', 'f', 'dmenet']} beside it do not compare.",
+        f"{TABLE_1['shi', 'f', 'defusionnet']} and DMENet's {TABLE_1['shi', 'f', 'dmenet']} beside it "
+        "cannot be compared.",
         ("05c", "05a"),
         "Another meaning of the AUC column: this follows from the first finding.",
     )
@@ -407,8 +409,8 @@ def constant_weights(outputs: Path) -> Finding:
     draws = content["stamp"]["parameters"]["draws"]
     named = {f"{change}, minus {CHANGES[change].rpartition(': ')[2]}": row for change, row in rows.items()}
     return Finding(
-        "Channel weights that do not adapt to the photo are not shown to raise the mean absolute error, equal weights "
-        "do",
+        "Channel weights that do not adapt to the photo are not shown to raise the mean absolute error; equal weights "
+        "for all channels raise it",
         not (shown["average weight of each channel"] and average.difference > 0)
         and bool(shown["same weight for all channels"])
         and same.difference > 0,
@@ -437,7 +439,7 @@ def sharp_photos(outputs: Path) -> Finding:
     of_squares = interval_of_mean(squares)
     worst = max(each, key=each.get)
     return Finding(
-        "The detector calls parts of photos blurred that are sharp",
+        "The detector calls some sharp parts of photos blurred",
         low > 0 and of_squares[0] > 0,
         f"Of the pixels in focus of Shi's test photos it calls {np.mean(list(in_focus.values())):.3f} blurred, "
         f"interval [{low:.2f}, {high:.2f}]. Of {len(squares)} squares of these photos that are sharp throughout, cut "

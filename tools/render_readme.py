@@ -83,7 +83,7 @@ of the same size, for two and a half hours of one core. The network of the other
 
 The ablations are small networks with a short training: compare them with one another and with the spread over
 seeds, not with the other rows. Notebook 08 lists which of the paper's differences show. `cpu-pilot` holds the
-ablations that those of profile cpu were planned with{pilot}.
+ablations from which those of profile cpu were planned{pilot}.
 
 The rows of Table 1 are our implementations on the same photos. All networks were trained on the same 604 photos for
 the minutes shown (one core); `+budget` is DeFusionNet with the same budget, `defusionnet-compact` is the network that
@@ -93,7 +93,7 @@ of newer methods.
 {joined}
 Result files of notebooks hold the parameters that they were made with.{outdated}
 """
-PILOT = "; until those are trained, the\nresults of profile cpu are the same"
+PILOT = ". Until the planned ones\nare trained, both profiles hold the same results"
 JOINED = """`07_comparison.ipynb` and `12_rivals.ipynb` in `outputs/cpu/` are two earlier notebooks, of the
 classical and of the deep methods; `07_table_1.json` joins their results.
 """

@@ -430,7 +430,7 @@ def describe_order(paper: Mapping[str, float], agreement: Agreement | None, data
     order = sorted(paper, key=lambda name: -paper[name])
     text = "the paper's order: " + ", ".join(f"{name} {paper[name]:.2f}" for name in order)
     if agreement is None:
-        return f"{text}\nIt is an order on Shi's photos, which does not compare with one on {dataset}."
+        return f"{text}\nIt is an order on Shi's photos, which cannot be compared with one on {dataset}."
     low, high = agreement.bounds
     return (
         f"{text}\nour order of these: tau {agreement.tau:.2f}, 95 % interval {low:.2f} to {high:.2f}\n"
@@ -450,7 +450,7 @@ def beside_published(
     named = {method.in_paper: method for method in rows.values() if method.in_paper}
     for name, maps in published.items():
         if name not in named:
-            found[name] = {"photos": len(maps.stems), "note": "no method of this name: notebook 05 scores any maps"}
+            found[name] = {"photos": len(maps.stems), "note": "no method of this name: notebook 05a scores any maps"}
             continue
         photos = photographs(maps, shi_root)
         of_method, found[name] = published_agreement(named[name], maps, photos, cache)

@@ -179,7 +179,7 @@ def test_the_papers_order_is_compared_on_its_photos_only():
         "reversed here: no pair",
     ]
     _, last = table_1.describe_order({"a": 0.7}, None, "made-up").splitlines()
-    assert last == "It is an order on Shi's photos, which does not compare with one on made-up."
+    assert last == "It is an order on Shi's photos, which cannot be compared with one on made-up."
     some = table_1.describe_order({"a": 0.7}, agreement._replace(reversed_pairs=["b over a", "c over a"]), "shi")
     assert some.endswith("reversed here: b over a, c over a")
 

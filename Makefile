@@ -33,7 +33,7 @@ help:   ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\): .*## /make \1\t/p' Makefile
 
 # Results are stored from processors, and tolerances were measured on them.
-test verify store: export CUDA_VISIBLE_DEVICES :=
+test test-quick test-oldest verify store: export CUDA_VISIBLE_DEVICES :=
 
 install: $(READY)   ## install everything into .venv (the other targets do so when they need it)
 

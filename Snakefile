@@ -102,11 +102,11 @@ def needed(wildcards):
 def first_weights(training):
     """The file of the first weights, or the mark of the training of this profile that makes it."""
     path = Path(os.path.expanduser(training.begin_with or training.backbone))
-    if path.parts[:1] == ("outputs",) and (kept := Path(OUTPUTS, *path.parts[1:])).exists():
-        path = kept
-    path = path.absolute()
-    made = [done(*job) for job, other in TRAININGS.items() if Path(FOLDER, other.file).absolute() == path]
-    return made or ([str(path)] if path.is_file() else [])
+    places = [path.absolute()]
+    if path.parts[:1] == ("outputs",):
+        places.insert(0, Path(OUTPUTS, *path.parts[1:]).absolute())
+    made = [done(*job) for job, other in TRAININGS.items() if Path(FOLDER, other.file).absolute() == places[0]]
+    return made or [str(each) for each in places if each.is_file()][:1]
 
 
 def place(*job):

@@ -33,7 +33,7 @@ def locate(path: str | Path, *words: str, new: bool = False) -> str | Path:
 
     JupyterLab, VS Code and nbval run a notebook in its own folder, papermill in the one where it was called. So a
     relative path is looked for in the current folder, and then in the checkout; one that begins with `outputs/` first
-    where the outputs are (`outputs_root`). With `new`, a path that is at
+    where DEFUSION_OUTPUTS says that the outputs are. With `new`, a path that is at
     neither place is one to be written: it lies in the current folder, or in the checkout where the current folder
     is the checkout's `notebooks`. One that begins with `./` or `../` belongs to the current folder alone. `~` is the
     home folder. `words`, such as "shipped", are no paths and come back as
@@ -43,11 +43,12 @@ def locate(path: str | Path, *words: str, new: bool = False) -> str | Path:
     if path in words:
         return path
     given = Path(os.path.expanduser(path))
-    if given.parts[:1] == ("outputs",) and os.path.exists(kept := outputs_root().joinpath(*given.parts[1:])):
-        return kept
     # A full path stays as it is behind any folder.
     places = {Path.cwd() / given: "the current folder"}
     here = f"{path}/".startswith(("./", "../"))
+    moved = bool(os.environ.get("DEFUSION_OUTPUTS")) and not here and given.parts[:1] == ("outputs",)
+    if moved and os.path.exists(kept := outputs_root().joinpath(*given.parts[1:])):
+        return kept
     if not here:
         places[project_root() / given] = "the project's folder"
     # Not Path.exists: it raises where a folder on the way may not be entered.

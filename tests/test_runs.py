@@ -637,6 +637,9 @@ def test_a_path_in_the_outputs_is_looked_for_where_they_are_first(project, tmp_p
         made.parent.mkdir(parents=True)
         made.write_text(str(root))
         assert paths.locate(path) == made
+    with pytest.raises(FileNotFoundError):
+        monkeypatch.chdir(tmp_path)
+        paths.locate(f"./{path}")  # in the current folder alone
 
 
 def test_what_is_new_lies_beside_what_is_found(project, monkeypatch):

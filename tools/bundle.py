@@ -24,6 +24,7 @@ from defusion_lib.backbone import VGG16
 from defusion_lib.data import PhotoSet
 from defusion_lib.data.augmentation import resize_to_square
 from defusion_lib.data.datasets import open_dataset
+from defusion_lib.experiments.training_run import sets_behind
 from defusion_lib.paths import display_path, project_root, write_atomically
 from defusion_lib.runs.parameters import check_parameters, read_parameters
 from defusion_lib.runs.provenance import environment_info
@@ -42,6 +43,7 @@ NOTEBOOKS = ("03_training", "04_evaluation")
 MODULES = (
     "__init__",
     "backbone",
+    "device",
     "freeze",
     "inference",
     "losses",
@@ -107,6 +109,7 @@ def pack(root: Path, profile: str, data: str, backbone: str, folder: Path) -> li
         "commit": environment_info()["commit"],
         "parameters": {stem: {name: each[name] for name in ("defaults", "given")} for stem, each in parameters.items()},
         "backbone": f"{words}, in half precision",
+        "data_before": sets_behind(backbone or training["backbone"]),
         "data": {"name": parts["train"].name, "size": size} | {part: photos.stems for part, photos in parts.items()},
         "notes": {
             "bundle": {  # a hash that identifies it, and how its photos were reduced

@@ -305,7 +305,7 @@ def first_network(bundle: dict, run):
         given.heads, steps=given.steps, cam=given.cam, fam=given.fam, ffrm=given.ffrm, fusion_stride=given.fusion_stride
     )
     load_backbone(network.backbone, HERE / BACKBONE)
-    run.note(backbone=bundle["backbone"])
+    run.note(backbone=bundle["backbone"], data_before=bundle["data_before"])
     return network
 
 

@@ -71,7 +71,7 @@ def files_of_others(notebook: Path, profile: str) -> list[str]:
         given = check_parameters(
             read_parameters(parameters_cell(notebook)), read_profile(profile, path) if path else {"profile": profile}
         )
-    except ValueError:
+    except (ValueError, StopIteration):
         return []
     own = (outputs_root() / profile).absolute()
     found = []

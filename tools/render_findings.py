@@ -342,10 +342,9 @@ def undecided(outputs: Path) -> Finding:
     content = result(outputs, "cpu/08_ablations")
     size, count = content["stamp"]["parameters"]["size"], len(ROWS) * len(METRICS)
     spread, _ = seed_spread(content, "mae")
+    others = len(content["stamp"]["parameters"]["rows"]) - 1
     fam = abs(TABLE_2["shi", "mae", "defusionnet+nofam"] - TABLE_2["shi", "mae", "defusionnet"])
-    needed = next(
-        n for n in range(2, 1000) if detectable_difference(spread, n, len(ROWS) * (n - 1), LEVEL / count) <= fam
-    )
+    needed = next(n for n in range(2, 1000) if detectable_difference(spread, n, others * (n - 1), LEVEL / count) <= fam)
     paper = SETTINGS["iterations"].value * SETTINGS["batch"].value
     return Finding(
         "Whether CAM and FAM help in a full training cannot be decided from these results",

@@ -17,7 +17,7 @@ import numpy as np
 from defusion_lib import inference
 from defusion_lib.baselines import CLASSICAL
 from defusion_lib.baselines.fitted import SPLIT, fitted_to
-from defusion_lib.data import Photo, PhotoSet, first_few
+from defusion_lib.data import Photo, PhotoSet, first_few, name_bytes
 from defusion_lib.evaluation import own_maps
 from defusion_lib.evaluation.map_scores import DRAWS, WEIGHTED, MapScores, Mask, Measured
 from defusion_lib.evaluation.own_maps import PROTOCOLS, Comparison, MapFolder
@@ -285,7 +285,7 @@ def write_row(row: Row, into: str | Path) -> list[Path]:
         "rows.tex": comments + "\n".join(own_maps.latex(each, head) for head, each in tables if each),
     }
     for name, content in contents.items():
-        write_atomically(into / name, content.encode())
+        write_atomically(into / name, name_bytes(content))
     for drawing in drawings(row):
         picture = io.BytesIO()
         make_legible(drawing.figure)

@@ -238,12 +238,12 @@ def score_results(
     return results | ({f"{dataset}/all-classics/kendall-tau": agreement.tau} if agreement else {})
 
 
-def check_test(test: PhotoSet, learn: PhotoSet, backbone: str) -> None:
+def check_test(given: Any, test: PhotoSet, learn: PhotoSet) -> None:
     """Raise ValueError where `test` has photos that the networks learn from, or that their first weights learnt from.
 
-    `learn` is what they learn from, `backbone` the parameter of notebook 07.
+    `given` are the parameters of notebook 07 (attributes), `learn` is what the networks learn from.
     """
-    check_unseen(test, {"data": [learn.provenance(), *sets_behind(backbone_file(backbone))]})
+    check_unseen(test, {"data": [learn.provenance(), *sets_behind(backbone_file(given.backbone))]})
 
 
 def seen_in_training(photos: PhotoSet) -> int:

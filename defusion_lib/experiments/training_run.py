@@ -459,7 +459,7 @@ def train_or_read(
         history, trained = History(card["loss"], card["training_stretches"]), card["weights_sha256"]
     else:
         # The card has the stretches and, once, what the network began with.
-        stamp = {name: fact for name, fact in run.stamp.items() if name != "begun_with"}
+        stamp = {name: fact for name, fact in run.stamp.items() if name not in ("begun_with", "data_before")}
         history = train(network, photos, training.recipe, run.device, checkpoint, every, stamp, show)
         trained = weights_hash(network)
     run.note(training_stretches=history.stretches, weights_sha256=trained, data=[photos.provenance()])

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -580,11 +581,56 @@ def test_maps_of_another_folder_are_not_mixed_in(folder, into, network, tmp_path
     ):
         photo_folder.map_folder(photos, network, SIZE, into)
     assert {path: path.read_bytes() for path in into.rglob("*.*")} == before
+
+
+def test_the_place_of_the_photos_follows_them(folder, into, network, tmp_path):
+    """Both may be moved, photos copied or mounted elsewhere, and a path may be written in several ways."""
+    fill_different(folder, 3)
+    photo_folder.map_folder(folder, network, SIZE, into)
     moved = tmp_path / "elsewhere"  # both together
     moved.mkdir()
     folder.rename(moved / "pics")
     into.rename(moved / "maps")
-    assert photo_folder.map_folder(moved / "pics", network, SIZE, moved / "maps").reused == 2
+    (tmp_path / "link").symlink_to(moved)
+    shutil.copytree(moved / "pics", tmp_path / "copy")  # with the times of the files
+    for photos, maps in ((moved / "pics", moved / "maps"), (tmp_path / "link/pics", moved / "maps"),
+                         (moved / "pics", tmp_path / "link/maps"), (tmp_path / "copy", moved / "maps")):  # fmt: skip
+        assert photo_folder.map_folder(photos, network, SIZE, maps).reused == 3
+    shutil.rmtree(tmp_path / "copy")
+    assert photo_folder.map_folder(moved / "pics", network, SIZE, moved / "maps").reused == 3
+    (moved / "maps/album.json").unlink()  # a table of an earlier version
+    assert photo_folder.map_folder(moved / "pics", network, SIZE, moved / "maps").reused == 3
+    assert (moved / "maps/album.json").is_file() and network.asked == 3
+
+
+def test_a_table_of_an_earlier_version_gets_no_wrong_place(folder, into, network):
+    (folder / "sub").mkdir()
+    fill(folder, ["a.png", "sub/d.png"])
+    photo_folder.map_folder(folder, network, SIZE, into, recursive=True)
+    (into / "album.json").unlink()
+    photo_folder.map_folder([folder / "sub/d.png"], network, SIZE, into)
+    assert not (into / "album.json").exists()
+    assert photo_folder.map_folder(folder, network, SIZE, into, recursive=True).folder == folder
+
+
+def test_a_shard_of_another_folder_is_refused(folder, into, network, tmp_path):
+    other = tmp_path / "others"
+    other.mkdir()
+    fill_different(folder, 4)
+    fill_different(other, 3)
+    photo_folder.map_folder(folder, network, SIZE, into, shard=photo_folder.Shard(1, 2))
+    with pytest.raises(ValueError, match="has maps of the photos in .*pics, not of .*others"):
+        photo_folder.map_folder(other, network, SIZE, into, shard=photo_folder.Shard(2, 2))
+
+
+@pytest.mark.parametrize("content", ['{"title": "my own"}', "[]", "no JSON", '{"photos": "a", "more": 1}'])
+def test_a_file_of_the_user_is_not_replaced(folder, into, network, content):
+    fill(folder, ["a.png"])
+    into.mkdir()
+    (into / "album.json").write_text(content)
+    with pytest.raises(ValueError, match=r"album\.json is not of this program: move it"):
+        photo_folder.map_folder(folder, network, SIZE, into)
+    assert (into / "album.json").read_text() == content
 
 
 def test_a_merge_needs_the_folder_of_the_photos(folder, into, network):

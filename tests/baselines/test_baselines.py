@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_sample_image
 
 from defusion_lib.baselines import CLASSICAL
+from defusion_lib.baselines.classical import dbdf, ksfv
 from defusion_lib.baselines.fitted import FOLDER, fitted_path
 from defusion_lib.data import PhotoSet
 from defusion_lib.data.shi import SPLITS, split_stems
@@ -27,14 +28,20 @@ HALVES = pytest.mark.parametrize("half", [np.s_[:, :100], np.s_[:, 100:]], ids=[
 
 
 @pytest.mark.parametrize("split", SPLITS)
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*_last100.npz")), ids=lambda path: path.stem)
-def test_what_was_learnt_is_of_the_training_photos_of_the_split(path, split):
-    name, learnt_from = path.stem.removesuffix("_last100"), split_stems(split, "train")
+@pytest.mark.parametrize(
+    ("name", "photographs"), {"jnb": 0, "dbdf": dbdf.TRAINING_PHOTOS, "ksfv": ksfv.TRAINING_PHOTOS}.items()
+)
+def test_what_was_learnt_is_of_the_training_photos_of_the_split(name, photographs, split):
+    learnt_from = split_stems(split, "train")
     with np.load(fitted_path(name, split)) as stored:
         (data,) = json.loads(str(stored["stamp"]))["data"]
         named = stored["photographs"].tolist() if "photographs" in stored else []
     assert data == PhotoSet(f"shi-{split}", learnt_from, None).provenance()
-    assert set(named) <= set(learnt_from)
+    assert set(named) <= set(learnt_from) and len(set(named)) == photographs
+
+
+def test_every_fit_is_tested():
+    assert {path.stem.partition("_")[0] for path in FOLDER.glob("*.npz")} == {"jnb", "dbdf", "ksfv"}
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

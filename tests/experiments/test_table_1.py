@@ -118,11 +118,12 @@ def test_auc_of_photos_is_that_of_each():
 
 def test_what_the_networks_or_their_first_weights_learnt_from_is_no_test():
     last100, rendered = (PhotoSet(name, ["1"], photo) for name in ("shi-last100", "synthetic"))
-    table_1.check_test(last100, rendered, "random")
-    table_1.check_test(rendered, rendered, "shipped")
-    for learn, backbone in ((PhotoSet("shi-dutlab100", ["2"], photo), "random"), (rendered, "shipped")):
+    random, shipped = (SimpleNamespace(backbone=backbone) for backbone in ("random", "shipped"))
+    table_1.check_test(random, last100, rendered)
+    table_1.check_test(shipped, rendered, rendered)
+    for learn, given in ((PhotoSet("shi-dutlab100", ["2"], photo), random), (rendered, shipped)):
         with pytest.raises(ValueError, match="trained on shi-dutlab100, which holds most of the test photos"):
-            table_1.check_test(last100, learn, backbone)
+            table_1.check_test(given, last100, learn)
 
 
 def test_photos_seen_in_training_are_counted():

@@ -121,6 +121,7 @@ def finished(unpacked, tmp_path_factory):
 
 def run_alone(folder, outputs, *command):
     environment = {"PYTHONPATH": str(outputs / "packages"), "DEFUSION_OUTPUTS": str(outputs), "DEFUSION_THREADS": "1"}
+    environment |= {name: os.environ[name] for name in ("CUDA_VISIBLE_DEVICES",) if name in os.environ}
     link_packages(outputs / "packages", PACKAGES)
     command = [sys.executable, "-S", *(command or ("run.py",))]  # -S leaves out what is installed
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)

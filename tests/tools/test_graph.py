@@ -1,5 +1,6 @@
 """A notebook depends on what it computes with, and not on what it only shows."""
 
+import json
 import os
 from pathlib import Path
 
@@ -51,6 +52,8 @@ def test_results_of_other_profiles_that_a_notebook_reads_are_inputs(monkeypatch,
     (outputs / pilot).parent.mkdir(parents=True)
     (outputs / pilot).touch()
     assert files_of_others(notebook, "cpu") == [str(outputs / pilot)]
+    (outputs / "untagged.ipynb").write_text(json.dumps({"cells": []}))
+    assert files_of_others(outputs / "untagged.ipynb", "quick") == []
     assert files_of_others(notebook, "cpu-pilot") == files_of_others(Path("notebooks/04_evaluation.ipynb"), "cpu") == []
 
 

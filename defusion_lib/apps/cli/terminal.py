@@ -23,9 +23,9 @@ class Group(click.Group):
         try:
             return super().invoke(context)
         except (ValueError, OSError, FloatingPointError, ModuleNotFoundError) as error:
-            if isinstance(error, BrokenPipeError):
+            missing = (isinstance(error, ModuleNotFoundError) and error.name) or ""
+            if isinstance(error, BrokenPipeError) or missing.partition(".")[0] == "defusion_lib":
                 raise
-            missing = isinstance(error, ModuleNotFoundError) and error.name
             advice = ', which this command needs: pip install "defusion-lib[notebooks]"' if missing else ""
             message = click.ClickException(f"{error}{advice}")
             message.exit_code = 2
@@ -46,7 +46,13 @@ def report(result: dict, text: str, as_json: bool) -> None:
 
     Raises ValueError for a number that is not finite, which JSON does not have.
     """
-    click.echo(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) if as_json else text)
+    if as_json:
+        text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False)
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # a name that is no UTF-8, whose bytes JSON writes as escapes
+            text = json.dumps(result, indent=1)
+    click.echo(text)
 
 
 def finish(failed: dict[str, str]) -> None:

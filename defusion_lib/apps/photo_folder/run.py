@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
@@ -45,6 +45,7 @@ from defusion_lib.apps.photo_folder.table import (
     PLACE,
     Journal,
     Row,
+    check_place,
     folder_of_photos,
     read_table,
     write_place,
@@ -150,8 +151,7 @@ def map_folder(
         reused = len(done)
         kept = {} if isinstance(photos, str | Path) or shard else _others(before, files, job)
         ours = {row.map or f"{row.file}{MAP}" for row in before.values() if not row.problem}
-        _refuse_maps_of_another(folder, into, bool(ours))
-        write_place(into, folder)
+        _take_place(into, folder, before)
 
         def save() -> list[Row]:
             rows = [*kept.values(), *(done[file] for file in files if file in done)]
@@ -345,19 +345,32 @@ def _find_photos(photos: str | Path | Sequence[str | Path], recursive: bool) -> 
 
 def _seen_from(known: Path | None, folder: Path, paths: dict[str, Path], whole: bool) -> tuple[Path, dict[str, Path]]:
     """Name files by the `known` folder of earlier maps, where all of them are in it and no `whole` folder was given."""
-    if known is None or whole or not folder.absolute().is_relative_to(known):
+    if known is None or whole or not folder.resolve().is_relative_to(known):
         return folder, paths
-    return known, {path.relative_to(known).as_posix(): path for path in paths.values()}
+    inside = folder.resolve().relative_to(known)
+    return known, {(inside / file).as_posix(): path for file, path in paths.items()}
 
 
-def _refuse_maps_of_another(folder: Path, into: Path, finished: bool) -> None:
-    """Raise ValueError where `into` has maps of another folder's photos, whose names mean other files there."""
+def _take_place(into: Path, folder: Path, before: Mapping[str, Row]) -> None:
+    """Write that `into` is for photos of `folder`; raise ValueError where it has maps of another folder's.
+
+    Names of files in the table mean other photos there. Finished rows are of `folder` where its files are those that
+    were mapped, so that both may be copied or mounted elsewhere.
+    """
     known = folder_of_photos(into)
-    if finished and known is not None and known.resolve() != folder.resolve():
+    if known == folder.resolve():
+        return
+    rows = [row for row in before.values() if not row.problem]
+    for other in into.glob(f"{STEM}-*-of-*.csv") if not rows else ():  # shards
+        rows += [row for row in read_table(into, other.stem).values() if not row.problem]
+    if not all(source_stamp(folder / row.file) == row.source for row in rows):
+        if known is None or not known.is_dir():
+            return  # a table of an earlier version, or photos that are gone: as it is
         raise ValueError(
             f"{display_path(into)} has maps of the photos in {display_path(known)}, not of {display_path(folder)}: "
             "choose another folder for these maps."
         )
+    write_place(into, folder)
 
 
 def _others(before: dict[str, Row], files: dict[str, Path], job: Job) -> dict[str, Row]:
@@ -382,9 +395,10 @@ def _in_use(into: Path, shard: Shard | None) -> Iterator[None]:
 
 
 def _check_pages(into: Path) -> None:
-    """Raise ValueError if the gallery or a contact sheet, written after the maps, would replace a file of the user."""
+    """Raise ValueError if gallery, contact sheets or the note of the photos' place would replace a file of the user."""
     check_gallery(into)
     check_sheets(into)
+    check_place(into)
 
 
 def _remove_unfinished(into: Path, files: Iterable[str]) -> None:

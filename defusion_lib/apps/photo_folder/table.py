@@ -90,17 +90,35 @@ def write_table(into: Path, rows: Iterable[Row], stem: str = STEM) -> None:
     _journal_path(into, stem).unlink(missing_ok=True)
 
 
+def check_place(into: Path) -> None:
+    """Raise ValueError if `into` has an album.json that this program did not write."""
+    if (into / PLACE).exists() and _read_place(into) is None:
+        raise ValueError(
+            f"{display_path(into / PLACE)} is not of this program: move it, or choose another folder for the maps."
+        )
+
+
 def write_place(into: Path, folder: Path) -> None:
     """Write beside the table which folder its photos are in, as the way there, so that both may be moved together."""
-    write_atomically(into / PLACE, json.dumps({"photos": os.path.relpath(folder, into)}).encode())
+    try:
+        way = os.path.relpath(folder.resolve(), into.resolve())
+    except ValueError:  # on another drive of Windows
+        way = str(folder.resolve())
+    write_atomically(into / PLACE, json.dumps({"photos": way}).encode())
 
 
 def folder_of_photos(into: Path) -> Path | None:
     """Return the folder that the photos of a table are in, or None where it was not written."""
+    way = _read_place(into)
+    return None if way is None else Path(os.path.normpath(into.resolve() / way))
+
+
+def _read_place(into: Path) -> str | None:
     try:
-        return Path(os.path.abspath(into / json.loads((into / PLACE).read_bytes())["photos"]))
-    except (OSError, ValueError, LookupError, TypeError):
+        state = json.loads((into / PLACE).read_bytes())
+    except (OSError, ValueError):
         return None
+    return state["photos"] if isinstance(state, dict) and state.keys() == {"photos"} else None
 
 
 class Journal:

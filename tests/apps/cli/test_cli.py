@@ -1,6 +1,7 @@
 """What every command of `defusion` promises: help that teaches, one sentence for wrong input, exit codes."""
 
 import builtins
+import importlib
 import json
 import subprocess
 import sys
@@ -35,9 +36,10 @@ example.add_command(interrupted, "other")
 
 
 @example.command()
-def missing():
+@click.argument("name", default="no_such_package")
+def missing(name):
     """Import a package that is not there."""
-    import no_such_package  # noqa: F401
+    importlib.import_module(name)
 
 
 @example.command()
@@ -52,6 +54,17 @@ def test_a_package_that_is_missing_is_named_with_the_way_to_get_it():
     result = CliRunner().invoke(example, ["missing"])
     expected = "No module named 'no_such_package', which this command needs: pip install \"defusion-lib[notebooks]\""
     assert (result.exit_code, result.stderr) == (2, f"Error: {expected}\n")
+
+
+def test_a_module_of_ours_that_is_missing_keeps_its_traceback():
+    result = CliRunner().invoke(example, ["missing", "defusion_lib.no_such_module"])
+    assert isinstance(result.exception, ModuleNotFoundError) and result.exit_code == 1
+
+
+def test_json_holds_names_that_are_no_text(capsys):
+    report({"names": ["é.jpg", "\udce9.jpg"]}, "", as_json=True)
+    shown = capsys.readouterr().out
+    assert shown.encode() and json.loads(shown)["names"] == ["é.jpg", "\udce9.jpg"]
 
 
 def test_json_has_no_number_that_is_not_finite():

@@ -216,10 +216,13 @@ def curves(methods: Mapping[str, Mapping[str, Curves]], bold: str = "") -> Figur
     for line, positive in zip(axes, classes):
         for style, (name, of_class) in zip(cycle(STYLES), methods.items()):
             found = of_class[positive]
-            line[0].plot(found.recall, found.precision, label=_label(name), **style)
+            # Where nothing is marked, precision is 1 by convention: no point of the curve.
+            seen = found.recall > 0
+            alone = {"marker": "o"} if seen.any() and not np.ptp(found.recall[seen]) else {}
+            line[0].plot(found.recall[seen], found.precision[seen], label=_label(name), **style | alone)
             line[1].plot(found.threshold, found.f, label=_label(name), **style)
             line[2].plot([1, *found.fpr], [1, *found.tpr], label=_label(name), **style)
-        line[2].plot([0, 1], [0, 1], color="0.5", linestyle=":", label="chance", zorder=3)
+        line[2].plot([0, 1], [0, 1], color="black", linestyle=":", label="chance", zorder=3)
         for axis, (title, x, y) in zip(line, CURVES):
             axis.set_title(f"{title}, positive: {CLASSES[positive]}")
             axis.set(xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1.02))

@@ -125,7 +125,10 @@ def test_curves_are_those_of_each_class_and_end_where_they_should():
     ]
     for positive, (precision_recall, f, roc) in zip(("blur", "focus"), (figure.axes[:3], figure.axes[3:])):
         found = evaluation.curves(positive)
-        np.testing.assert_array_equal(precision_recall.lines[0].get_data(), [found.recall, found.precision])
+        marked = found.recall > 0
+        np.testing.assert_array_equal(
+            precision_recall.lines[0].get_data(), [found.recall[marked], found.precision[marked]]
+        )
         np.testing.assert_array_equal(f.lines[0].get_data(), [found.threshold, found.f])
         x, y = roc.lines[0].get_data()
         np.testing.assert_array_equal([x[1:], y[1:]], [found.fpr, found.tpr])
@@ -140,6 +143,18 @@ def test_one_method_is_bold_where_the_legend_has_thin_lines():
         thick = [line.get_label() for line in axis.lines if line.get_linewidth() == 3]
         assert thick == ["two"]
     assert len({line.get_linewidth() for line in figure.legends[0].get_lines()}) == 1
+
+
+def test_a_map_of_one_value_is_a_point_of_precision_and_recall():
+    """Below the lowest threshold everything is marked, above the highest nothing, which has no precision."""
+    evaluation = Evaluation()
+    for photo in photos():
+        evaluation.add(np.ones_like(photo.mask), photo.mask)
+    figure = plots.curves({"all": {"blur": evaluation.curves("blur"), "focus": evaluation.curves("focus")}})
+    blurred, in_focus = (axis.lines[0] for axis in figure.axes[::3])
+    assert set(blurred.get_xdata()) == {1} and blurred.get_marker() == "o"
+    assert blurred.get_ydata() == pytest.approx(np.mean([photo.mask.mean() for photo in photos()]))
+    assert len(in_focus.get_xdata()) == 0
 
 
 def test_arrays_of_curves_have_the_names_of_method_class_and_axis():

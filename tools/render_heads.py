@@ -12,6 +12,8 @@ import posixpath
 from collections.abc import Callable
 from pathlib import Path
 
+from scipy import stats
+
 from defusion_lib.baselines import CLASSICAL
 from defusion_lib.evaluation.protocols import auc_paper_ceiling
 from defusion_lib.paper import claims, conversion
@@ -219,11 +221,21 @@ def own_maps(outputs: Path) -> str:
 
 def own_photographs(outputs: Path) -> str:
     found = result(outputs, "box/verdict")
-    sharp, blurred = (stated(found, dataset, "out-of-focus") for dataset in (SHI, f"{SHI}-blurred"))
-    return (
-        f'the verdict "out of focus" is given to {sharp} of {photos(found, SHI)} test photos with a sharp subject, '
-        f"and to {blurred} of the same photos blurred everywhere by a radius of {found['stamp']['radius']} pixels."
+    number, values = photos(found, SHI), found["values"]
+    sharp, blurred = (
+        counted(values[find(found, dataset, "out-of-focus", OURS)], number) for dataset in (SHI, f"{SHI}-blurred")
     )
+    return (
+        f'the verdict "out of focus" is given to {sharp} test photos with a sharp subject, and to {blurred} of the '
+        f"same photos blurred everywhere by a radius of {found['stamp']['radius']} pixels."
+    )
+
+
+def counted(share: float, number: int) -> str:
+    """Write a share as a count, "1 of 100 (95 % interval 0 to 5 %)", with Wilson's interval."""
+    count = round(share * number)
+    low, high = stats.binomtest(count, number).proportion_ci(method="wilson")
+    return f"{count} of {number} (95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
 
 
 # {notebook: (what its head says, a result file, and the section of its executed copies that has the key figure)}.

@@ -46,6 +46,8 @@ def plot_thresholds(counts: np.ndarray, method: str, dataset: str) -> plots.Draw
         axis.plot(
             adaptive, np.full_like(adaptive, 0.05), "|", color="black", markersize=14, label="1.5 x mean, each image"
         )
+        if highest := int((adaptive >= 1).sum()):
+            axis.text(0.97, 0.1, f"{highest} of {len(adaptive)} at 1", ha="right")
         axis.axhline(floor, color="0.5", linestyle=":", label="floor: everything marked")
         axis.set(xlabel="threshold", xlim=(0, 1.02), ylim=(0, 1), title=f"positive: {positive}")
         arrays |= {f"{positive}_threshold": curve.threshold, f"{positive}_f": curve.f, f"{positive}_adaptive": adaptive}
@@ -56,6 +58,6 @@ def plot_thresholds(counts: np.ndarray, method: str, dataset: str) -> plots.Draw
         f"adaptive_{dataset}",
         figure,
         "F-measure over the threshold for both classes, with the dotted floor of marking everything. Each stroke at "
-        "the bottom is one image's adaptive threshold.",
+        "the bottom is one image's adaptive threshold, which is at most 1.",
         arrays,
     )

@@ -22,11 +22,19 @@ MEASURES = {
 def table(rows: Mapping[str, Mapping[str, object]], digits: int = 3) -> pd.DataFrame:
     """Make a table of {row: {column: value}}: floats with so many digits, and nothing where a row lacks a value.
 
-    As the last line of a cell it is shown as a table.
+    A p-value (a column "p" or "p, ...") that all its digits would show as 0 is "< 0.001". As the last line of a cell it
+    is shown as a table.
     """
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    cells = [[row.get(column, "") for column in columns] for row in rows.values()]
-    cells = [[f"{cell:.{digits}f}" if isinstance(cell, float | np.floating) else cell for cell in row] for row in cells]
+
+    def shown(column: str, cell: object) -> object:
+        if not isinstance(cell, float | np.floating):
+            return cell
+        smallest = 10.0**-digits
+        is_p = column == "p" or column.startswith("p, ")
+        return f"< {smallest:.{digits}f}" if is_p and cell < smallest / 2 else f"{cell:.{digits}f}"
+
+    cells = [[shown(column, row.get(column, "")) for column in columns] for row in rows.values()]
     return pd.DataFrame(cells, list(rows), columns, dtype=object)
 
 

@@ -250,7 +250,10 @@ def draw(found: Found) -> plots.Drawing:
     """Draw the means with their standard errors: errors on the left, shares marked as blurred on the right."""
     frame = table(found)
     details = [metric.removeprefix("mae").removeprefix("blurred-share").lstrip("-") for _, metric in frame.index]
-    labels = [f"{dataset}, {detail}" if detail else dataset for (dataset, _), detail in zip(frame.index, details)]
+    labels = [
+        f"{f'{dataset}, {detail}' if detail else dataset} ({number})"
+        for (dataset, _), detail, number in zip(frame.index, details, frame["number"])
+    ]
     rows_of = {
         "MAE": [i for i, (_, metric) in enumerate(frame.index) if metric.startswith("mae")],
         "share marked as blurred": [i for i, (_, metric) in enumerate(frame.index) if metric.startswith("blurred")],
@@ -261,11 +264,14 @@ def draw(found: Found) -> plots.Drawing:
         rows = frame.iloc[chosen]
         errors = rows["standard error"].fillna(0)
         axis.barh([labels[i] for i in chosen], rows["mean"].fillna(0), xerr=errors, color=colour)
+        for place in np.flatnonzero(rows["mean"].isna()):
+            axis.text(0, place, " no such image", va="center", color="0.4")
         axis.set(xlabel=title, xlim=(0, None))
         axis.invert_yaxis()
     caption = (
-        "The stress suite: MAE (left) and share marked as blurred (right), one bar per kind of image, with its "
-        "standard error. Sharp images should have a share of 0, images blurred by a disc a share of 1."
+        "The stress suite: MAE (left) and share marked as blurred (right), one bar per kind of image (number of images "
+        "in brackets), with its standard error. Sharp images should have a share of 0, images blurred by a disc of 2 "
+        "pixels or more a share of 1; at 1 pixel both answers are right."
     )
     names = [" ".join(row) for row in frame.index]
     return plots.Drawing(

@@ -24,7 +24,7 @@ from defusion_lib.baselines.fitted import SPLIT, fitted_to
 from defusion_lib.data import PhotoSet
 from defusion_lib.data.datasets import check_unseen
 from defusion_lib.data.shi import split_stems
-from defusion_lib.evaluation.bootstrap import interval
+from defusion_lib.evaluation.bootstrap import FEW, interval
 from defusion_lib.evaluation.published_maps import Published, crop_correlation, photographs
 from defusion_lib.evaluation.statistics import correlation
 from defusion_lib.experiments.efficiency import Cost, benchmark, total_cost
@@ -583,9 +583,14 @@ def curves(evaluations: Mapping[str, Evaluation], rows: Mapping[str, Method], ou
         f"Precision-recall, F-measure and ROC curves on {dataset}, laid out like Figures 8-10 of the paper, which show "
         "Shi's, DUT's and CTCUG's test photos. The paper leaves open which class is "
         "positive; here it is blur in the upper row and focus in the lower one. A method has the same colour and dash "
-        f"in all six; {names[ours]} is bold. {_trained_here(rows)}"
+        f"in all six; {names[ours]} is bold. {_trained_here(rows)}{_too_few(len(evaluations[ours].counts))}"
     )
     return Drawing("rivals_curves", figure, caption, plots.curve_arrays(of_classes))
+
+
+def _too_few(photos: int) -> str:
+    """Return a warning for a caption about fewer than `FEW` photos."""
+    return f" It is drawn from {photos} photos, too few to compare methods." * (photos < FEW)
 
 
 def _trained_here(rows: Mapping[str, Method]) -> str:
@@ -692,6 +697,7 @@ def order(
     caption = (
         "The ordinary AUC of each method, best on top: a dot is the mean, a line its 95 % bootstrap interval. Where "
         "lines overlap much, the order is not settled. A diamond is the paper's converted value, where there is one."
+        f"{_too_few(len(next(iter(scores.values()))))}"
     )
     arrays = {
         "methods": list(scores),

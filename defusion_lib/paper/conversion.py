@@ -180,7 +180,7 @@ def plot_converted() -> plots.Drawing:
             axis.plot([ceiling, ceiling], [place - 0.5, place + 0.5], color=colour, linestyle=":")
             axis.plot([printed, each.auc], [place, place], color="0.85", zorder=0)
             axis.plot(printed, place, "o", color=colour, markerfacecolor="white")
-            spread = [[each.auc - each.low], [each.high - each.auc]]
+            spread = [[each.auc - each.low], [min(each.high, 1) - each.auc]]
             axis.errorbar(each.auc, place, xerr=spread, fmt="o", color=colour, capsize=2)
         axis.axvline(1, color="0.5", linewidth=0.8)
         axis.set(title={"shi": "CUHK", "dut": "DUT", "ctcug": "CTCUG"}[dataset], xlabel="AUC", xlim=(0.48, 1.04))
@@ -198,8 +198,8 @@ def plot_converted() -> plots.Drawing:
     return plots.Drawing(
         "table_1_converted",
         figure,
-        "Table 1's AUC for each method and data set: an open dot as printed, a full one read as an ordinary AUC. The "
-        "printed ones stay below the dotted ceiling. On CUHK the last three methods fit only with the class in focus "
-        "as positive.",
+        "Table 1's AUC for each method and data set: an open dot as printed, a full one read as an ordinary AUC, with "
+        "a bar for a share of blurred pixels that is 0.02 smaller or larger. The printed ones stay below the dotted "
+        "ceiling. On CUHK the last three methods fit only with the class in focus as positive.",
         {"methods": methods, **bounds},
     )

@@ -14,6 +14,13 @@ def test_a_table_keeps_whole_numbers_and_the_order_and_leaves_gaps_empty():
     assert found.values.tolist() == [["0.13", 3, ""], ["1.00", "", "x"]]
 
 
+def test_a_p_value_is_never_shown_as_zero():
+    rows = {"a": {"mae": 0.0001, "p, corrected": 0.0001}, "b": {"mae": 0.0, "p, corrected": 0.0006}}
+    found = table(rows)
+    assert found["p, corrected"].tolist() == ["< 0.001", "0.001"] and found["mae"].tolist() == ["0.000", "0.000"]
+    assert table(rows, 4)["p, corrected"].tolist() == ["0.0001", "0.0006"]
+
+
 def test_scores_stand_beside_their_errors_and_the_floor():
     rng = np.random.default_rng(0)
     evaluations = {"noise": Evaluation(), "truth": Evaluation()}

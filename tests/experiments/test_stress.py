@@ -228,6 +228,13 @@ def test_table_and_figure_show_every_mean(found):
     assert np.array_equal(drawing.arrays["errors"], table["standard error"], equal_nan=True)
 
 
+def test_a_kind_without_images_has_no_bar_that_looks_best():
+    drawing = stress.draw({"made/mae": {"a": 0.1}, "made/blurred-share-sharp-square": {}})
+    _, shares = drawing.figure.axes
+    assert [text.get_text().strip() for text in shares.texts] == ["no such image"]
+    assert [label.get_text() for label in shares.get_yticklabels()] == ["made, sharp-square (0)"]
+
+
 def test_a_photo_without_a_mask_is_refused():
     photos = PhotoSet("bare", ["a"], lambda name: Photo(name, np.zeros((8, 8, 3), np.uint8), None))
     with pytest.raises(ValueError, match="a of bare has no mask, but every photo needs one here"):

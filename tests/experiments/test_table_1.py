@@ -405,7 +405,8 @@ def test_a_caption_names_the_networks_that_were_trained(rows, kept, words):
     drawing = table_1.curves(dict.fromkeys(few, table_1.all_blurred(PHOTOS)), few, "lbp", "made-up")
     same_budget = ', as "same budget".' if "+budget" in kept else ""
     end = f" {words}{same_budget}" if words else ""
-    assert drawing.caption.endswith(f"LBP is bold. DeFusionNet is the network in the package.{end}")
+    few_photos = " It is drawn from 4 photos, too few to compare methods."
+    assert drawing.caption.endswith(f"LBP is bold. DeFusionNet is the network in the package.{end}{few_photos}")
 
 
 def test_figures_1_and_11_have_the_paper_s_columns(rows):

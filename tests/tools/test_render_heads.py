@@ -118,6 +118,11 @@ def test_the_time_of_notebook_10_is_that_of_what_a_user_gets(copied):
     )
 
 
+def test_a_share_is_a_count_with_an_interval_that_is_no_larger_than_all():
+    assert render_heads.counted(0.01, 100) == "1 of 100 (95 % interval 0 to 5 %)"
+    assert render_heads.counted(1.0, 100) == "100 of 100 (95 % interval 96 to 100 %)"
+
+
 def test_a_missing_number_stops(copied):
     path = copied / "outputs/box/results/stress_shi.json"
     path.write_text(path.read_text(encoding="utf-8").replace("/auc", "/area"), encoding="utf-8")

@@ -53,8 +53,8 @@ def draw_tiles(strip: np.ndarray, found: TileComparison, tile: int) -> Drawing:
             axis.axvline(left - 0.5, color=COLOURS[1], linestyle="--", linewidth=1)
     axes[-1].set_xlabel("pixels; dashed: where tiles meet")
     caption = (
-        "A photo, its map, and how far maps made in tiles differ from it (white = 0.2 or more). Separate tiles, in the "
-        "last row, differ most."
+        "A photo, its map, and how far maps made in tiles differ from it (white = 0.2 or more); separate tiles are in "
+        "the last row."
     )
     arrays = {"whole": as_levels(found.whole)} | {ARRAYS[way]: as_levels(each) for way, each in found.ways.items()}
     return Drawing("tiles", figure, caption, arrays)

@@ -169,7 +169,7 @@ class Comparison(NamedTuple):
     own:         the method's name; it is the first of the methods
     dataset:     the name of the set of photos, and how many of them were scored
     values:      {method: {metric: score}}
-    errors:      {method: {metric: bootstrap standard error}}, without the metrics that a single photo has
+    errors:      {method: {metric: bootstrap standard error}} of the metrics that two or more photos have
     bounds:      {method: {metric: the ends of the 95 % interval}}
     differences: {metric: {other method: {"difference": own - other, "low", "high", "p, corrected", ...}}}, the p-values
                  corrected for the number of other methods (Holm)

@@ -219,6 +219,7 @@ def _means(found: Found) -> dict[str, tuple[float, float, int]]:
 
 
 def _with_both_classes(counts: np.ndarray) -> int:
+    """Count the photos (N, 2, 256) with pixels of both classes."""
     return int((counts.sum(-1) > 0).all(-1).sum())
 
 

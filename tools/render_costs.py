@@ -44,7 +44,7 @@ processor, and about {batch} times as much for a batch.
 
 `defusion map --shard 1/16` maps one of 16 parts of a folder; each part can be a job of its own with one core
 ([clusters](../tools/slurm/README.md)). {seconds:.1f} seconds per photo of 12 megapixels, {ratio:.2f} times the
-network alone:
+time of the network alone, which maps one photo after the other with all cores; `defusion map` maps one on each core:
 
 {photos}
 

@@ -650,6 +650,17 @@ def gallery(rows, folder, into):
     return page, json.loads(data)
 
 
+def test_the_gallery_finds_photos_that_were_given_through_a_link(folder, into, network, tmp_path):
+    """An address that went through the link would end where the folders are moved together."""
+    fill(folder, ["a.png"])
+    (tmp_path / "deep/er").mkdir(parents=True)
+    (tmp_path / "deep/er/home").symlink_to(tmp_path)
+    for photos, maps in ((tmp_path / "deep/er/home/pics", into), (folder, tmp_path / "deep/er/home/maps")):
+        found = photo_folder.map_folder(photos, network, SIZE, maps)
+        _, (entry,) = gallery(found.rows, photos, maps)
+        assert entry["photo"] == "../pics/a.png"
+
+
 def test_the_gallery_names_every_photo_and_its_files(folder, into, network):
     odd = ['</script><script>alert("1")</script>.png', "a b#?%20&.png", os.fsdecode(b"\xff.png"), "ä.png"]
     odd = [name.replace("/", "∕") for name in odd]

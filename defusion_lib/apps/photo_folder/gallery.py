@@ -33,7 +33,9 @@ def write_gallery(rows: Sequence[Row], folder: str | Path, into: str | Path) -> 
     into = Path(into)
     check_gallery(into)
     page = files("defusion_lib.apps.photo_folder").joinpath(GALLERY).read_text(encoding="utf-8")
-    photos = (json.dumps(_entry(row, Path(folder), into), ensure_ascii=False, separators=(",", ":")) for row in rows)
+    # Real paths: one of both may be given through a link, such as a home folder that is one.
+    places = Path(folder).resolve(), into.resolve()
+    photos = (json.dumps(_entry(row, *places), ensure_ascii=False, separators=(",", ":")) for row in rows)
     # A name may not end the script that holds it.
     data = f"[{','.join(photos)}]".replace("<", "\\u003c")
     if page.count(PLACE) != 1:

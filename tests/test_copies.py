@@ -8,7 +8,7 @@ import pytest
 from minimal_notebook import minimal_notebook
 from nbformat import v4
 
-from tools.copies import is_stale, with_words_of
+from tools.copies import is_stale, stored, with_words_of
 
 ROOT = Path(__file__).resolve().parents[1]
 BEFORE = "executed before the notebook's last changes: execute it again"
@@ -24,18 +24,21 @@ STALE = {
 }
 
 
-def stored_copies():
-    """The tracked executed copies; without git, those of the profiles that are stored."""
-    try:
-        names = subprocess.check_output(["git", "ls-files", "outputs/*.ipynb"], cwd=ROOT, text=True)
-        return [path for name in names.splitlines() if (path := ROOT / name).is_file()]
-    except (OSError, subprocess.CalledProcessError):
-        return [path for path in (ROOT / "outputs").glob("*/*.ipynb") if path.parent.name != "quick"]
+def test_copies_of_a_users_own_runs_are_none_of_the_project(tmp_path):
+    """After `make run`, or a run of another profile, the tests are about the same copies."""
+    mine, theirs = (tmp_path / f"outputs/{name}/00-tiny.ipynb" for name in ("mine", "cpu"))
+    for path in (mine, theirs, tmp_path / "outputs/quick/00-tiny.ipynb"):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    assert stored(tmp_path) == sorted([mine, theirs])
+    for command in (["init", "-q"], ["add", "outputs/cpu"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    assert stored(tmp_path) == [theirs]
 
 
 def test_copies_are_of_the_notebooks_as_they_stand_or_listed():
     """If a copy is stale and not listed: execute it again, or list it. If it is listed and fresh: take it from the list."""
-    copies = {path.relative_to(ROOT / "outputs").with_suffix("").as_posix(): path for path in stored_copies()}
+    copies = {path.relative_to(ROOT / "outputs").with_suffix("").as_posix(): path for path in stored(ROOT)}
     assert {name for name, path in copies.items() if is_stale(path, ROOT / "notebooks")} == set(STALE)
 
 

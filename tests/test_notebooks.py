@@ -22,10 +22,11 @@ from minimal_notebook import minimal_notebook, write_notebook
 
 from defusion_lib.runs import parameters
 from tools import execute, graph
+from tools.copies import stored
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-EXECUTED = sorted(path for path in (ROOT / "outputs").glob("*/*.ipynb") if path.parent.name != "quick")
+EXECUTED = sorted(stored(ROOT))
 PROFILES = sorted((ROOT / "params").glob("*/*"))
 
 SCREEN = 45

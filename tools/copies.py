@@ -5,11 +5,23 @@ the cells change no output, so those of a copy that is not stale follow the note
 """
 
 import json
+import subprocess
 from pathlib import Path
 
 from tools.execute import rebased
 
 GIVEN = {"parameters", "injected-parameters"}  # tags of the cells that differ between a notebook and its copies
+
+
+def stored(root: Path) -> list[Path]:
+    """Return the executed copies that belong to the project: the tracked ones, without git those of all but quick."""
+    try:
+        names = subprocess.check_output(
+            ["git", "ls-files", "outputs/*.ipynb"], cwd=root, text=True, stderr=subprocess.DEVNULL
+        )
+        return [path for name in names.splitlines() if (path := root / name).is_file()]
+    except (OSError, subprocess.CalledProcessError):
+        return sorted(path for path in (root / "outputs").glob("*/*.ipynb") if path.parent.name != "quick")
 
 
 def is_stale(copy: Path, notebooks: Path) -> bool:

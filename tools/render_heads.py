@@ -19,7 +19,7 @@ from defusion_lib.evaluation.protocols import auc_paper_ceiling
 from defusion_lib.paper import claims, conversion
 from defusion_lib.paper.tables import TABLE_1, TIMINGS
 from defusion_lib.paths import project_root, write_atomically
-from tools.copies import is_stale, with_words_of
+from tools.copies import is_stale, stored, with_words_of
 from tools.render_findings import (
     CAMS,
     OURS,
@@ -313,7 +313,7 @@ def written(root: Path) -> dict[Path, str]:
     The words of a copy that is not stale are those of its notebook.
     """
     found = {}
-    for path in [*(root / "notebooks").glob("*.ipynb"), *(root / "outputs").glob("*/*.ipynb")]:
+    for path in [*(root / "notebooks").glob("*.ipynb"), *stored(root)]:
         original = root / "notebooks" / path.name
         if path == original or is_stale(path, original.parent):
             notebook = json.loads(path.read_text(encoding="utf-8"))

@@ -18,6 +18,7 @@ def test_taps_have_the_channels_and_scales_of_the_paper():
         assert tap.shape == (1, channels, 64 // 2**i, 96 // 2**i)
 
 
+@pytest.mark.slow
 def test_deep_taps_against_loops():
     torch.manual_seed(0)
     vgg, photo = VGG16().double(), torch.rand(1, 3, 32, 32, dtype=torch.float64)
@@ -71,6 +72,7 @@ def test_weights_from_a_whole_network(tmp_path):
     assert torch.equal(backbone.features[0].weight, source.features[0].weight)
 
 
+@pytest.mark.slow
 def test_weights_from_a_whole_network_of_8_bits(tmp_path):
     """Both readers of such a file get the same backbone; without the metadata the integers are not taken as weights."""
     path = tmp_path / "network.safetensors"

@@ -98,6 +98,7 @@ def test_every_dependency_is_pinned_within_its_range(requirement):
     assert requirement.specifier.contains(pins()[canonicalize_name(requirement.name)])
 
 
+@pytest.mark.slow
 def test_what_dependencies_need_is_pinned_too():
     seen, waiting = set(), list(DEVELOPMENT)
     while waiting:
@@ -165,10 +166,12 @@ def test_the_detector_imports_what_its_short_list_names():
     assert set(unlisted(sources, DETECTOR + HEIF + EXPORT)) <= {"torchvision"}
 
 
+@pytest.mark.slow
 def test_the_library_imports_what_is_listed():
     assert unlisted(sources_of("defusion_lib"), DEPENDENCIES + HEIF + EXPORT) == []
 
 
+@pytest.mark.slow
 def test_tests_import_what_is_listed():
     helpers = {path.stem for path in (ROOT / "tests").rglob("*.py")} | {"defusion_lib", "reference", "tools"}
     assert unlisted(sources_of("tests"), DEVELOPMENT + BROWSER, own=helpers) == []

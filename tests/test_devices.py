@@ -161,6 +161,7 @@ def test_a_network_trains_resumes_and_predicts_on_one_device(name, away, tmp_pat
         assert all_places(list(predict_maps(IMAGE, network, 32, "bf16"))) == {away}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "switches",
     [
@@ -188,6 +189,7 @@ def test_every_optimiser_and_precision_stays_on_the_device(optimiser, precision,
     assert all_places([*network.parameters(), *network.buffers()]) == {away}
 
 
+@pytest.mark.slow
 def test_watched_changed_and_tiled_networks_stay_on_the_device(away):
     network = OURS.build(**COMPACT).to(away)
     seen = attention.record(IMAGE, network, 32)

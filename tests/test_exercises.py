@@ -32,6 +32,7 @@ def test_every_notebook_ends_with_exercises_in_order(path):
     assert FEWEST <= len(numbers) <= MOST if checked else not numbers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stem", "number", "cell", "solution"), EXERCISES, ids=IDS)
 def test_the_unsolved_exercise_fails_and_the_solution_passes(stem, number, cell, solution):
     assert exercises.verdict(stem, number, answered(cell)) != ""
@@ -105,6 +106,7 @@ def wrong_answers(path):
 WRONG = [case for path in sorted((ROOT / "tests/exercises_wrong").glob("*.py")) for case in wrong_answers(path)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("notebook", "number", "answer", "words"), WRONG, ids=[f"{n}-{i}-{w}" for n, i, _, w in WRONG])
 def test_a_wrong_answer_is_told_what_is_wrong_with_it(notebook, number, answer, words):
     assert words in exercises.verdict(notebook, number, answer)

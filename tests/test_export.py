@@ -206,6 +206,7 @@ def test_licence_and_size_come_from_the_card():
     assert (trained_size(CARD), trained_size({})) == (64, 320)
 
 
+@pytest.mark.slow
 def test_terms_come_from_every_card_that_the_library_writes():
     vgg16 = "; the weights start from VGG-16 (Simonyan and Zisserman, CC BY 4.0)"
     shi = "; the weights were trained on photos that Shi, Xu and Jia offer for research"

@@ -106,6 +106,7 @@ def test_a_step_is_equation_3_crossed(ffrm):
         np.testing.assert_allclose(scores[i][0].detach().numpy(), expected, **ROUNDING)
 
 
+@pytest.mark.slow
 def test_heads_and_up_sampling():
     network, photo = DeFusionNet("compact"), torch.rand(1, 3, 32, 64, dtype=torch.float64)
     lively(network.heads)
@@ -120,6 +121,7 @@ def test_heads_and_up_sampling():
         np.testing.assert_allclose(layers[i][0].numpy(), paper.upsample(x, 2**i), **ROUNDING)
 
 
+@pytest.mark.slow
 def test_final_map_is_equation_8_without_its_relu():
     network = lively(DeFusionNet("compact", steps=2))
     maps = network(torch.rand(1, 3, 32, 32, dtype=torch.float64))
@@ -129,6 +131,7 @@ def test_final_map_is_equation_8_without_its_relu():
     assert maps.final.min() < 0  # an in-focus pixel can be said
 
 
+@pytest.mark.slow
 def test_reference_has_the_parameters_of_its_blocks():
     network = DeFusionNet("radf")
     assert [count(head) for head in network.heads] == [
@@ -176,6 +179,7 @@ def test_padding_repeats_the_border_and_is_cut_off():
 
 
 # What each switch takes away, in parameters: per step 2 CAMs of 1,152, 2 FAMs of 4,640, a step of 98,022.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "switch, removed",
     [
@@ -227,6 +231,7 @@ def test_gradients_cross_between_shallow_and_deep_layers():
     assert not any(name.startswith(("steps.0.fsef", "heads.3", "heads.4")) for name in deep)
 
 
+@pytest.mark.slow
 def test_without_ffrm_every_side_hears_of_every_layer():
     network = lively(DeFusionNet("compact", steps=1, ffrm=False))
     side = network(torch.rand(1, 3, 32, 32, dtype=torch.float64)).sides[0]

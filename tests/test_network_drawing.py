@@ -66,12 +66,14 @@ def test_heads_are_drawn_with_their_kernels_and_widths(heads):
     assert found == [f"2 × conv {c.kernel_size[0]}×{c.kernel_size[0]}, {c.out_channels}" for c, _ in convolutions]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", range(1, 7))
 def test_as_many_steps_as_the_network_has(steps):
     written = texts(draw_network, steps=steps)
     assert [text for text in written if text.startswith("step ")] == [f"step {i + 1}" for i in range(steps)]
 
 
+@pytest.mark.slow
 def test_fusion_stride_averages_fine_taps_and_brings_less_up():
     assert [t for t in texts(draw_network) if t[:2] in ("me", "up")] == [f"up ×{2**i}" for i in range(1, 6)]
     found = [t for t in texts(draw_network, fusion_stride=4) if t[:2] in ("me", "up")]
@@ -90,6 +92,7 @@ def test_a_single_side_output_is_not_fused():
     assert "Side output 2 of the last step is the final map" in drawing(draw_network, SIZE, output="o2").description
 
 
+@pytest.mark.slow
 def test_a_step_is_drawn_without_the_parts_that_it_lacks():
     whole = texts(draw_step)
     assert (whole.count("CAM"), whole.count("FAM")) == (2, 2)
@@ -124,6 +127,7 @@ def test_each_group_is_refined_by_the_other(own, other):
         assert [end for end in lines(other) if end[0] == 674 and abs(end[1] - y) < 20] == [(674, y + 11)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cam", CAMS)
 def test_cam_shows_its_poolings_and_widths(cam):
     if cam in ("off", "constant"):

@@ -16,6 +16,7 @@ from defusion_lib.runs.pictures import WIDTH, for_screen, plot_for_screen, shrin
 WORDS = "The loss of each iteration, which falls."
 
 
+@pytest.mark.slow
 def test_an_exported_page_keeps_the_alternative_text():
     bundle, facts = display.Image(b"\xff\xd8\xff", format="jpeg", alt=WORDS)._repr_mimebundle_()
     cell = nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("display_data", bundle, metadata=facts)])

@@ -135,6 +135,7 @@ def test_curves_are_those_of_each_class_and_end_where_they_should():
         assert (x[0], y[0]) == (1, 1) and (x[-1], y[-1]) == (0, 0)
 
 
+@pytest.mark.slow
 def test_one_method_is_bold_where_the_legend_has_thin_lines():
     evaluation = Evaluation()
     evaluation.add(photos()[0].mask, photos()[0].mask)

@@ -44,6 +44,7 @@ def test_layout_and_number_format_follow_the_precision():
     assert network.weight.is_contiguous()
 
 
+@pytest.mark.slow
 def test_maps_in_bf16_are_those_in_fp32_within_its_eight_bits(monkeypatch):
     monkeypatch.setattr("defusion_lib.precision.has_bf16", lambda device: True)
     torch.manual_seed(0)

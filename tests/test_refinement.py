@@ -71,6 +71,7 @@ def test_in_parts_as_in_one_piece(rows, monkeypatch):
     np.testing.assert_allclose(refine(seen, image, side=50), whole, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_some_rows(monkeypatch):
     """Every array beside photo and map is of the small copy's size or of ROWS rows."""
     monkeypatch.setattr(refinement, "ROWS", 32)

@@ -75,6 +75,7 @@ def test_every_import_names_the_library():
     assert not [name for name, source in modules().items() if re.search(r"^\s*from \.", source, re.MULTILINE)]
 
 
+@pytest.mark.slow
 def test_no_circles():
     sources = {name: source for name, source in modules().items() if name != "__init__"}
     known = set(sources)

@@ -74,6 +74,7 @@ def run(outputs, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_effective_parameters_are_frozen():
     parameters = start(injected("size = 128\nrate = 1\nseeds = [3, 4, 5]")).parameters
     assert dataclasses.asdict(parameters) == {

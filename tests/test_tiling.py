@@ -66,6 +66,7 @@ def test_tiles_give_the_map_of_the_whole_photograph(network, shape):
     np.testing.assert_allclose(tiled, whole, atol=ROUNDING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "switches",
     [
@@ -81,6 +82,7 @@ def test_every_network_can_be_tiled(switches):
     np.testing.assert_allclose(tiling.detect_tiles(image, network, 160), detect(image, network, None), atol=ROUNDING)
 
 
+@pytest.mark.slow
 def test_global_cam_weights_are_those_of_the_whole_photograph(network):
     image = photo(*WIDE)
     found = tiling.global_cam_weights(image, network, 128)
@@ -93,6 +95,7 @@ def test_global_cam_weights_are_those_of_the_whole_photograph(network):
     assert max(np.abs(part[key] - recorded[key]).max() for key in part) > 0.05
 
 
+@pytest.mark.slow
 def test_tiles_hold_the_weights_that_are_given(network):
     image = photo(*WIDE)
     weights = {key: np.full(96, 0.3, np.float32) for key in cam_hooks.fusion_modules(network)}
@@ -137,6 +140,7 @@ def test_reach_is_what_a_column_far_away_changes(averaging):
         assert (mapped(column) != far_away).any() == seen, column
 
 
+@pytest.mark.slow
 def test_each_tile_sees_as_far_as_it_reaches(network, monkeypatch):
     seen = []
     forward = network.backbone.forward

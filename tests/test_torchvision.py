@@ -9,6 +9,7 @@ import torch
 from defusion_lib.weights import import_torchvision
 
 
+@pytest.mark.slow
 def test_models_transforms_and_masks_work():
     torchvision = import_torchvision()
     from torchvision import tv_tensors

@@ -149,6 +149,7 @@ def test_checkpoint_of_another_recipe_or_network_is_refused(tmp_path):
         train(fresh(fam=False), MADE_UP, replace(SHORT, stages=((1, 32, 1),)), checkpoint=checkpoint)
 
 
+@pytest.mark.slow
 def test_damaged_checkpoint_is_named(tmp_path):
     checkpoint = tmp_path / "run.pt"
     train(fresh(), MADE_UP, replace(SHORT, stages=((1, 32, 1),)), checkpoint=checkpoint)
@@ -178,6 +179,7 @@ def test_a_folder_in_place_of_a_file_is_refused_before_the_first_iteration(tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["run.pt"]
 
 
+@pytest.mark.slow
 def test_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(tmp_path):
     checkpoint = tmp_path / "run.pt"
     recipe = replace(SHORT, optimiser="sgd", learning_rate=1e30, schedule="step")
@@ -245,6 +247,7 @@ def test_cosine_schedule_warms_up_and_ends_near_zero():
     assert all(a >= b for a, b in zip(rates[3:], rates[4:])) and rates[-1] < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", [dict(schedule="cosine"), dict(schedule="step", step_at=0.5)])
 def test_each_iteration_has_the_rates_of_the_schedule(monkeypatch, schedule):
     recipe, used, found = replace(SHORT, stages=((6, 32, 1),), **schedule), [], []
@@ -278,6 +281,7 @@ def test_learning_rates_by_part():
     assert rate[id(network.heads[0][0].weight)] == pytest.approx((1, 0.01))
 
 
+@pytest.mark.slow
 def test_frozen_blocks_keep_their_weights():
     network = fresh()
     before = [p.clone() for p in network.backbone.parameters()]

@@ -50,6 +50,7 @@ def saved(tmp_path_factory):
     return network, path
 
 
+@pytest.mark.slow
 def test_network_comes_back_with_its_switches_and_card(saved):
     network, path = saved
     read = load_network(path)
@@ -59,6 +60,7 @@ def test_network_comes_back_with_its_switches_and_card(saved):
         assert torch.equal(found, stored.half().float())
 
 
+@pytest.mark.slow
 def test_single_side_of_a_stored_network(saved):
     network, path = saved
     photo = torch.rand(1, 3, 32, 32)
@@ -158,6 +160,7 @@ def test_weights_that_are_not_finite_are_not_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "switches, name",
     [
@@ -236,6 +239,7 @@ def test_channels_of_zeros_stay_zero():
     assert not found.any() and scale.isfinite().all() and (scale > 0).all()
 
 
+@pytest.mark.slow
 def test_no_weight_is_off_by_more_than_half_a_scale(saved, eight):
     network, read, file = saved[0], load_network(eight), load_file(eight)
     assert read.config == network.config and read_card(eight) == {"data": "made-up", "seed": 0}
@@ -279,6 +283,7 @@ def test_hash_of_8_bits_repeats(saved, eight, tmp_path):
     assert len(hashes) == 1 and hashes != {weights_hash(load_network(saved[1]))}
 
 
+@pytest.mark.slow
 def test_file_from_before_bits_were_stored(saved, tmp_path):
     metadata = metadata_of(saved[1])
     del metadata["bits"], metadata["network"]

@@ -147,6 +147,7 @@ def test_a_photo_that_takes_too_much_memory_beside_others_is_mapped_alone(folder
     assert [row.problem for row in rows] == [""] * 9
 
 
+@pytest.mark.slow
 def test_what_the_network_has_mapped_is_kept_after_ctrl_c(folder, into, network, four_threads):
     fill_different(folder, 40)
     mapped = []
@@ -182,6 +183,7 @@ def test_a_second_ctrl_c_leaves_torchs_threads_as_they_were(folder, into, networ
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("photos")]
 
 
+@pytest.mark.slow
 def test_rows_follow_their_maps(folder, into, network, one_thread):
     """What a killed run has written is in its table, up to what is on its way."""
     fill_different(folder, 30)
@@ -334,6 +336,7 @@ def test_a_run_that_is_killed_at_any_moment_ends_with_the_same_table(folder, int
     assert not list(into.rglob(".*"))
 
 
+@pytest.mark.slow
 def test_a_second_run_at_the_same_time_is_refused(folder, into, network):
     fill(folder, ["a.png"])
     with run._in_use(into, None):
@@ -381,6 +384,7 @@ def test_a_lock_that_is_removed_while_it_is_taken_is_taken_again(into, monkeypat
         assert removed and (into / ".album.lock").exists()
 
 
+@pytest.mark.slow
 def test_a_shard_waits_for_one_that_is_just_ending(into, monkeypatch):
     monkeypatch.setattr(lock, "PATIENCE", 30)
     into.mkdir()

@@ -44,6 +44,7 @@ def test_every_fit_is_tested():
     assert {path.stem.partition("_")[0] for path in FOLDER.glob("*.npz")} == {"jnb", "dbdf", "ksfv"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("name", CLASSICAL)
 def test_any_photograph_has_a_map(name, shape):
@@ -61,6 +62,7 @@ def test_what_shows_nothing_is_blurred(name, shape):
     assert CLASSICAL[name](np.full((*shape, 3), 128, np.uint8)).min() >= BLANK.get(name, 0.7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STEPS)
 def test_a_stop_ends_it_at_its_next_step(name):
     asked = []
@@ -102,6 +104,7 @@ def test_progress_is_shown_under_the_methods_name(name, capsys, monkeypatch):
     assert name in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLASSICAL)
 def test_grey_is_seen_as_three_equal_channels(name):
     grey = temple[100:228, 200:328, 1]
@@ -126,6 +129,7 @@ def test_blurring_a_half_raises_the_map_there(name, half):
     assert after[blurred].mean() > before[blurred].mean() + RISES[name]
 
 
+@pytest.mark.slow
 @HALVES
 @pytest.mark.parametrize("name", CLASSICAL)
 def test_the_blurred_half_is_marked(name, half):

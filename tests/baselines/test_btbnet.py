@@ -93,6 +93,7 @@ def plain_maps(network, photo):
     return maps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("height, width", [(30, 23), (41, 3), (1, 1)])
 def test_the_maps_are_the_plain_ones(height, width):
     network = narrow()

@@ -194,6 +194,7 @@ def test_too_few_photos_to_hold_one_out_are_refused(tmp_path):
     assert all(held_out(PhotoSet("made-up", list("012345"), None)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dbm", "dmenet", "btbnet"])
 def test_every_divisor_that_notebook_07_takes_makes_a_network(name):
     with torch.device("meta"):

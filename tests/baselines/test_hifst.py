@@ -22,6 +22,7 @@ CROPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crop", CROPS)
 def test_same_numbers_as_the_plain_core(crop):
     magnitude = hifst.gradient_magnitude(CROPS[crop])
@@ -67,6 +68,7 @@ def test_same_map_with_any_number_of_threads():
         torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 def test_blurring_half_raises_the_map_there():
     roof = load_sample_image("china.jpg")[100:180, 200:280]
     photograph = np.hstack([roof, roof[:, ::-1]])

@@ -35,6 +35,7 @@ def test_patches_are_those_of_the_plain_version(cat, shape):
     np.testing.assert_allclose(patches, expected, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_code_lengths_are_those_of_the_plain_version(cat, dictionary):
     patches, _ = jnb.patches_of(grey_of(cat)[:48, :64])
     lengths = jnb.code_lengths(patches, dictionary)
@@ -73,6 +74,7 @@ def test_values_between_patches_are_linear():
     np.testing.assert_allclose(interpolate_windows(across.T, jnb.STRIDE, (48, 36)), full.T, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_blurring_a_half_raises_the_map_there():
     image = data.gravel()[:200, :300]
     half = image.copy()

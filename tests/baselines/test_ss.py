@@ -19,6 +19,7 @@ def grey_of(image):
     return np.asarray(Image.fromarray(image).convert("L")) / 255
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(48, 64), (37, 51), (9, 70), (1, 1), (1, 30)])
 def test_residuals_are_those_of_the_plain_version(cat, shape):
     grey = grey_of(cat)[: shape[0], : shape[1]]

@@ -41,6 +41,7 @@ def test_grey_reaches_the_method_as_three_equal_channels(method):
     assert method.seen.shape == (20, 30, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(3651, 5477), (1201, 1250), (30, 60_000)])
 def test_large_photographs_are_shrunk_for_the_method_only(method, shape):
     height, width = shape

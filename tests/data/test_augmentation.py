@@ -205,6 +205,7 @@ def test_a_step_draws_the_same_whatever_the_others_are(monkeypatch):
     assert all(torch.equal(image, other) for (image, _), (other, _) in zip(both, again))
 
 
+@pytest.mark.slow
 def test_steps_happen_as_often_as_they_should_and_follow_the_seed(monkeypatch):
     happened = {}  # {(seed, name of the step): indices of the samples}
     for steps in (VIEWS, EFFECTS):

@@ -65,6 +65,7 @@ def test_foreground_or_background_in_focus():
         assert blur[distances.argmax()] <= 1 < blur[distances.argmin()]
 
 
+@pytest.mark.slow
 def test_pairs_show_one_scene_with_the_focus_swapped():
     for pair in range(4):
         (scene, front), (same, back) = (make_scene("focus-swapped-pair", 2 * pair + k) for k in (0, 1))

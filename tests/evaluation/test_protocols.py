@@ -57,6 +57,7 @@ def stretch(levels, from_zero=False):
     return np.vectorize(lambda level: Fraction(int(level) - low, high - low), otypes=[object])(levels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("positive", CLASSES)
 def test_stretched_f_measures_are_those_of_a_loop_in_exact_fractions(counts, positive):
     per_threshold = [Fraction(t, 255) for t in range(256)]

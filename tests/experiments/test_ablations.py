@@ -65,6 +65,7 @@ def network(finished):
     return load_network(finished[0].path("weights/08_ablations/step2@seed0.safetensors"))
 
 
+@pytest.mark.slow
 def test_rows_are_those_of_the_tables():
     """Every network of Tables 2 and 3 is a row, under its name in result files; O1 to O6 are views of one."""
     with torch.device("meta"):
@@ -92,6 +93,7 @@ def test_a_seed_counts_once(tmp_path):
         ablations.seeds_of_rows(begin(tmp_path, seeds=(0, 1, 1)).parameters)
 
 
+@pytest.mark.slow
 def test_the_fusion_stride_is_that_of_every_row_but_those_about_it(tmp_path):
     run = begin(tmp_path, rows=("full", "constant-gate", "stride1", "stride4"), fusion_stride=2, seeds=(0,))
     with torch.device("meta"):
@@ -146,6 +148,7 @@ def test_what_is_kept_of_a_network_is_what_it_scores(finished, network):
     assert stamp["profile"] == "tiny" and stamp["training_stretches"][0]["precision"] == "fp32"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -179,6 +182,7 @@ def test_other_test_photos_of_the_same_names_are_noticed(finished, monkeypatch):
         ablations.train_one(run, "step2@seed0", photos)
 
 
+@pytest.mark.slow
 def test_photos_that_the_backbone_learnt_from_are_no_test(finished, monkeypatch):
     run, photos, _ = finished
     test = ablations.open_test(run.parameters)
@@ -204,6 +208,7 @@ def scratched(content):
     return content[:200] + bytes(255 - value for value in content[200:260]) + content[260:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage", [lambda content: content[:500], lambda content: b"", lambda content: b"PK" * 50, scratched]
 )
@@ -224,6 +229,7 @@ def test_scores_of_other_metrics_are_not_read(finished, monkeypatch):
         ablations.train_one(run, "step2@seed0", photos)
 
 
+@pytest.mark.slow
 def test_only_the_first_row_has_every_view_and_the_first_seed_maps(finished):
     run, photos, tested = finished
     assert set(tested.scores) == {"fused", "o1", "o2", "o3", "o4", "o5", "o6", "after1", "after2"}
@@ -233,6 +239,7 @@ def test_only_the_first_row_has_every_view_and_the_first_seed_maps(finished):
     assert list(once.scores) == ["fused"] and len(once.maps) == 1
 
 
+@pytest.mark.slow
 def test_a_trained_network_is_loaded_not_trained_again(finished, tmp_path, monkeypatch):
     run, photos, tested = finished
     other, file = begin(tmp_path), "weights/08_ablations/step2@seed0.safetensors"
@@ -243,6 +250,7 @@ def test_a_trained_network_is_loaded_not_trained_again(finished, tmp_path, monke
     assert [path.name for path in other.path(file).parent.iterdir()] == ["step2@seed0.safetensors"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [dict(recipe="blocks-4-5"), dict(heads="radf"), dict(backbone="shipped")])
 def test_a_network_trained_in_another_way_raises(finished, changes):
     run, photos, _ = finished
@@ -287,6 +295,7 @@ def test_views_are_the_network_s_outputs(finished, network):
     assert (found["after2"].double() - plain).abs().max() < 1e-5 * plain.abs().max()
 
 
+@pytest.mark.slow
 def test_evaluate_scores_the_detected_maps(finished, network):
     side = load_network(finished[0].path("weights/08_ablations/step2@seed0.safetensors"), output="o3")
     found = ablations.evaluate(network, MADE_UP, 32, ("fused", "o3"))
@@ -297,6 +306,7 @@ def test_evaluate_scores_the_detected_maps(finished, network):
         assert found[name].values() == pytest.approx(expected.values(), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_scores_of_seeds_are_joined_to_one_value_per_network(network):
     torch.manual_seed(1)
     other = DeFusionNet("compact", steps=1).eval()

@@ -401,6 +401,7 @@ def weights_under(change, network):
         return {each.key: each.weights for each in attention.record(image(7), network, SIZE)}
 
 
+@pytest.mark.slow
 def test_changes_set_the_channels_of_the_first_step_to_zero(network, photos):
     collected = attention.collect(photos, network, SIZE)
     changes = attention_changes.make_changes(collected, network, [8], 2, 0)

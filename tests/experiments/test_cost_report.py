@@ -39,6 +39,7 @@ def test_training_takes_three_passes_of_forty_thousand_samples(costs):
     assert list(table.loc["rising"]) == ["40,000", "63.00", "2.5", f"{2.52e6 / 11.7 / 3600:,.0f}"]
 
 
+@pytest.mark.slow
 def test_time_table_and_results_share_their_numbers():
     times = {SMALL: timing(0.5), LARGE: timing(0.25)}
     table = cost_report.time_table(times, reference=SMALL)
@@ -58,6 +59,7 @@ def test_time_table_and_results_share_their_numbers():
     assert not [key for key in cost_report.time_results(times) if "share" in key]
 
 
+@pytest.mark.slow
 def test_cases_are_counted_and_only_steps_store_their_parameters():
     cost = STEPS[0].cost
     assert cost_report.cost_results([SMALL, STEPS[0]]) == {
@@ -74,6 +76,7 @@ def test_a_straight_line_through_steps():
     assert cost_report.seconds_per_step(times) == pytest.approx((0.1, 0.2))
 
 
+@pytest.mark.slow
 def test_figure_of_times_shows_what_was_timed_and_stores_what_was_counted():
     cases = [*(case._replace(heads="radf") for case in (SMALL, LARGE)), LARGE, SMALL]
     times = {LARGE: timing(0.4), SMALL: timing(0.3)}
@@ -103,6 +106,7 @@ def test_training_cost_is_per_photo_and_memory_may_be_absent():
     assert cost_report.training_results([both])[f"{key}/training-peak-mib"] == 300
 
 
+@pytest.mark.slow
 def test_influences_are_one_table_and_three_results():
     threads = {1: timing(0.4), 2: timing(0.3)}
     default = Measurement(9, 6.0, 50.0)

@@ -22,6 +22,7 @@ def panels(figure):
     return [axis.images[0].get_array() for axis in figure.axes if axis.images]
 
 
+@pytest.mark.slow
 def test_contact_sheets_hold_ten_photos_each():
     photos = [photo(str(number)) for number in range(12)]
     first, second = data_figures.contact_sheets(photos, "made-up")

@@ -75,6 +75,7 @@ def by_hand(heads, steps, width, height):
     return macs, parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("heads", "steps", "width", "height"),
     [("radf", 3, 320, 320), ("compact", 3, 320, 320), ("compact", 1, 96, 64), ("radf", 6, 640, 427)],
@@ -95,6 +96,7 @@ def test_the_reference_costs_128_gmac_and_has_62_million_parameters():
     assert round(cost.parameters / 1e6, 2) == 62.58
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "switches", [{"ffrm": False}, {"cam": "gap", "output": "o3"}, {"fam": False, "cam": "off"}, {"fusion_stride": 4}]
 )
@@ -143,6 +145,7 @@ def test_calls_take_turns_and_the_first_one_is_kept_apart(monkeypatch):
     assert found["a"].median == 4
 
 
+@pytest.mark.slow
 def test_a_case_is_named_by_what_it_changes():
     assert Case("radf", 640, 427).name == "defusionnet" and Case("radf", 640, 427).dataset == "random-640x427"
     assert Case("compact", 64, 64, steps=3).name == "defusionnet-compact+step3"
@@ -152,6 +155,7 @@ def test_a_case_is_named_by_what_it_changes():
     assert Case("compact", 64, 96, steps=2).cost == total_cost(meta_network(heads="compact", steps=2), 64, 96)
 
 
+@pytest.mark.slow
 def test_cases_map_their_photo_with_their_network(monkeypatch):
     calls = []
     monkeypatch.setattr(efficiency, "detect", lambda *given: calls.append(given))
@@ -188,6 +192,7 @@ def test_threads_are_one_and_as_many_as_before(monkeypatch):
         torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_a_training_iteration_is_one_step_of_the_papers_recipe():
     torch.manual_seed(0)
     network = DeFusionNet("compact", steps=1)

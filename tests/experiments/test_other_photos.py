@@ -199,6 +199,7 @@ def test_a_sheet_has_the_maps_of_all_methods(tmp_path):
     assert np.array_equal(drawing.arrays["green_2"], quantise(last))
 
 
+@pytest.mark.slow
 def test_networks_come_from_the_run_of_another_profile(outputs):
     photos = PhotoSet("szu", ["0"], read)
     assert other_photos.load_networks("", photos) == {}
@@ -215,6 +216,7 @@ def test_networks_come_from_the_run_of_another_profile(outputs):
         other_photos.load_networks("cpu", PhotoSet("shi-dutlab100", ["0"], read))
 
 
+@pytest.mark.slow
 def test_methods_without_networks_are_the_classical_ones_fitted_to_the_split():
     rows = table_1.methods({}, "quick", None, 32, "last100")
     assert list(rows) == list(CLASSICAL)

@@ -38,6 +38,7 @@ def folder(photos, tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_the_other_methods_are_scored_on_the_same_photos_from_stored_maps(photos, folder, outputs):
     row = own_row.score_maps(folder, photos, against=["jnb", "ksfv"], draws=50)
     assert list(row.comparison.values) == ["my_net", "jnb", "ksfv"] and row.notes == row.missing == []

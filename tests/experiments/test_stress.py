@@ -279,6 +279,7 @@ def call(folder, *more):
     return stress.main(["shipped", "--dataset", "folder", "--root", str(folder), "--size", "32", "--plain", *more])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_terminal_writes_means_and_photos(folder, tmp_path, capsys):
     into = tmp_path / "new" / "found.json"
@@ -295,6 +296,7 @@ def test_terminal_writes_means_and_photos(folder, tmp_path, capsys):
     assert "max-f-focus" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_terminal_says_in_a_sentence_what_is_wrong(folder, tmp_path, capsys):
     assert call(folder, "--into", str(tmp_path / "found.npz")) == 1
     assert "found.npz does not end in .json" in capsys.readouterr().err

@@ -409,6 +409,7 @@ def test_a_caption_names_the_networks_that_were_trained(rows, kept, words):
     assert drawing.caption.endswith(f"LBP is bold. DeFusionNet is the network in the package.{end}{few_photos}")
 
 
+@pytest.mark.slow
 def test_figures_1_and_11_have_the_paper_s_columns(rows):
     """Each map is in the column of its method, and the caption lists what stands below the columns."""
     chosen = [1, 2]

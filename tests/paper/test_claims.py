@@ -209,6 +209,7 @@ def test_the_tolerance_is_kept_on_both_sides(result, inside):
     assert (claims.problems([differing], {"x": 0.15}, where) == []) is not inside
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "substitute", "claim"),
     [

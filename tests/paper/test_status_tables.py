@@ -11,6 +11,7 @@ from defusion_lib.paper.status_tables import status_tables
 RECORDS = claims.load()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("group", "table"), [("table-1", tables.TABLE_1), ("table-3", tables.TABLE_3)])
 def test_cells_have_the_published_number_and_the_status(group, table):
     arrays, assigned = status_tables(RECORDS).arrays, claims.assigned(RECORDS)

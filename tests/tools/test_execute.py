@@ -201,6 +201,7 @@ def test_a_notebook_without_a_stamp_is_refused(project, outputs):
     assert [path.name for path in (outputs / "quick").iterdir()] == ["00_first.failed.ipynb"]
 
 
+@pytest.mark.slow
 def test_links_of_a_copy_start_at_its_own_folder(project, outputs):
     path = write_notebook(project / "notebooks/00-first.ipynb")
     notebook = nbformat.read(path, 4)
@@ -251,6 +252,7 @@ def test_a_wrong_call_gets_one_sentence(project, outputs, capsys, arguments, sai
     assert not outputs.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content, said",
     [

@@ -33,6 +33,7 @@ def test_what_results_are_computed_with_is_an_input(stem, needed):
     assert needed in files_of(stem)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stem", ["03", "04", "07", "08", "09", "10", "11"])
 def test_what_is_only_shown_is_no_input(stem):
     found = files_of(stem)

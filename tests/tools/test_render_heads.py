@@ -30,6 +30,7 @@ def copied(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_heads_are_those_of_the_result_files():
     """If this fails, run `python -m tools.render_heads`."""
     written = render_heads.written(ROOT)

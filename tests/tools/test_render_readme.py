@@ -150,12 +150,14 @@ def test_python_block_runs(photograph):
     assert ran.returncode == 0, ran.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_numbers_are_those_of_the_result_files():
     """If this fails, run `python -m tools.render_readme`."""
     for path, make in render_readme.makers().items():
         assert path.read_text(encoding="utf-8") == make()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("result", "page"),
     [
@@ -220,6 +222,7 @@ def test_results_that_are_older_than_their_parameters_are_named(tmp_path):
     assert store() == {"cpu": ["04"]}
 
 
+@pytest.mark.slow
 def test_the_page_of_results_names_the_earlier_notebooks_of_a_joined_file(tmp_path):
     shutil.copytree(ROOT / "outputs", tmp_path / "outputs", ignore=shutil.ignore_patterns("*.ipynb", "*.png", "*.npz"))
     path = tmp_path / "outputs/cpu/results/07_table_1.json"

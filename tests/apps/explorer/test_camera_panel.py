@@ -24,6 +24,7 @@ def shown(panel):
     return [found[alt] for alt in ("rendered image", "true blur radius", "predicted defocus map")]
 
 
+@pytest.mark.slow
 def test_a_camera_begins_as_its_scene_was_taken(camera, network):
     for name in ("same-class", "low-contrast-clutter"):
         camera.scene.value = name
@@ -37,6 +38,7 @@ def test_a_camera_begins_as_its_scene_was_taken(camera, network):
         assert far_apart(found, levels(detect(rendering.image, network, SIZE))) <= 1
 
 
+@pytest.mark.slow
 def test_every_slider_changes_the_pictures(camera):
     before = shown(camera)
     for slider, value in (("focus", 2.0), ("aperture", 20.0), ("depth", 1.5), ("noise", 0.15)):

@@ -37,6 +37,7 @@ def test_one_forward_pass_gives_all_maps(network, photo, runs_of):
             assert far_apart(analysed.sides[step][i], levels(1 / (1 + np.exp(-sides[6 * step + i])))) <= 1
 
 
+@pytest.mark.slow
 def test_channels_are_those_of_the_cam(network, photo):
     # The features are 64 pixels a side, so that nothing is averaged.
     size = 64 * network.config["fusion_stride"]
@@ -51,6 +52,7 @@ def test_channels_are_those_of_the_cam(network, photo):
         assert not found.levels[~alive].any()
 
 
+@pytest.mark.slow
 def test_the_most_varied_channel_shows_something(network):
     for name in (FIRST, OTHER):
         photo = analysis.photo_choices(0)[name]()
@@ -141,6 +143,7 @@ def test_radii_are_drawn_up_to_the_white_one():
     assert analysis.radius_levels(radii).tolist() == [[0, 128, 255, 255]]
 
 
+@pytest.mark.slow
 def test_rendered_photos_have_masks_and_the_others_none():
     found = analysis.photo_choices(0)
     assert found[OTHER]().mask.shape == analysis.SCENE_SHAPE

@@ -73,6 +73,7 @@ def test_captures_are_drawn_one_aperture_per_row(network):
         np.testing.assert_array_equal(drawing.arrays["maps"][i], capture.levels)
 
 
+@pytest.mark.slow
 def test_the_map_of_the_photo_that_the_notebook_opens_with_changes_from_step_to_step(network):
     cells = nbformat.read(NOTEBOOK, as_version=4).cells
     (cell,) = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]

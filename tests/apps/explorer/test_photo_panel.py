@@ -319,6 +319,7 @@ def test_a_broken_upload_changes_nothing_but_the_sentence(panel, content):
     assert panel.refusal.value == ""
 
 
+@pytest.mark.slow
 def test_a_broken_upload_does_not_end_other_work(panel, slow):
     """The network's run begins again, a baseline goes on."""
     panel.upload.value = (file("broken.jpg", b"no picture"),)
@@ -357,6 +358,7 @@ def test_a_wrong_path_stays_to_be_mended(panel, photo, tmp_path):
     assert panel.analysing.busy == ""
 
 
+@pytest.mark.slow
 def test_the_panel_says_how_large_an_upload_may_be(network, classics, monkeypatch):
     for told, words in ((None, "up to about 9 MB"), ("", "up to about 9 MB"), ("64 MB", "up to 64 MB")):
         monkeypatch.delenv("DEFUSION_UPLOAD", raising=False)

@@ -67,10 +67,7 @@ def files_of_others(notebook: Path, profile: str) -> list[str]:
     parameters are wrong, which the notebook says.
     """
     try:
-        path = find_parameters(notebook, profile)
-        given = check_parameters(
-            read_parameters(parameters_cell(notebook)), read_profile(profile, path) if path else {"profile": profile}
-        )
+        given = _effective(notebook, profile, find_parameters(notebook, profile))
     except (ValueError, StopIteration):
         return []
     own = (outputs_root() / profile).absolute()
@@ -80,6 +77,12 @@ def files_of_others(notebook: Path, profile: str) -> list[str]:
             file = Path(locate(given[name])).absolute()
             found += [str(file)] if given[name] and file.is_file() and not file.is_relative_to(own) else []
     return found
+
+
+def _effective(notebook: Path, profile: str, path: Path | None) -> dict:
+    """Return the parameters of a notebook in a profile, of which a YAML file is at `path`, if there is one."""
+    given = read_profile(profile, path) if path else {"profile": profile}
+    return check_parameters(read_parameters(parameters_cell(notebook)), given)
 
 
 def trainer(sources: Iterable[str]) -> str | None:
@@ -102,7 +105,7 @@ def trainings(notebook: Path, profile: str) -> "dict[str, Training]":
         path = find_parameters(notebook, profile)
         if path is None:
             return {}
-        given = check_parameters(read_parameters(parameters_cell(notebook)), read_profile(profile, path))
+        given = _effective(notebook, profile, path)
         return import_module(module).trainings(SimpleNamespace(**given))
     except (ValueError, KeyError):
         return {}

@@ -25,7 +25,7 @@ import torch
 
 from defusion_lib.backbone import TAPS
 from defusion_lib.data import Photo, PhotoSet
-from defusion_lib.data.datasets import check_unseen, open_dataset
+from defusion_lib.data.datasets import open_dataset
 from defusion_lib.evaluation.bootstrap import LEVEL, holm, interval
 from defusion_lib.evaluation.map_scores import DRAWS, resampled, with_errors
 from defusion_lib.evaluation.statistics import (
@@ -36,7 +36,7 @@ from defusion_lib.evaluation.statistics import (
     residual_spread,
 )
 from defusion_lib.evaluation.tables import MEASURES, table
-from defusion_lib.experiments.training_run import Training, backbone_file, sets_behind
+from defusion_lib.experiments.training_run import Training, backbone_file, check_unlearnt, has_seen
 from defusion_lib.inference import detect, predict_maps, resize_map
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import FUSION_STRIDES, MOST_STEPS, OUTPUTS, DeFusionNet
@@ -186,7 +186,7 @@ def train_one(run: Run, name: str, photos: PhotoSet) -> Tested:
     every_view, is_pictured = name.partition("@")[0] == given.rows[0], training.recipe.seed == given.seeds[0]
     test, kept = open_test(given).in_memory(), run.path(f"results/08_ablations/{name}.npz")
     build, backbone = partial(DeFusionNet, **training.switches), backbone_file(training.backbone)
-    check_unseen(test, {"data": [photos.provenance(), *sets_behind(backbone)]})
+    check_unlearnt(test, photos, backbone)
     photos = photos.in_memory()
     made = identity(initialise(build, training.recipe, backbone), photos, training.recipe)
     made |= {
@@ -262,14 +262,8 @@ def view_names(network: DeFusionNet) -> tuple[str, ...]:
 
 def describe_package(photos: PhotoSet, size: int) -> str:
     """Return a line about the test of the network in the package; it names test photos that the network learnt from."""
-    try:
-        check_unseen(photos, read_card(SHIPPED))
-    except ValueError:
-        return (
-            f"the network in the package, tested at {size} pixels. It was trained on most of these test photos, so its "
-            "scores do not show how it does on others."
-        )
-    return f"the network in the package, tested at {size} pixels"
+    seen = ". It was trained on most of these test photos, so its scores do not show how it does on others."
+    return f"the network in the package, tested at {size} pixels{seen * has_seen(photos, SHIPPED)}"
 
 
 def predict_views(image: np.ndarray, network: DeFusionNet, size: int, views: Iterable[str]) -> dict[str, np.ndarray]:

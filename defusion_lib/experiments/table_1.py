@@ -22,7 +22,6 @@ from defusion_lib.baselines import BASELINES, CLASSICAL, DEEP, images
 from defusion_lib.baselines.deep import OURS, Deep, dhde
 from defusion_lib.baselines.fitted import SPLIT, fitted_to
 from defusion_lib.data import PhotoSet
-from defusion_lib.data.datasets import check_unseen
 from defusion_lib.data.shi import split_stems
 from defusion_lib.evaluation.bootstrap import FEW, interval
 from defusion_lib.evaluation.published_maps import Published, crop_correlation, photographs
@@ -30,7 +29,7 @@ from defusion_lib.evaluation.statistics import correlation
 from defusion_lib.experiments.efficiency import Cost, benchmark, total_cost
 from defusion_lib.experiments.map_cache import cached_maps, fingerprint
 from defusion_lib.experiments.result_keys import result_keys
-from defusion_lib.experiments.training_run import Training, backbone_file, sets_behind
+from defusion_lib.experiments.training_run import Training, backbone_file, check_unlearnt
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import DeFusionNet, count_parameters
 from defusion_lib.paper import claims, conversion
@@ -243,7 +242,7 @@ def check_test(given: Any, test: PhotoSet, learn: PhotoSet) -> None:
 
     `given` are the parameters of notebook 07 (attributes), `learn` is what the networks learn from.
     """
-    check_unseen(test, {"data": [learn.provenance(), *sets_behind(backbone_file(given.backbone))]})
+    check_unlearnt(test, learn, backbone_file(given.backbone))
 
 
 def seen_in_training(photos: PhotoSet) -> int:

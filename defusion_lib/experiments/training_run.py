@@ -139,7 +139,7 @@ def train_network(
         assert isinstance(network, DeFusionNet)
         size = recipe.stages[-1][1]
         scores = {"this network": held_out_scores(network, held_out, size)}
-        if not _has_seen(held_out, SHIPPED):
+        if not has_seen(held_out, SHIPPED):
             scores["the shipped network"] = held_out_scores(load_network(device=device), held_out, size)
         card = read_card(path)
         # Two parts may hold different photos under the same names, which then identify nothing.
@@ -282,7 +282,13 @@ def sets_behind(file: str | Path | None) -> list[Mapping]:
     return [each for i, each in enumerate(sets) if each not in sets[:i]]
 
 
-def _has_seen(photos: PhotoSet, file: str | Path | None) -> bool:
+def check_unlearnt(test: PhotoSet, learn: PhotoSet, first: str | Path | None) -> None:
+    """Raise ValueError where `test` has photos of `learn`, or some that the first weights in a file learnt from."""
+    check_unseen(test, {"data": [learn.provenance(), *sets_behind(first)]})
+
+
+def has_seen(photos: PhotoSet, file: str | Path | None) -> bool:
+    """Return whether the network in a file was trained on some of these photos, as far as `sets_behind` knows."""
     try:
         check_unseen(photos, {"data": sets_behind(file)})
     except ValueError:
@@ -291,7 +297,7 @@ def _has_seen(photos: PhotoSet, file: str | Path | None) -> bool:
 
 
 def _refuse_seen(held_out: PhotoSet, first: str | Path | None) -> None:
-    if first is not None and _has_seen(held_out, first):
+    if first is not None and has_seen(held_out, first):
         raise ValueError(
             f"The first weights ({weights_words(first)}) come from a training that saw some of the {len(held_out)} "
             f"held-out photos of {held_out.name}: begin with others, such as backbone imagenet, or hold out the same "

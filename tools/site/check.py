@@ -67,7 +67,7 @@ def problems(folder: Path, limit: int = LIMIT) -> list[str]:
         for link in page.links:
             if _inside(link):
                 target, anchor = _target(path, link)
-                if not target.is_file() or not target.is_relative_to(folder):
+                if not _is_part(target, folder):
                     found.append(f"{shown} links to {link}, which does not exist on the site.")
                 elif anchor and target in pages and anchor not in pages[target].anchors:
                     found.append(f"{shown} links to {link}, but that page has no such anchor.")
@@ -76,12 +76,16 @@ def problems(folder: Path, limit: int = LIMIT) -> list[str]:
         found += [
             f"{shown} loads {file.name}, which does not exist on the site."
             for file in files
-            if not file.is_file() or not file.is_relative_to(folder)
+            if not _is_part(file, folder)
         ]
         size = weight(path, files)
         if size > limit:
             found.append(f"{shown} has {size / 1e6:.1f} MB with what it loads, more than {limit / 1e6:g}.")
     return found
+
+
+def _is_part(file: Path, folder: Path) -> bool:
+    return file.is_file() and file.is_relative_to(folder)
 
 
 def weight(path: Path, files: set[Path]) -> int:

@@ -125,13 +125,13 @@ class MapScores:
 
         The resamples are those of `bootstrap.resampled_means`: the same for all methods with the same photos.
         """
-        return _resampled(wanted, self.counts, self.of_images, draws, seed)
+        return resample(wanted, self.counts, self.of_images, draws, seed)
 
 
 def resampled(scores: Evaluation | ProtocolScores, draws: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Compute the `values` of scores over resamples of the photos, {metric: float (draws,)}: `MapScores.resampled`."""
     of_images = scores.of_images if isinstance(scores, ProtocolScores) else {"mae": scores.errors}
-    return _resampled([*scores.values()], scores.counts, of_images, draws, seed)
+    return resample([*scores.values()], scores.counts, of_images, draws, seed)
 
 
 def with_errors(scores: Evaluation | ProtocolScores, draws: int = DRAWS, seed: int = 0) -> dict[str, float]:
@@ -140,7 +140,7 @@ def with_errors(scores: Evaluation | ProtocolScores, draws: int = DRAWS, seed: i
     return scores.values() | {f"{metric}-se": float(each.std()) for metric, each in errors.items()}
 
 
-def _resampled(
+def resample(
     wanted: Sequence[str], counts: np.ndarray, of_images: Mapping[str, np.ndarray], draws: int, seed: int
 ) -> dict[str, np.ndarray]:
     """Compute the scores over resamples of the photos, {metric: float (draws,)}.

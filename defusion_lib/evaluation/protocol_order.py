@@ -1,7 +1,7 @@
 """The order of methods under several protocols: how often it differs, and a chart of the ranks."""
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -52,13 +52,19 @@ def ranks(methods: Values) -> np.ndarray:
     return np.array([rankdata(row) for row in rows])
 
 
-def plot_ranks(dataset: str, methods: Values) -> plots.Drawing:
-    """Plot the rank of every method on a data set under the metrics `RANKED`."""
+def plot_ranks(values: Mapping[str, Values], dataset: str) -> plots.Drawing:
+    """Plot the rank of every method on one of the data sets under the metrics `RANKED`.
+
+    A method has the same style in the plots of all data sets.
+    """
+    methods = values[dataset]
     found = ranks(methods)
+    names = dict.fromkeys(name for of_dataset in values.values() for name in of_dataset)
+    styles = dict(zip(names, cycle(plots.STYLES)))
     figure, axis = plt.subplots(figsize=(10, 0.8 + 0.45 * len(methods)), layout="constrained")
-    for i, (name, style) in enumerate(zip(methods, plots.STYLES)):
+    for i, name in enumerate(methods):
         # Shifted a little, so that lines of equal rank stay visible.
-        axis.plot(found[:, i] + 0.06 * (i - len(methods) / 2), marker="o", label=name, **style)
+        axis.plot(found[:, i] + 0.06 * (i - len(methods) / 2), marker="o", label=name, **styles[name])
     axis.set(ylabel="rank", yticks=range(1, len(methods) + 1))
     axis.set_xticks(range(len(RANKED)), RANKED, rotation=30, ha="right")
     axis.invert_yaxis()

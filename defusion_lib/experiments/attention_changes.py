@@ -11,6 +11,7 @@ from scipy import stats
 from defusion_lib.cam_hooks import Change, constant_weights, intervene, zero_channels
 from defusion_lib.data import PhotoSet
 from defusion_lib.evaluation.bootstrap import LEVEL, holm
+from defusion_lib.evaluation.map_scores import DRAWS, resample
 from defusion_lib.evaluation.tables import table
 from defusion_lib.experiments.attention import CollectedAttention, channel_contributions, top_channels
 from defusion_lib.inference import detect
@@ -27,13 +28,18 @@ SAME = "same weight for all channels"
 # How channels are chosen, and what the paper's claim predicts for their removal, compared with random channels.
 PREDICTED = {"highest weights": "larger error", "lowest weights": "smaller error", "largest contributions": ""}
 UNCLEAR = "no clear difference"
+MAX_F = "max-f-focus"  # under this name in the result file
 
 
 class Effect(NamedTuple):
-    """The mean absolute error of each image (N,), and the max F over all of them, in-focus pixels positive."""
+    """The mean absolute error of each image (N,), and the max F over all of them, in-focus pixels positive.
+
+    `max_f_draws` is the max F of resamples of the images (draws,), the same resamples for every effect.
+    """
 
     errors: np.ndarray
     max_f: float
+    max_f_draws: np.ndarray
 
 
 class Comparison(NamedTuple):
@@ -83,25 +89,30 @@ def measure(
     """Evaluate the network under each change, mean over its versions; `size` as in `detect`."""
     effects = {}
     for name, versions in tqdm(changes.items(), desc="changes"):
-        errors, max_f = zip(*(_measure(change, network, photos, size) for change in versions))
-        effects[name] = Effect(np.mean(errors, axis=0), float(np.mean(max_f)))
+        parts = zip(*(_measure(change, network, photos, size) for change in versions))
+        errors, max_f, max_f_draws = (np.mean(part, axis=0) for part in parts)
+        effects[name] = Effect(errors, float(max_f), max_f_draws)
     return effects
 
 
 def _measure(change: Change, network: DeFusionNet, photos: PhotoSet, size: int | None) -> Effect:
-    evaluation, errors = Evaluation(), []
+    evaluation = Evaluation()
     with intervene(network, change):
         for photo in photos:
-            defocus = detect(photo.image, network, size)
-            evaluation.add(defocus, photo.mask)
-            errors.append(np.abs(defocus - photo.mask).mean())
-    return Effect(np.array(errors), evaluation.max_f("focus"))
+            evaluation.add(detect(photo.image, network, size), photo.mask)
+    draws = resample([MAX_F], evaluation.counts, {}, DRAWS, 0)[MAX_F]
+    return Effect(evaluation.errors, evaluation.max_f("focus"), draws)
 
 
 def paired_difference(first: Effect, second: Effect) -> tuple[float, float]:
     """Compute the mean difference of the errors of two changes over the images, and its standard error."""
     differences = first.errors - second.errors
     return float(differences.mean()), float(differences.std(ddof=1) / np.sqrt(len(differences)))
+
+
+def max_f_difference(first: Effect, second: Effect) -> tuple[float, float]:
+    """Compute the difference of the max F of two changes, and its standard error by paired resamples of the images."""
+    return first.max_f - second.max_f, float((first.max_f_draws - second.max_f_draws).std(ddof=1))
 
 
 def compare(effects: Mapping[str, Effect], counts: Iterable[int]) -> dict[str, Comparison]:
@@ -134,7 +145,8 @@ def effect_table(effects: Mapping[str, Effect]) -> pd.DataFrame:
         if name != UNCHANGED:
             difference, error = paired_difference(effect, effects[UNCHANGED])
             rows[name]["MAE: change ± standard error"] = f"{difference:+.4f} ± {error:.4f}"
-            rows[name]["max F: change"] = f"{effect.max_f - effects[UNCHANGED].max_f:+.3f}"
+            difference, error = max_f_difference(effect, effects[UNCHANGED])
+            rows[name]["max F: change ± standard error"] = f"{difference:+.4f} ± {error:.4f}"
     return table(rows)
 
 
@@ -161,12 +173,12 @@ def plot_effects(effects: Mapping[str, Effect], counts: Iterable[int]) -> Drawin
     for y, name in enumerate(names):
         choice = name.partition(": ")[2]
         colour = COLOURS[choices.index(choice)] if choice in choices else "black"
-        change, error = paired_difference(effects[name], effects[UNCHANGED])
-        axes[0].errorbar(change, y, xerr=error, fmt="o", color=colour, capsize=3)
-        axes[1].plot(effects[name].max_f - effects[UNCHANGED].max_f, y, "o", color=colour)
+        for axis, compute in zip(axes, (paired_difference, max_f_difference)):
+            change, error = compute(effects[name], effects[UNCHANGED])
+            axis.errorbar(change, y, xerr=error, fmt="o", color=colour, capsize=3)
     axes[0].set(yticks=range(len(names)), yticklabels=names)
     axes[0].set(xlabel="change of MAE ± standard error (right = worse)")
-    axes[1].set(xlabel="change of max F, in focus (left = worse)")
+    axes[1].set(xlabel="change of max F ± standard error (left = worse)")
     for axis in axes:
         axis.axvline(0, color="0.3", linestyle=":", linewidth=1)
         axis.grid(axis="y", color="0.9")
@@ -189,7 +201,7 @@ def effects_by_method(method: str, effects: Mapping[str, Effect]) -> dict[str, d
     return {
         method + ("" if name == UNCHANGED else "+" + name.replace(":", "").replace(" ", "-")): {
             "mae": float(effect.errors.mean()),
-            "max-f-focus": effect.max_f,
+            MAX_F: effect.max_f,
         }
         for name, effect in effects.items()
     }

@@ -16,6 +16,7 @@ from scipy import stats
 from defusion_lib.data import bundled, effects
 from defusion_lib.data.camera import BLUR_THRESHOLD
 from defusion_lib.evaluation import statistics
+from defusion_lib.evaluation.bootstrap import holm
 from defusion_lib.evaluation.tables import table
 from defusion_lib.experiments.controlled_images import ControlledImage, blurred_share, origin, standard_error
 from defusion_lib.experiments.result_keys import result_keys
@@ -169,11 +170,15 @@ def errors_by_texture(
 
 
 def texture_table(quarters: Quarters) -> pd.DataFrame:
-    """Show the mean error in each quarter of texture, and a sign test over photos of smooth against textured."""
+    """Show the mean error in each quarter of texture, and a sign test over photos of smooth against textured.
+
+    The p-values are corrected for the number of rows (Holm).
+    """
     rows = {}
-    for (kind, side), of_photo in quarters.items():
+    tests = [statistics.sign_test(of_photo[:, 0], of_photo[:, 3]) for of_photo in quarters.values()]
+    corrected = holm([p for *_, p in tests])
+    for ((kind, side), of_photo), (more, differ, _), p in zip(quarters.items(), tests, corrected):
         smooth, second, third, textured = of_photo.mean(0)
-        more, differ, p = statistics.sign_test(of_photo[:, 0], of_photo[:, 3])
         where = "smooth" if smooth > textured else "textured"
         # Mean and count must agree: one photo alone can decide a mean.
         clear = p < 0.05 and (more > differ / 2) == (where == "smooth")
@@ -183,7 +188,7 @@ def texture_table(quarters: Quarters) -> pd.DataFrame:
             "3": third,
             "textured": textured,
             "smooth is worse": f"in {more} of {differ} photos",
-            "p": f"{p:.2g}",
+            "p, corrected": f"{p:.2g}",
             "conclusion": f"{where} areas fail more" if clear else "too few or too mixed to tell",
         }
     return table(rows)

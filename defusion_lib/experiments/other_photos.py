@@ -21,6 +21,7 @@ from defusion_lib.data.datasets import check_unseen
 from defusion_lib.evaluation.bootstrap import FEW, LEVEL, holm, interval
 from defusion_lib.evaluation.map_scores import MapScores, Mask, Measured
 from defusion_lib.evaluation.published_maps import Published
+from defusion_lib.evaluation.tables import MEASURES
 from defusion_lib.experiments import table_1
 from defusion_lib.experiments.table_1 import Method
 from defusion_lib.metrics import quantise
@@ -95,7 +96,7 @@ def score_rows(measured: Measurements, draws: int, seed: int) -> dict[str, dict[
         rows[row] = {"photos": len(measured[row])}
         for metric in TABLE:
             low, high = interval(resampled[metric])
-            rows[row][metric] = f"{scores[row].value(metric):.3f} [{low:.3f}, {high:.3f}]"
+            rows[row][MEASURES[metric]] = f"{scores[row].value(metric):.3f} [{low:.3f}, {high:.3f}]"
     return rows
 
 
@@ -117,7 +118,7 @@ def published_rows(measured: Measurements, ours: str, draws: int, seed: int) -> 
                 apart = resampled[row][metric] - resampled[theirs][metric]
                 low, high = interval(apart)
                 first, second = (scores_of(measured[each], stems).value(metric) for each in (row, theirs))
-                rows[f"{row} - {theirs}, {metric}"] = {
+                rows[f"{row} - {theirs}, {MEASURES[metric]}"] = {
                     "photos": len(stems), "first": first, "second": second, "difference": f"{first - second:+.4f}",
                     "low": f"{low:+.4f}", "high": f"{high:+.4f}",
                 }  # fmt: skip

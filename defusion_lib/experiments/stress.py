@@ -27,7 +27,7 @@ from defusion_lib.data import Photo, PhotoSet, bundled, effects
 from defusion_lib.data.augmentation import resize_to_square
 from defusion_lib.data.datasets import DATASETS, check_unseen, open_dataset
 from defusion_lib.data.synthetic import open_synthetic
-from defusion_lib.evaluation.map_scores import DRAWS
+from defusion_lib.evaluation.map_scores import DRAWS, resample
 from defusion_lib.evaluation.published_maps import Published, open_published
 from defusion_lib.experiments import controlled_images
 from defusion_lib.inference import SIZE, detect, resize_map
@@ -237,11 +237,8 @@ def _standard_error(of_photo: Mapping[str, float]) -> float:
 
 def _max_f_draws(counts: np.ndarray, positive: str) -> np.ndarray:
     """Compute max F of `DRAWS` bootstrap samples of the photos (N, 2, 256), the same samples for the same N."""
-    counts = metrics.for_class(metrics.drop_single_class(counts), positive)
-    precision, recall = metrics.precision_recall(counts, metrics.count_above(counts))
-    drawn = np.random.default_rng(0).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), DRAWS)
-    weights = drawn / len(counts)
-    return metrics.f_measure(weights @ precision, weights @ recall).max(-1)
+    name = f"max-f-{positive}"
+    return resample([name], counts, {}, DRAWS, 0)[name]
 
 
 # --------------------------------------------------------------------------------------------------- figure

@@ -44,9 +44,20 @@ def test_ranks_begin_with_the_best_and_equal_scores_share_one():
 
 def test_the_plot_has_one_line_per_method():
     methods = {"a": values(), "b": values(auc=0.9), "c": values(auc=0.1)}
-    drawing = plot_ranks("made-up", methods)
+    drawing = plot_ranks({"made-up": methods}, "made-up")
     assert drawing.name == "ranks_made-up" and [line.get_label() for line in drawing.figure.axes[0].lines] == list(
         "abc"
     )
     np.testing.assert_array_equal(drawing.arrays["ranks"], ranks(methods))
     assert drawing.arrays["methods"] == list("abc") and list(drawing.arrays["metrics"]) == list(RANKED)
+
+
+def test_a_method_has_one_style_in_the_plots_of_all_data_sets():
+    of_dataset = {"one": {name: values() for name in "abc"}, "two": {name: values() for name in "dca"}}
+
+    def colours(dataset):
+        lines = plot_ranks(of_dataset, dataset).figure.axes[0].lines
+        return {line.get_label(): line.get_color() for line in lines}
+
+    one, two = colours("one"), colours("two")
+    assert one["a"] == two["a"] and one["c"] == two["c"] and len({*one.values(), two["d"]}) == 4

@@ -9,9 +9,10 @@ import torch
 
 from defusion_lib import cam_hooks
 from defusion_lib.data import Photo
+from defusion_lib.evaluation.map_scores import DRAWS
 from defusion_lib.experiments import attention, attention_changes, attention_figures
 from defusion_lib.inference import detect
-from defusion_lib.metrics import Evaluation
+from defusion_lib.metrics import Evaluation, max_f
 from defusion_lib.network import DeFusionNet
 from defusion_lib.plots import as_levels
 
@@ -442,6 +443,9 @@ def test_effects_are_the_scores_of_the_changed_network(network, photos, effects)
     found = effects["as trained"]
     assert found.errors.shape == (4,) and found.errors.mean() == pytest.approx(expected.mae())
     assert found.max_f == pytest.approx(expected.max_f("focus"))
+    drawn = np.random.default_rng(0).integers(0, 4, (DRAWS, 4))
+    resampled = [max_f(expected.counts[photos_drawn], "focus") for photos_drawn in drawn]
+    np.testing.assert_allclose(found.max_f_draws, resampled, **ROUNDING)
     collected = attention.collect(photos, network, SIZE)
     changes = attention_changes.make_changes(collected, network, [8], 2, 0)["8 off: random"]
     both = [attention_changes.measure({"a": [change]}, network, photos, SIZE)["a"] for change in changes]
@@ -456,18 +460,17 @@ def made_up_effects(**errors):
     names += [f"8 off: {choice}" for choice in (*attention_changes.PREDICTED, "random")]
     names += [attention_changes.AVERAGE, attention_changes.SAME]
     given = {name.replace("_", " "): values for name, values in errors.items()}
-    return {
-        name: attention_changes.Effect(np.array(given.get(name.removeprefix("8 off: "), [0.1, 0.2, 0.3])), 0.7)
-        for name in names
-    }
+    errors = [np.array(given.get(name.removeprefix("8 off: "), [0.1, 0.2, 0.3])) for name in names]
+    return {name: attention_changes.Effect(values, 0.7, np.array([0.6, 0.8])) for name, values in zip(names, errors)}
 
 
 def test_paired_differences_are_over_photos():
-    first = attention_changes.Effect(np.array([0.2, 0.3, 0.7]), 0.5)
-    second = attention_changes.Effect(np.array([0.1, 0.3, 0.5]), 0.5)
+    first = attention_changes.Effect(np.array([0.2, 0.3, 0.7]), 0.5, np.array([0.4, 0.6]))
+    second = attention_changes.Effect(np.array([0.1, 0.3, 0.5]), 0.6, np.array([0.4, 0.8]))
     difference, error = attention_changes.paired_difference(first, second)
     assert difference == pytest.approx(0.1)
     assert error == pytest.approx(statistics.stdev([0.1, 0, 0.2]) / 3**0.5)
+    assert attention_changes.max_f_difference(first, second) == pytest.approx((-0.1, statistics.stdev([0, -0.2])))
 
 
 def test_comparisons_are_with_random_channels_by_students_t_corrected_by_holm():
@@ -492,7 +495,7 @@ def test_comparisons_are_with_random_channels_by_students_t_corrected_by_holm():
 def test_the_table_of_effects_has_differences_from_the_network_as_trained():
     table = attention_changes.effect_table(made_up_effects(random=[0.2, 0.3, 0.5]))
     assert table.loc["as trained"].tolist() == ["0.200", "0.700", "", ""]
-    assert table.loc["8 off: random"].tolist() == ["0.333", "0.700", "+0.1333 ± 0.0333", "+0.000"]
+    assert table.loc["8 off: random"].tolist() == ["0.333", "0.700", "+0.1333 ± 0.0333", "+0.0000 ± 0.0000"]
 
 
 def test_the_plot_of_effects_shows_differences_from_the_network_as_trained():

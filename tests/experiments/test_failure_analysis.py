@@ -119,7 +119,8 @@ def test_texture_table_concludes_only_where_mean_and_count_agree():
     unclear = "too few or too mixed to tell"
     assert list(table["conclusion"]) == ["smooth areas fail more", "textured areas fail more", unclear, unclear]
     assert list(table["smooth is worse"]) == [f"in {n} photos" for n in ("10 of 10", "0 of 10", "1 of 10", "5 of 5")]
-    assert list(table["p"]) == ["0.002", "0.002", "0.021", "0.062"]
+    # 2 / 2**10 is the smallest of four, 22 / 2**10 the third, 2 / 2**5 the last: times 4, 2 and 1.
+    assert list(table["p, corrected"]) == ["0.0078", "0.0078", "0.043", "0.062"]
     assert list(table.loc["b, in focus"][:4]) == ["0.190", "0.300", "0.400", "0.150"]
     assert list(table.index) == ["a, in focus", "a, blurred", "b, in focus", "b, blurred"]
 

@@ -85,7 +85,7 @@ def test_every_score_has_its_interval(measured):
     aucs = table_1.auc_of_photos(evaluation("red"))
     drawn = np.random.default_rng(0).integers(0, 12, (DRAWS, 12))
     low, high = interval(aucs[drawn].mean(1))
-    assert rows["red"]["auc"] == f"{aucs.mean():.3f} [{low:.3f}, {high:.3f}]"
+    assert rows["red"]["AUC ↑"] == f"{aucs.mean():.3f} [{low:.3f}, {high:.3f}]"
 
 
 def test_few_published_maps_decide_nothing(maps, tmp_path):
@@ -103,19 +103,19 @@ def test_published_maps_are_compared_on_their_photos(measured, monkeypatch):
     assert list(rows) == [
         f"{row}, {metric}"
         for row in ("green - other+published", "red - red+published", "green - red+published")
-        for metric in ("auc", "mae")
+        for metric in ("AUC ↑", "MAE ↓")
     ]
-    same = rows["red - red+published, auc"]
+    same = rows["red - red+published, AUC ↑"]
     assert same["photos"] == 6 and same["first"] == pytest.approx(evaluation("red", PHOTOS.stems[:6]).auc())
     assert abs(float(same["difference"])) < 0.01  # half as bright, in the same order
     assert -0.01 < float(same["low"]) <= float(same["high"]) < 0.01  # the same photos in each resample
-    worse = rows["green - red+published, auc"]
+    worse = rows["green - red+published, AUC ↑"]
     assert float(worse["high"]) < 0 and worse["verdict"] == "larger than chance" and worse["p, corrected"] < 0.05
-    assert "not shown" == rows["green - other+published, auc"]["verdict"]
+    assert "not shown" == rows["green - other+published, AUC ↑"]["verdict"]
     assert other_photos.published_rows({"red": measured["red"]}, "green", DRAWS, 0) == {}
     assert list(other_photos.published_rows(measured, "", DRAWS, 0)) == [
-        "red - red+published, auc",
-        "red - red+published, mae",
+        "red - red+published, AUC ↑",
+        "red - red+published, MAE ↓",
     ]
 
 

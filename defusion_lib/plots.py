@@ -26,6 +26,7 @@ COLOURS = sns.color_palette("colorblind")
 # Lines differ by a dash or by colours that can be told apart by whoever sees few colours, too.
 DASHES = ("-", "--", "-.", (0, (6, 1, 1, 1, 1, 1)))
 DISTINCT = (COLOURS[0], COLOURS[3], "black", COLOURS[7])
+MARKERS = "osD^v<>PXhpd8*"
 STYLES = [dict(color=colour, linestyle=dash) for dash in DASHES for colour in DISTINCT]
 CURVES = (
     ("precision-recall", "recall", "precision"),

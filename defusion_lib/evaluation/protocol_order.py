@@ -60,11 +60,12 @@ def plot_ranks(values: Mapping[str, Values], dataset: str) -> plots.Drawing:
     methods = values[dataset]
     found = ranks(methods)
     names = dict.fromkeys(name for of_dataset in values.values() for name in of_dataset)
-    styles = dict(zip(names, cycle(plots.STYLES)))
+    looks = zip(names, cycle(plots.STYLES), cycle(plots.MARKERS))
+    styles = {name: style | {"marker": marker} for name, style, marker in looks}
     figure, axis = plt.subplots(figsize=(10, 0.8 + 0.45 * len(methods)), layout="constrained")
     for i, name in enumerate(methods):
         # Shifted a little, so that lines of equal rank stay visible.
-        axis.plot(found[:, i] + 0.06 * (i - len(methods) / 2), marker="o", label=name, **styles[name])
+        axis.plot(found[:, i] + 0.06 * (i - len(methods) / 2), label=name, **styles[name])
     axis.set(ylabel="rank", yticks=range(1, len(methods) + 1))
     axis.set_xticks(range(len(RANKED)), RANKED, rotation=30, ha="right")
     axis.invert_yaxis()

@@ -43,7 +43,6 @@ TRAINED = DEEP | {"defusionnet": OURS}  # networks that are trained for the tabl
 PUBLISHED_METRICS = ("auc", "max-f-blur", "max-f-focus", "mae")
 FIGURE_1 = ("lbp", "hifst", "btbnet", "defusionnet")
 RETRAINED = "same budget"  # our network, trained with the budget of the others, in figures
-MARKERS = "osD^v<>PXhpd8*"
 Scores = Mapping[str, Mapping[str, float]]  # {row: {metric: value}}
 
 
@@ -650,7 +649,7 @@ def quality_and_cost(rows: Mapping[str, Method], scores: Scores, seconds: Mappin
         {name: count_parameters(method.network) for name, method in rows.items() if method.network is not None},
     )
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True, layout="constrained")
-    markers = dict(zip(rows, cycle(MARKERS)))
+    markers = dict(zip(rows, cycle(plots.MARKERS)))
     for axis, of, words in zip(axes, costs, ("seconds for one photo", "learnt parameters")):
         for name, cost in of.items():
             colour = 0 if rows[name].trained else 7 if rows[name].network is None else 3

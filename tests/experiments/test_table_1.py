@@ -435,7 +435,7 @@ def test_figures_1_and_11_have_the_paper_s_columns(rows):
 def test_every_row_is_in_every_figure(rows):
     """Also where there are more rows than markers and styles."""
     rows = rows | {f"extra{i}": rows["jnb"]._replace(name=f"extra{i}") for i in range(5)}
-    assert len(rows) > max(len(plots.STYLES), len(table_1.MARKERS))
+    assert len(rows) > max(len(plots.STYLES), len(plots.MARKERS))
     evaluation = table_1.all_blurred(PHOTOS)
     chosen = table_1.diverse(evaluation, 2)
     cards = {name: {"loss": [1.0, 0.5]} for name in rows}

@@ -306,6 +306,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dataset", choices=tuple(DATASETS), default="shi")
     parser.add_argument("--root", default="", help="the data set's folder (default: data/<dataset>)")
     parser.add_argument("--split", default="dutlab100", help="of Shi's set")
+    parser.add_argument("--part", help="of the data set, such as validation (default: all, or test where it has parts)")
     parser.add_argument("--count", type=int, help="number of photos (default: all)")
     parser.add_argument("--size", type=int, default=SIZE, help="pixels a side of the network's input")
     parser.add_argument("--seed", type=int, default=0, help="of rendered scenes and noise")
@@ -327,7 +328,7 @@ def _measure_file(options: argparse.Namespace) -> None:
     if options.into.suffix != ".json":
         raise ValueError(f"--into {options.into.name} does not end in .json: choose a name that does.")
     network = load_network(resolve(options.network))
-    part = "all" if "all" in DATASETS[options.dataset].parts else "test"
+    part = options.part or ("all" if "all" in DATASETS[options.dataset].parts else "test")
     number = {} if options.count is None else {"count": options.count}  # of rendered photos
     photos = open_dataset(options.dataset, part, options.root, options.split, seed=options.seed, **number)
     if options.count is not None and options.count < 1:

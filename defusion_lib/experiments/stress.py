@@ -25,7 +25,7 @@ from PIL import Image
 from defusion_lib import metrics, paths, plots
 from defusion_lib.data import Photo, PhotoSet, bundled, effects
 from defusion_lib.data.augmentation import resize_to_square
-from defusion_lib.data.datasets import DATASETS, check_unseen, open_dataset
+from defusion_lib.data.datasets import DATASETS, check_unseen, open_dataset, trained_on
 from defusion_lib.data.synthetic import open_synthetic
 from defusion_lib.evaluation.map_scores import DRAWS, resample
 from defusion_lib.evaluation.published_maps import Published, open_published
@@ -306,7 +306,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dataset", choices=tuple(DATASETS), default="shi")
     parser.add_argument("--root", default="", help="the data set's folder (default: data/<dataset>)")
     parser.add_argument("--split", default="dutlab100", help="of Shi's set")
-    parser.add_argument("--part", help="of the data set, such as validation (default: all, or test where it has parts)")
+    held_out = "measure the 60 held-out photos of Shi's training list (part validation) instead of the test photos"
+    parser.add_argument("--held-out", action="store_true", help=held_out)
     parser.add_argument("--count", type=int, help="number of photos (default: all)")
     parser.add_argument("--size", type=int, default=SIZE, help="pixels a side of the network's input")
     parser.add_argument("--seed", type=int, default=0, help="of rendered scenes and noise")
@@ -328,13 +329,21 @@ def _measure_file(options: argparse.Namespace) -> None:
     if options.into.suffix != ".json":
         raise ValueError(f"--into {options.into.name} does not end in .json: choose a name that does.")
     network = load_network(resolve(options.network))
-    part = options.part or ("all" if "all" in DATASETS[options.dataset].parts else "test")
+    part = "all" if "all" in DATASETS[options.dataset].parts else "test"
     number = {} if options.count is None else {"count": options.count}  # of rendered photos
-    photos = open_dataset(options.dataset, part, options.root, options.split, seed=options.seed, **number)
+
+    def open_part(part):
+        return open_dataset(options.dataset, part, options.root, options.split, seed=options.seed, **number)
+
+    photos = open_part("validation" if options.held_out else part)
     if options.count is not None and options.count < 1:
         raise ValueError(f"--count must be at least 1, not {options.count}.")
     photos = photos[: options.count]
-    check_unseen(photos, read_card(resolve(options.network)))
+    card = read_card(resolve(options.network))
+    check_unseen(photos, card)
+    if options.held_out:
+        _check_held_out(open_part("fit").provenance(), card)
+        photos = PhotoSet(f"{photos.name}-validation", photos.stems, photos.read)
     published = open_published(options.maps) if options.maps else {}
     of_maps = {method: _covered(photos, maps) for method, maps in published.items()}
     if options.plain:
@@ -359,6 +368,16 @@ def _measure_file(options: argparse.Namespace) -> None:
     content = json.dumps({"stamp": stamp, "values": values}, indent=1)
     paths.write_atomically(options.into, (content + "\n").encode())
     print(table(found).to_string(float_format="{:.4f}".format))
+
+
+def _check_held_out(fit: Mapping, card: Mapping) -> None:
+    """Raise ValueError if a network with this card learnt from other photos of a set than those of its part `fit`."""
+    for trained in trained_on(card):
+        if trained["name"] == fit["name"] and trained.get("stems_sha256") != fit["stems_sha256"]:
+            raise ValueError(
+                f"The network was trained on other photos of {fit['name']} than the {fit['photographs']} of the part fit, "
+                "and may have seen the held-out ones: measure it without --held-out."
+            )
 
 
 def _covered(photos: PhotoSet, maps: Published) -> PhotoSet:

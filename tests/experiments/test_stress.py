@@ -263,6 +263,15 @@ def test_photos_of_one_class_have_no_f_measure():
 # -------------------------------------------------------------------------------------------------- terminal
 
 
+def test_held_out_photos_are_those_that_the_training_left_out():
+    fit = {"name": "shi-dutlab100", "photographs": 544, "stems_sha256": "f" * 64}
+    for card in ({"data": [fit]}, {"data": []}, {"data": [fit | {"name": "szu", "stems_sha256": "0" * 64}]}):
+        stress._check_held_out(fit, card)
+    for other in (fit | {"stems_sha256": "0" * 64}, {"name": "shi-dutlab100"}):
+        with pytest.raises(ValueError, match="other photos of shi-dutlab100 than the 544 of the part fit"):
+            stress._check_held_out(fit, {"data": [fit], "begun_with": {"card": {"data": [other]}}})
+
+
 @pytest.fixture
 def folder(tmp_path, photos):
     """A data set on disk of three photos, and perfect published maps of two of them."""

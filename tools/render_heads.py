@@ -121,7 +121,8 @@ def status(outputs: Path) -> str:
     row = claims.tally_rows(claims.load())["all"]
     return (
         f"of {row['number']} numbers and figures of the paper {row['reproduced']} are reproduced and {row['differs']} "
-        f"differ; {row['needs data']} need photos that could not be obtained, {row['needs a GPU']} a GPU. The outputs "
+        f"differ; {row['needs data']} need photos that could not be obtained, {row['needs a GPU']} a GPU, and "
+        f"{row['not attempted']} were not attempted. The outputs "
         "below are of the stored results on real photos."
     )
 
@@ -152,7 +153,7 @@ def other_photos(outputs: Path) -> str:
         f"classical method ({best}) has an AUC of {auc_of(found, best, stated_split)}, on {SHI} "
         f"{auc_of(result(outputs, 'cpu/07_table_1'), best)}. Of {len(statuses)} numbers that the paper prints for "
         f"{len(in_paper)} classical methods, {statuses.count('reproduced')} are reproduced. On "
-        f"{photos(other, 'szu')} photos of other cameras (SZU-BD, `outputs/cpu-szu/`) the best of them ({there}) "
+        f"{photos(other, 'szu')} photos of another data set (SZU-BD, `outputs/cpu-szu/`) the best of them ({there}) "
         f"has {auc_of(other, there, 'szu')}."
     )
 

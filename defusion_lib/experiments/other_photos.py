@@ -1,4 +1,4 @@
-"""The methods of Table 1 on other photos: the other split of Shi's set, or another camera (notebook 07b).
+"""The methods of Table 1 on other photos: the other split of Shi's set, or another data set (notebook 07b).
 
 Nothing is trained here: networks are those of another run of notebook 07. Scores have bootstrap intervals over the
 photos. Methods on the same photos are compared on the same resamples; two sets of photos are independent samples.

@@ -375,8 +375,8 @@ def _check_held_out(fit: Mapping, card: Mapping) -> None:
     for trained in trained_on(card):
         if trained["name"] == fit["name"] and trained.get("stems_sha256") != fit["stems_sha256"]:
             raise ValueError(
-                f"The network was trained on other photos of {fit['name']} than the {fit['photographs']} of the part fit, "
-                "and may have seen the held-out ones: measure it without --held-out."
+                f"The network was trained on other photos of {fit['name']} than the {fit['photographs']} of the part "
+                "fit, and may have seen the held-out ones: measure it without --held-out."
             )
 
 

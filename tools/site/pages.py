@@ -16,7 +16,7 @@ from tools.execute import LINK
 FRONT = "index.md"
 # Profiles whose executed notebooks are pages; the last one shows most.
 COPIES = {
-    "cpu-szu": "photos of other cameras, profile cpu-szu",
+    "cpu-szu": "photos of another data set, profile cpu-szu",
     "cpu-last100": "the photos of the paper's text, profile cpu-last100",
     "cpu": "real photos, profile cpu",
     "box": "real photos, profile box",

@@ -103,22 +103,33 @@ def write_atomically(path: Path, content: bytes) -> None:
             part.unlink(missing_ok=True)
         except OSError:
             pass  # the folder itself cannot be written; the first error says so
-        raise OSError(
-            f"Cannot write {display_path(path)} ({error.strerror}); what was there before is unchanged. {_ELSEWHERE}"
-        ) from error
+        raise _unwritten(path, error) from error
+
+
+def _unwritten(path: Path, error: OSError) -> OSError:
+    return OSError(
+        f"Cannot write {display_path(path)} ({error.strerror or error}); what was there before is unchanged. "
+        f"{_ELSEWHERE}"
+    )
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary file beside `path`, which replaces it when the block ends, or is removed if it fails."""
+    """Yield a temporary file beside `path`, which replaces it when the block ends, or is removed if it fails.
+
+    An OSError of the block becomes one with one sentence.
+    """
     # The whole name: files that differ in their suffix alone may be written at once, and a .part may be somebody's own.
     part = path.with_name(f"{path.name}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield part
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritten(path, error) from error
 
 
 def check_writable(folder: Path) -> None:

@@ -1,10 +1,12 @@
 """Train every network of the collection by one loop, with progress, checkpoints and resume."""
 
+import io
 import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
 from math import cos, gcd, isfinite, pi
 from pathlib import Path
@@ -20,6 +22,7 @@ from defusion_lib.data import PhotoSet, first_few
 from defusion_lib.data.augmentation import ROTATIONS, SCALES, STEPS, Augmented
 from defusion_lib.distributed import Processes, join
 from defusion_lib.freeze import freeze
+from defusion_lib.lock import locked
 from defusion_lib.losses import deep_supervision, side_loss
 from defusion_lib.paths import display_path, replacing
 from defusion_lib.precision import PRECISIONS, autocast, place, resolve_precision
@@ -263,7 +266,8 @@ def train(
     is called with the history every `every` iterations. Raises ValueError where a photo has no mask or cannot be
     read, where all masks are uniform, where a held-out photo is also trained on, where a part of the recipe would have
     no effect, and where the checkpoint belongs to another recipe, network, data set, validation or first weights;
-    FloatingPointError where a loss becomes infinite or NaN (the last checkpoint is kept).
+    FloatingPointError where a loss becomes infinite or NaN (the last checkpoint is kept); BlockingIOError where another
+    process writes this checkpoint.
 
     Under `torchrun --nproc-per-node N` the N processes share each batch (`distributed`). All of them call this and end
     with the same weights; the first one alone writes the checkpoint and calls `show`, and the losses are those of
@@ -300,7 +304,10 @@ def train(
         history.stretches.append(stretch)
     started = time.perf_counter()
     bar = tqdm(total=recipe.iterations, initial=begin, desc="training", unit="it", disable=not processes.is_writer)
-    with processes.together(checkpoint):
+    written = checkpoint if processes.is_writer else None
+    if written is not None:
+        written.parent.mkdir(parents=True, exist_ok=True)
+    with processes.together(checkpoint), locked(written.parent, written.stem) if written is not None else nullcontext():
         _refuse_unlike(processes, made | {"precision": precision, "iterations_done": begin})
         compute_loss = processes.wrap(network, task.loss)
         evaluate = None if validation is None or is_over else _evaluation(validation.photos, recipe, task)
@@ -345,8 +352,8 @@ def train(
                         f"{recipe.learning_rate:g}); the last checkpoint was kept."
                     )
                 stretch.update({"to": done, "seconds": time.perf_counter() - started})
-                if checkpoint is not None and processes.is_writer:
-                    save_checkpoint(checkpoint, network, optimiser, averaged, made, history, best)
+                if written is not None:
+                    save_checkpoint(written, network, optimiser, averaged, made, history, best)
                 if show is not None and processes.is_writer:
                     show(history)
             if is_over:
@@ -649,8 +656,11 @@ def save_checkpoint(
         "history": asdict(history),
         "best": dict(best),
     }
+    # Through memory: where a disk is full, torch.save ends in an error that does not name it.
+    content = io.BytesIO()
+    torch.save(state, content)
     with replacing(path) as part:
-        torch.save(state, part)
+        part.write_bytes(content.getbuffer())
 
 
 def load_checkpoint(

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from defusion_lib.backbone import VGG16
@@ -77,7 +77,7 @@ def save_network(network: nn.Module, path: Path, card: dict, bits: int = 16) -> 
     }
     metadata[HASH] = contents_hash(tensors, metadata)
     with replacing(path) as part:
-        save_file(tensors, part, metadata=metadata)
+        part.write_bytes(save(tensors, metadata))
 
 
 def quantise(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

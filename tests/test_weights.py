@@ -69,21 +69,6 @@ def test_single_side_of_a_stored_network(saved):
         assert torch.equal(side, load_network(path)(photo).sides[6 + 1])
 
 
-def test_failed_write_leaves_the_previous_file(saved, tmp_path, monkeypatch):
-    network, _ = saved
-    path = tmp_path / "network.safetensors"
-    path.write_bytes(b"previous")
-
-    def full(tensors, temporary, metadata):
-        temporary.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("defusion_lib.weights.save_file", full)
-    with pytest.raises(OSError):
-        save_network(network, path, {})
-    assert path.read_bytes() == b"previous" and list(tmp_path.iterdir()) == [path]
-
-
 def test_missing_damaged_and_foreign_files_are_named(saved, tmp_path):
     with pytest.raises(FileNotFoundError, match="No network at lost.safetensors: expected"):
         load_network(tmp_path / "lost.safetensors")

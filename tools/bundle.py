@@ -46,6 +46,7 @@ MODULES = (
     "device",
     "freeze",
     "inference",
+    "lock",
     "losses",
     "metrics",
     "network",

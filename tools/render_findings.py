@@ -20,6 +20,7 @@ from defusion_lib.experiments import controlled_images, stress
 from defusion_lib.experiments.ablations import METRICS
 from defusion_lib.paper import beside, claims, conversion
 from defusion_lib.paper.tables import IN_FOCUS, SETTINGS, TABLE_1, TABLE_2, TABLE_3
+from tools.copies import STALE, is_stale
 from tools.render_card import HELD_OUT
 from tools.render_results import classical_methods, find, photos, result, rows_of, runs, signed, stated
 
@@ -32,6 +33,7 @@ ROWS = (
     ("nocam+nofam", "cvpr19", "without CAM and FAM"),
     ("noffrm", "defusionnet+noffrm", "without FFRM"),
     ("step1", "defusionnet+step1", "one step instead of three"),
+    ("step2", "defusionnet+step2", "two steps instead of three"),
 )
 SHORT = {"mae": "MAE", "max-f-focus": "max F", "auc-paper-focus": "AUC, paper's axis"}
 DISTURBANCES = {
@@ -202,8 +204,9 @@ def auc_axis(outputs: Path) -> Finding:
         f"perfect map of DUT has {ceiling:.3f}, and {printed} means an ordinary AUC of {read_as.auc:.3f} "
         f"({read_as.low:.2f} to "
         f"{read_as.high:.2f} if the blurred share of {share:.3f}, which is inferred, is wrong by 0.02). HiFST's "
-        f"published maps of {photos(protocols, 'shi-maps61')} of Shi's training photos have an ordinary AUC of "
-        f"{ordinary}, and {on_axis} on that axis; Table 1 prints {TABLE_1['shi', 'auc', 'hifst']} for the test photos.",
+        f"published maps of {photos(protocols, 'shi-maps61')} of Shi's photos, few of them test photos, have an "
+        f"ordinary AUC of {ordinary}, and {on_axis} on that axis; Table 1 prints {TABLE_1['shi', 'auc', 'hifst']} for "
+        "the test photos.",
         ("05b", "05a"),
         "The authors' evaluation program. It was not published, so this is inferred: of the formulas that were "
         "tried, only this one fits the order, the chance level and the highest values of all columns.",
@@ -224,7 +227,7 @@ def classes(outputs: Path) -> Finding:
         min(last) > highest and other < measured - 0.1,
         f"With blur as positive a perfect map has at most {highest:.3f}, but BTBNet, CVPR19 and DeFusionNet are "
         f"printed with {min(last)} to {max(last)}. With in-focus as positive, HiFST's {printed} would be an ordinary "
-        f"AUC of {other:.2f}, but its published maps of other photos of the set have {in_words}. If that is so, "
+        f"AUC of {other:.2f}, but its published maps of photos of the set have {in_words}. If that is so, "
         f"DeFusionNet's F of {TABLE_1['shi', 'f', 'defusionnet']} and DMENet's {TABLE_1['shi', 'f', 'dmenet']} beside "
         "it cannot be compared.",
         ("05c", "05a"),
@@ -284,12 +287,11 @@ def same_budget(outputs: Path) -> Finding:
     }
     without, with_them = (
         f"AUC {auc_of(content, method)}, F {stated(content, SHI, 'max-f-focus', method)} (in-focus positive) and MAE "
-        f"{stated(content, SHI, 'mae', method)} after {seconds / 60:.0f} minutes on one core"
+        f"{stated(content, SHI, 'mae', method)} after {seconds / 60:.0f} minutes"
         for method, seconds in zip(methods, values["training-seconds"])
     )
     return Finding(
-        "In one training each, of about an hour, DeFusionNet with CAM and FAM shows no advantage over its predecessor "
-        "without them",
+        "In one short training each, DeFusionNet with CAM and FAM shows no advantage over its predecessor without them",
         all(values[metric][1] <= values[metric][0] for metric in ("auc", "max-f-focus"))
         and values["mae"][1] >= values["mae"][0],
         f"On {photos(content, SHI)} test photos the network of CVPR 2019 has {without}; DeFusionNet has {with_them}. "
@@ -311,7 +313,7 @@ def ablations(outputs: Path) -> Finding:
     content = result(outputs, "cpu/08_ablations")
     given, of_paper = content["stamp"]["parameters"], TABLE_2 | TABLE_3
     rows, outside, harms = {}, 0, []
-    for row, in_paper, words in ROWS:
+    for row, in_paper, words in trained_rows(content):
         for name, metric in METRICS.items():
             paper = of_paper["shi", metric.paper, in_paper] - of_paper["shi", metric.paper, "defusionnet"]
             found = ablation(content, row, name)
@@ -332,9 +334,9 @@ def ablations(outputs: Path) -> Finding:
         f"{np.mean(seeds(content, '', 'mae')):.3f} at that budget, the network in the package "
         f"{stated(result(outputs, 'box/stress_shi'), SHI, 'mae')}: these scores say nothing about a fully "
         "trained network. "
-        + (f"The opposite is shown for {'; '.join(opposite)}. " if opposite else "")
-        + f"The differences that the paper prints are outside of the interval for {outside} of the {len(rows)} "
-        "differences: there, at this budget and on the list dutlab100, an effect as large as the paper's is absent. "
+        + (f"A better score than that of the full network is shown for {'; '.join(opposite)}. " if opposite else "")
+        + f"Of the paper's {len(rows)} differences {outside} lie outside our intervals: there, at this budget and on "
+        "the list dutlab100, no effect is as large as the paper's. "
         "The intervals are over seeds; other photos are not in them. (The paper's text states another list.)\n\n"
         + compared(rows, "minus the full network", 4),
         ("08",),
@@ -346,7 +348,8 @@ def ablations(outputs: Path) -> Finding:
 
 def undecided(outputs: Path) -> Finding:
     content = result(outputs, "cpu/08_ablations")
-    size, count = content["stamp"]["parameters"]["size"], len(ROWS) * len(METRICS)
+    size, count = content["stamp"]["parameters"]["size"], len(trained_rows(content)) * len(METRICS)
+    given = len(content["stamp"]["parameters"]["seeds"])
     spread, _ = seed_spread(content, "mae")
     others = len(content["stamp"]["parameters"]["rows"]) - 1
     fam = abs(TABLE_2["shi", "mae", "defusionnet+nofam"] - TABLE_2["shi", "mae", "defusionnet"])
@@ -361,8 +364,14 @@ def undecided(outputs: Path) -> Finding:
         f"deviation {spread:.4f}) and {count} differences are compared; the paper prints one number per row, "
         "without a spread.",
         ("08",),
-        f"`make run PROFILE=paper` on a GPU trains three seeds of each row; add seeds up to {needed}.",
+        "`make run PROFILE=paper` on a GPU, which trains three seeds of each row"
+        + (f"; add seeds up to {needed}." if needed > given else "."),
     )
+
+
+def trained_rows(content: dict) -> list[tuple[str, str, str]]:
+    """Return the `ROWS` that a result file of notebook 08 has."""
+    return [row for row in ROWS if row[0] in content["stamp"]["parameters"]["rows"]]
 
 
 def samples(content: dict) -> int:
@@ -424,7 +433,7 @@ def constant_weights(outputs: Path) -> Finding:
         f"{scores['mae'][1]}, and F from {scores['max-f-focus'][0]} to {scores['max-f-focus'][1]}, at "
         f"{content['stamp']['parameters']['size']} pixels. The averages are over the same photos. By the "
         "paper's claim it costs more to set the channels with the highest weights to zero than random ones, and less "
-        f"for the lowest: of {len(signs)} comparisons {agree} show this, and {contradict} show the opposite. The "
+        f"for the lowest: {agree} of {len(signs)} comparisons show this, {contradict or 'none'} the opposite. The "
         f"random ones were drawn {'once' if draws == 1 else f'{draws} times'}: how far two draws differ is not in "
         "these intervals. Differences of the MAE, photo by photo, of "
         f"{network_words(content, outputs)}:\n\n{compared(named, 'change', 4)}",
@@ -478,8 +487,8 @@ def slight_blur(outputs: Path) -> Finding:
     of_radius = {radius: stated(verdict, "embedded-blurred", f"out-of-focus-radius-{radius}") for radius in (2, 3)}
     embedded = sum(focus == bundled.ALL_SHARP for _, focus in bundled.EMBEDDED.values())
     return Finding(
-        "A blur with a radius of one pixel, at the size that the network sees, hardly changes the map; one of four "
-        "pixels is found in nearly all of Shi's photos",
+        "A blur with a radius of one pixel, at the size that the network sees, hardly changes the maps of Shi's "
+        "photos; one of four pixels is found in nearly all of them",
         max(abs(low), abs(high)) < 0.05 and np.mean(list(fourth.values())) > 0.95,
         f"Shi's {photos(shi, SHI)} photos, blurred everywhere by a disc of more than one pixel, should be called "
         "blurred everywhere. Of the "
@@ -495,7 +504,8 @@ def slight_blur(outputs: Path) -> Finding:
             "[notebook 11](../notebooks/11_where_it_fails.ipynb), [notebook 13](../notebooks/13_own_photographs.ipynb)",
         ),
         f"A larger input than {shi['stamp']['size']} pixels: one pixel there is more than ten of a photo with 12 "
-        "megapixels. And photos of other kinds: two textures in notebook 11 are called sharp at a radius of four.",
+        "megapixels. And photos of other kinds: of the sharp photos in notebook 11 some are called blurred at a radius "
+        "of one, and two textures are called sharp at a radius of four.",
     )
 
 
@@ -712,4 +722,8 @@ def _links(outputs: Path, name: str) -> str:
     """Return links to a result file and to the executed notebooks that it is from."""
     profile, _, stem = name.partition("/")
     files = [outputs / profile / f"results/{stem}.json", *copies(result(outputs, name), outputs)]
-    return ", ".join(f"[{path.name}]({path.relative_to(outputs).as_posix()})" for path in files)
+    return ", ".join(
+        f"[{path.name}]({path.relative_to(outputs).as_posix()})"
+        + STALE * (path.suffix == ".ipynb" and is_stale(path, outputs.parent / "notebooks"))
+        for path in files
+    )

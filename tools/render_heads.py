@@ -19,7 +19,7 @@ from defusion_lib.evaluation.protocols import auc_paper_ceiling
 from defusion_lib.paper import claims, conversion
 from defusion_lib.paper.tables import TABLE_1, TIMINGS
 from defusion_lib.paths import project_root, write_atomically
-from tools.copies import is_stale, stored, with_words_of
+from tools.copies import STALE, is_stale, stored, with_words_of
 from tools.render_findings import (
     CAMS,
     OURS,
@@ -37,7 +37,6 @@ from tools.render_results import BEGIN, classical_methods, find, photos, rendere
 from tools.site.paper_index import Picture, pictures_of
 
 FIGURES = "outputs/heads"  # below the root
-STALE = " (executed before the notebook's last changes)"
 
 
 def first_map(outputs: Path) -> str:
@@ -132,7 +131,7 @@ def table_1(outputs: Path) -> str:
     best = max(classical_methods(found, SHI), key=lambda method: found["values"][f"{SHI}/{method}/auc"])
     return (
         f"on {photos(found, SHI)} photos the best classical method ({best}) has an AUC of {auc_of(found, best)} and "
-        f"{network_words(found, outputs)} {auc_of(found, OURS)}. Trained alike for about an hour, DeFusionNet has "
+        f"{network_words(found, outputs)} {auc_of(found, OURS)}. Trained on the same budget, DeFusionNet has "
         f"{auc_of(found, f'{OURS}+budget')} and its predecessor without CAM and FAM {auc_of(found, 'cvpr19-compact')}."
     )
 
@@ -241,7 +240,7 @@ def counted(share: float, number: int) -> str:
 
 # {notebook: (what its head says, a result file, and the section of its executed copies that has the key figure)}.
 HEADS: dict[str, tuple[Callable[[Path], str] | str, str, str]] = {
-    "00_first_map": (first_map, "cpu/00_first_map", "One photo"),
+    "00_first_map": (first_map, "box/04_evaluation", "The row of Table 1"),
     "01_data": (data, "cpu/01_data", "Shi's 704 photos, and two ways to choose 100 of them"),
     "02_network": ("this notebook explains the network and measures no quality", "", ""),
     "03_training": (training, "box/03_training", "The run"),
@@ -279,7 +278,7 @@ def head(root: Path, notebook: str, page: str) -> str:
     )
     if not executed:
         return f"{text}The numbers are in {links}; no executed copy is stored.\n"
-    text = f"{text}Shown in the section *{section}* of the executed copy: {links}.\n"
+    text = f"{text}See the section *{section}* of the executed copy: {links}.\n"
     if page.startswith("notebooks/") and (shown := key_figure(executed, section)):
         text += f"\n![{shown.caption or section}](../{FIGURES}/{notebook}.png)\n"
     return text

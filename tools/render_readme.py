@@ -88,11 +88,11 @@ The ablations are small networks with a short training: compare them with one an
 seeds, not with the other rows. Notebook 08 lists which of the paper's differences show. `cpu-pilot` holds the
 ablations from which those of profile cpu were planned{pilot}.
 
-The rows of Table 1 are our implementations on the same photos. All networks were trained on the same 604 photos for
-the minutes shown (one core); `+budget` is DeFusionNet with the same budget, `defusionnet-compact` is the network that
-was in the package at that time. Such a budget decides the ranking, so the rows do not rank the methods. KSFV's MAE is
-above that of calling everything blurred, here as in the paper. Notebook 07 has the rest, and quotes published numbers
-of newer methods.
+The rows of Table 1 are our implementations on the same photos. All networks were trained on photos of the same training
+list for the minutes shown; `+budget` is DeFusionNet with the same budget, the other row of DeFusionNet is the network
+that was in the package at that time. Such a budget decides the ranking, so the rows do not rank the methods. KSFV's MAE
+is above that of calling everything blurred, here as in the paper. Notebook 07 has the rest, and quotes published
+numbers of newer methods.
 {joined}
 Result files of notebooks hold the parameters that they were made with.{outdated}
 """

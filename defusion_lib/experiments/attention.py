@@ -162,11 +162,13 @@ def channel_contributions(collected: CollectedAttention, network: DeFusionNet) -
     return (collected.weights * collected.means).mean(axis=0) * np.linalg.norm(kernels, axis=1)
 
 
-def top_channels(collected: CollectedAttention, scores: np.ndarray, count: int) -> dict[CamKey, np.ndarray]:
-    """Return the `count` channels with the highest scores (M, C) in each CAM of the first step, among those alive."""
+def top_channels(
+    collected: CollectedAttention, scores: np.ndarray, count: int, step: int = 1
+) -> dict[CamKey, np.ndarray]:
+    """Return the `count` channels with the highest scores (M, C) in each CAM of a step, among those alive."""
     channels = {}
     for key, score, alive in zip(collected.keys, scores, collected.alive):
-        if key[0] == 1:
+        if key[0] == step:
             ordered = np.argsort(-score, kind="stable")
             channels[key] = ordered[alive[ordered]][:count]
     return channels

@@ -238,6 +238,8 @@ def test_top_channels_are_the_highest_alive_of_the_first_step():
     alive = np.array([[1, 0, 1, 1], [0, 1, 0, 0], [1, 1, 1, 1]], bool)
     found = attention.top_channels(collected_of(scores[None], alive=alive, keys=keys), scores, 2)
     assert {key: list(channels) for key, channels in found.items()} == {(1, "shallow"): [3, 2], (1, "deep"): [1]}
+    second = attention.top_channels(collected_of(scores[None], alive=alive, keys=keys), scores, 2, step=2)
+    assert {key: list(channels) for key, channels in second.items()} == {(2, "shallow"): [3, 2]}
 
 
 def test_tap_means_are_over_32_channels_each(collected):

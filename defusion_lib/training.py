@@ -428,7 +428,10 @@ def _differences(found: dict, expected: dict) -> str:
         for group in ("recipe", "switches", "data", "validation")
         for key, value in expected.get(group, dict.fromkeys(found.get(group, {}))).items()
     } | {key: (found.get(key), value) for key, value in expected.items() if not isinstance(value, dict)}
-    return first_few([f"{key}={old!r} instead of {new!r}" for key, (old, new) in names.items() if old != new], 6)
+    differing = [f"{key}={old!r} instead of {new!r}" for key, (old, new) in names.items() if old != new]
+    if len(differing) == 1 and differing[0].startswith("begun_with"):
+        return f"{differing[0]}: other first weights, which also differ between kinds of processors"
+    return first_few(differing, 6)
 
 
 def applicable(recipe: Recipe, task: Task) -> Recipe:

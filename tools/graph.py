@@ -135,7 +135,8 @@ def unedited(files: Iterable[str | Path]) -> Iterator[None]:
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
         raise RuntimeError(
-            f"{changed[0]}{more} changed during this run, whose results may be of the old version: run it again."
+            f"{changed[0]}{more} changed during this run, whose results may be of the old version: delete what it "
+            "stored, and run it again."
         )
 
 

@@ -237,7 +237,13 @@ def _read(path: Path, made: Mapping) -> Tested | None:
     """
     try:
         with np.load(path) as kept:
-            if json.loads(str(kept["made"])) != made:
+            before = json.loads(str(kept["made"]))
+            if before != made:
+                differing = ", ".join(key for key in before | made if before.get(key) != made.get(key))
+                print(
+                    f"{display_path(path)} was made in another way ({differing}), so this network is trained and "
+                    "tested again. (begun_with_sha256 also differs between kinds of processors.)"
+                )
                 return None
             maps = [kept[f"map_{i}"] for i in range(len([key for key in kept.files if key.startswith("map_")]))]
             method, scores, stamp = (json.loads(str(kept[key])) for key in ("method", "scores", "stamp"))

@@ -325,7 +325,11 @@ def training_times(cards: Mapping[str, Mapping]) -> dict[str, dict]:
     return {
         name: {
             "minutes": sum(stretch["seconds"] for stretch in card["stretches"]) / 60,
-            "where": "; ".join(sorted({f"{each['device']}, threads: {each['threads']}" for each in card["stretches"]})),
+            "where": "; ".join(
+                sorted(
+                    {f"{each['device']}, threads: {each['threads']}, {each['precision']}" for each in card["stretches"]}
+                )
+            ),
         }
         | ending(card)
         for name, card in cards.items()

@@ -252,11 +252,12 @@ def test_a_trained_network_is_loaded_not_trained_again(finished, tmp_path, monke
 
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", [dict(recipe="blocks-4-5"), dict(heads="radf"), dict(backbone="shipped")])
-def test_a_network_trained_in_another_way_raises(finished, changes):
+def test_a_network_trained_in_another_way_raises(finished, changes, capsys):
     run, photos, _ = finished
     other = begin(run.folder.parent, **changes)
     with pytest.raises(ValueError, match="made in another way.*delete the file"):
         ablations.train_one(other, "step2@seed0", photos)
+    assert "step2@seed0.npz was made in another way" in capsys.readouterr().out
 
 
 @pytest.mark.slow

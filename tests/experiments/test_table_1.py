@@ -338,7 +338,7 @@ def test_budgets_and_costs_are_of_every_network(rows):
 
 def test_the_ending_of_a_training_is_told():
     rule = {
-        "stretches": [{"seconds": 90.0, "device": "A", "threads": 1}],
+        "stretches": [{"seconds": 90.0, "device": "A", "threads": 1, "precision": "fp32"}],
         "recipe": {"stages": [[1500, 32, 4], [500, 64, 4]]},
     }
     held_out = [[500, 0.5], [1000, 0.25], [1500, 0.375], [2000, 0.3]]
@@ -349,7 +349,7 @@ def test_the_ending_of_a_training_is_told():
     }
     found = table_1.training_times(cards)
     assert found["dbm"] == {
-        "minutes": 1.5, "where": "A, threads: 1", "iterations": "2,000 of 2,000", "ended because": "the time was over",
+        "minutes": 1.5, "where": "A, threads: 1, fp32", "iterations": "2,000 of 2,000", "ended because": "the time was over",
         "weights of iteration": "1,000", "their held-out loss": "0.250",
     }  # fmt: skip
     assert found["btbnet"]["iterations"] == "1,500 of 2,000"

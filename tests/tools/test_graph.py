@@ -64,7 +64,9 @@ def test_files_that_change_in_a_block_are_named(tmp_path):
         path.write_text("1")
     with unedited(files):
         files[0].read_text()
-    with pytest.raises(RuntimeError, match=r"b\.py and 1 more changed during this run, .*: run it again\."):
+    with pytest.raises(
+        RuntimeError, match=r"b\.py and 1 more changed during this run, .*: delete what it stored, and run it again\."
+    ):
         with unedited(files):
             os.utime(files[1], (1, 1))
             files[2].unlink()

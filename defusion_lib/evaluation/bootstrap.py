@@ -67,17 +67,12 @@ def paired_differences(
     rows = {}
     for (first, second), differences, p in zip(pairs, apart, holm([p_value(each) for each in apart])):
         low, high = interval(differences) + 0.0  # no -0.000
+        count = len(scores[first]) if photos is None else photos
         rows[f"{first} - {second}"] = {
             "difference": float(np.mean(scores[first]) - np.mean(scores[second])),
             "low": float(low),
             "high": float(high),
             "p, corrected": float(p),
-            "larger than chance": _verdict(p, len(scores[first]) if photos is None else photos),
+            "larger than chance": "too few photos" if count < FEW else "yes" if p < 1 - LEVEL else "not shown",
         }
     return rows
-
-
-def _verdict(p: float, photos: int) -> str:
-    if photos < FEW:
-        return "too few photos"
-    return "yes" if p < 1 - LEVEL else "not shown"

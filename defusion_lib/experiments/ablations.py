@@ -135,7 +135,7 @@ def trainings(parameters: Any) -> dict[str, Training]:
     photos = {"name": given.dataset, "part": "train", "root": given.data_root, "split": given.split}
     for row, seeds in seeds_of_rows(given).items():
         for seed in seeds:
-            path = network_path(Path("weights/08_ablations"), row, seed)
+            path = Path(f"weights/08_ablations/{row}@seed{seed}.safetensors")
             found[path.stem] = Training(
                 path.as_posix(),
                 make_recipe(given.recipe, stages=given.stages, seed=seed),
@@ -254,11 +254,6 @@ def _read(path: Path, made: Mapping) -> Tested | None:
         raise ValueError(
             f"{display_path(path)} is damaged ({error}): restore it, or delete it to train and test that network again."
         ) from error
-
-
-def network_path(folder: Path, row: str, seed: int) -> Path:
-    """Return the file of the network of a row and a seed."""
-    return folder / f"{row}@seed{seed}.safetensors"
 
 
 def view_names(network: DeFusionNet) -> tuple[str, ...]:

@@ -117,7 +117,12 @@ def train_network(
     check_masks(photos)
     for words in describe(photos, held_out):
         say(words)
-    _refuse_seen(held_out, begin_with or backbone)
+    if has_seen(held_out, begin_with or backbone):
+        raise ValueError(
+            f"The first weights ({weights_words(begin_with or backbone)}) come from a training that saw some of the "
+            f"{len(held_out)} held-out photos of {held_out.name}: begin with others, such as backbone imagenet, or "
+            "hold out the same photos again."
+        )
 
     def build() -> DeFusionNet:
         return load_network(begin_with) if begin_with else DeFusionNet("compact")
@@ -294,15 +299,6 @@ def has_seen(photos: PhotoSet, file: str | Path | None) -> bool:
     except ValueError:
         return True
     return False
-
-
-def _refuse_seen(held_out: PhotoSet, first: str | Path | None) -> None:
-    if first is not None and has_seen(held_out, first):
-        raise ValueError(
-            f"The first weights ({weights_words(first)}) come from a training that saw some of the {len(held_out)} "
-            f"held-out photos of {held_out.name}: begin with others, such as backbone imagenet, or hold out the same "
-            "photos again."
-        )
 
 
 def _draw(into: Path, card: Mapping[str, Any]) -> Path:

@@ -114,7 +114,7 @@ def test_a_training_for_each_row_and_seed():
     found = ablations.trainings(given)
     assert list(found) == ["full@seed4", "full@seed9", "nocam+nofam@seed4", "nocam+nofam@seed9", "step1@seed4"]
     training = found["nocam+nofam@seed9"]
-    assert Path(training.file) == ablations.network_path(Path("weights/08_ablations"), "nocam+nofam", 9)
+    assert Path(training.file) == Path("weights/08_ablations/nocam+nofam@seed9.safetensors")
     assert training.switches == {"heads": "radf", "fusion_stride": 2, "cam": "off", "fam": False}
     assert training.recipe == make_recipe("frozen", stages=[[2, 32, 1]], seed=9) and training.backbone == "imagenet"
     photos = {"name": "shi", "part": "train", "root": "mine", "split": "last100", "count": 3, "seed": 1}

@@ -66,7 +66,7 @@ def train(dataset, root, white, split, held_out, recipe, iterations, begin_with,
 
     from defusion_lib.apps.cli.process import settle
     from defusion_lib.data.datasets import DATASETS, open_dataset
-    from defusion_lib.experiments.training_run import plan, train_network
+    from defusion_lib.experiments.training_run import backbone_file, plan, train_network
     from defusion_lib.paths import locate
     from defusion_lib.weights import resolve
 
@@ -88,7 +88,7 @@ def train(dataset, root, white, split, held_out, recipe, iterations, begin_with,
         scored,
         steps,
         Path(into or f"trained/{photos.name}"),
-        None if backbone == "random" else resolve(str(locate(backbone, "imagenet", "shipped"))),
+        backbone_file(backbone),
         begin_with and resolve(str(locate(begin_with, "shipped"))),
         settle(),
         lambda words: click.echo(words, err=True),

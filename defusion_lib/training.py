@@ -421,11 +421,11 @@ def identity(network: nn.Module, photos: PhotoSet, recipe: Recipe, validation: V
     return json.loads(json.dumps(made))  # as a card keeps it, with lists
 
 
-def _differences(found: dict, expected: dict) -> str:
+def differences(found: Mapping, expected: Mapping) -> str:
     """Name what differs between two identities, "key=found instead of expected" for the first six, or an empty text."""
     names = {
-        f"{group}.{key}" if group in ("data", "validation") else key: (found.get(group, {}).get(key), value)
-        for group in ("recipe", "switches", "data", "validation")
+        key if group in ("recipe", "switches") else f"{group}.{key}": (found.get(group, {}).get(key), value)
+        for group in ("recipe", "switches", "data", "validation", "test")
         for key, value in expected.get(group, dict.fromkeys(found.get(group, {}))).items()
     } | {key: (found.get(key), value) for key, value in expected.items() if not isinstance(value, dict)}
     differing = [f"{key}={old!r} instead of {new!r}" for key, (old, new) in names.items() if old != new]
@@ -463,7 +463,7 @@ def _refuse_unlike(processes: Processes, facts: dict) -> None:
     """Raise ValueError, in all processes, where one of them has other facts than the first; wait for all of them."""
     first, *others = processes.gather(facts)
     for rank, other in enumerate(others, 1):
-        if differing := _differences(other, first):
+        if differing := differences(other, first):
             raise ValueError(
                 f"Process {rank} would train something else than process 0 ({differing}): give all of them the same "
                 "code, parameters and folders."
@@ -527,7 +527,7 @@ def train_or_load(
     with processes.together(checkpoint):
         _refuse_unlike(processes, made | {"is_trained": path.exists()})
     if path.exists():
-        differing = _differences(read_card(path), made)
+        differing = differences(read_card(path), made)
         if differing:
             raise ValueError(
                 f"{display_path(path)} was made in another way ({differing}): restore the old parameters, "
@@ -684,7 +684,7 @@ def load_checkpoint(
             if archive.testzip():  # torch compares no checksum
                 raise BadZipFile
         state = torch.load(path, map_location="cpu", weights_only=True)
-        differing = _differences(state["made"], made)
+        differing = differences(state["made"], made)
     except Exception as error:  # torch reports a damaged file in many ways
         raise _unreadable(path, error) from None
     if differing:

@@ -29,7 +29,7 @@ AIMS = (
 SPEED = {"fp32": 0.6, "auto": 0.35}
 HELD_OUT = "shi-dutlab100-validation"
 METHODS = {"hifst": "HiFST", "lbp": "LBP"}
-OTHER_CAMERA = {metric: MEASURES[metric] for metric in ("mae", "max-f-blur", "max-f-focus", "auc")}
+OTHER_SET = {metric: MEASURES[metric] for metric in ("mae", "max-f-blur", "max-f-focus", "auc")}
 
 CARD = """# The network in the package
 
@@ -126,7 +126,7 @@ def model_card(weights: Path, results: Path, before: Path, looks: str) -> str:
         aims=_aims_table(shi, shi_before, read(before / "10_efficiency.json")),
         szu=szu["stamp"]["data"]["photographs"],
         paired=_paired(results / "stress_szu.npz", results / "stress_szu-efpn.npz"),
-        other=_other_camera_table(szu, read(before / "stress_szu.json")),
+        other=_other_set_table(szu, read(before / "stress_szu.json")),
         stress=_stress_table(shi, shi_before),
         change=change,
         change_se=change_se,
@@ -185,7 +185,7 @@ def _aims_table(shi: dict, before: dict, efficiency: dict) -> str:
     return rows_of(["on", "before", "aim", "this network", "reached"], rows)
 
 
-def _other_camera_table(szu: dict, before: dict) -> str:
+def _other_set_table(szu: dict, before: dict) -> str:
     count = szu["stamp"]["data"]["photographs"]
     rows = []
     for words, content, dataset, method in (
@@ -193,12 +193,12 @@ def _other_camera_table(szu: dict, before: dict) -> str:
         (f"before, {count} photos", before, "szu", "defusionnet-compact"),
         (f"EFPN, {count} photos", szu, "szu", "efpn"),
     ):
-        rows.append([words, *(cell(content, dataset, metric, method) for metric in OTHER_CAMERA)])
+        rows.append([words, *(cell(content, dataset, metric, method) for metric in OTHER_SET)])
     for method in METHODS:
         (dataset,) = {key.split("/")[0] for key in szu["values"] if f"/{method}/" in key}
         words = f"{METHODS[method]}, {dataset.removeprefix('szu-maps')} photos"
-        rows.append([words, *(cell(szu, dataset, metric, method) for metric in OTHER_CAMERA)])
-    return rows_of(["SZU-BD", *OTHER_CAMERA.values()], rows)
+        rows.append([words, *(cell(szu, dataset, metric, method) for metric in OTHER_SET)])
+    return rows_of(["SZU-BD", *OTHER_SET.values()], rows)
 
 
 def _paired(ours: Path, theirs: Path) -> str:
@@ -207,7 +207,7 @@ def _paired(ours: Path, theirs: Path) -> str:
     rows = {key.rpartition("/")[2]: row for key, row in found.iterrows()}
     cells = [
         f"{words.rstrip(' ↑↓')} {rows[metric].iloc[0]:+.3f} ± {rows[metric].iloc[1]:.3f}"
-        for metric, words in OTHER_CAMERA.items()
+        for metric, words in OTHER_SET.items()
     ]
     return ", ".join(cells)
 

@@ -48,7 +48,7 @@ from defusion_lib.progress import tqdm
 from defusion_lib.runs.pictures import shrink
 from defusion_lib.runs.run import Run
 from defusion_lib.sources import PACKAGE, bare_code, running_code
-from defusion_lib.training import identity, initialise, make_recipe, train_or_load
+from defusion_lib.training import differences, identity, initialise, make_recipe, train_or_load
 from defusion_lib.weights import SHIPPED, read_card, result_name
 
 # The rows of Tables 2 and 3 and of Figure 14 with their switches, under the names in result files
@@ -239,10 +239,9 @@ def _read(path: Path, made: Mapping) -> Tested | None:
         with np.load(path) as kept:
             before = json.loads(str(kept["made"]))
             if before != made:
-                differing = ", ".join(key for key in before | made if before.get(key) != made.get(key))
                 print(
-                    f"{display_path(path)} was made in another way ({differing}), so this network is trained and "
-                    "tested again. (begun_with_sha256 also differs between kinds of processors.)"
+                    f"{display_path(path)} was made in another way ({differences(before, made)}), so this network is "
+                    "trained and tested again."
                 )
                 return None
             maps = [kept[f"map_{i}"] for i in range(len([key for key in kept.files if key.startswith("map_")]))]

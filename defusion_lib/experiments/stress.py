@@ -332,17 +332,17 @@ def _measure_file(options: argparse.Namespace) -> None:
     part = "all" if "all" in DATASETS[options.dataset].parts else "test"
     number = {} if options.count is None else {"count": options.count}  # of rendered photos
 
-    def open_part(part):
+    def opened(part: str) -> PhotoSet:
         return open_dataset(options.dataset, part, options.root, options.split, seed=options.seed, **number)
 
-    photos = open_part("validation" if options.held_out else part)
+    photos = opened("validation" if options.held_out else part)
     if options.count is not None and options.count < 1:
         raise ValueError(f"--count must be at least 1, not {options.count}.")
     photos = photos[: options.count]
     card = read_card(resolve(options.network))
     check_unseen(photos, card)
     if options.held_out:
-        _check_held_out(open_part("fit").provenance(), card)
+        _check_held_out(opened("fit").provenance(), card)
         photos = PhotoSet(f"{photos.name}-validation", photos.stems, photos.read)
     published = open_published(options.maps) if options.maps else {}
     of_maps = {method: _covered(photos, maps) for method, maps in published.items()}

@@ -318,10 +318,7 @@ def train(
                 loss = compute_loss(*(tensor.to(device, non_blocking=True) for tensor in batch))
             whole = processes.mean(loss)
             if not torch.isfinite(whole):
-                raise FloatingPointError(
-                    f"The loss is {whole.item()} at iteration {len(history.loss)}: lower the learning rate "
-                    f"(now {recipe.learning_rate:g}); the last checkpoint was kept."
-                )
+                raise _diverged(f"The loss is {whole.item()} at iteration {len(history.loss)}", recipe)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -337,20 +334,14 @@ def train(
                 with autocast(precision, device):
                     found = processes.mean(evaluate(ending, device)).item()
                 if not isfinite(found):
-                    raise FloatingPointError(
-                        f"The loss on held-out photos is {found} at iteration {done}: lower the learning rate "
-                        f"(now {recipe.learning_rate:g}); the last checkpoint was kept."
-                    )
+                    raise _diverged(f"The loss on held-out photos is {found} at iteration {done}", recipe)
                 history.held_out.append([done, found])
                 if history.lowest == len(history.held_out) - 1:
                     best = {name: value.detach().cpu().clone() for name, value in ending.state_dict().items()}
                 is_over = is_over or history.has_stopped_falling(validation.patience)
             if done % every == 0 or is_over:
                 if not all(weight.isfinite().all() for weight in network.parameters()):
-                    raise FloatingPointError(
-                        f"Weights are not finite after iteration {done}: lower the learning rate (now "
-                        f"{recipe.learning_rate:g}); the last checkpoint was kept."
-                    )
+                    raise _diverged(f"Weights are not finite after iteration {done}", recipe)
                 stretch.update({"to": done, "seconds": time.perf_counter() - started})
                 if written is not None:
                     save_checkpoint(written, network, optimiser, averaged, made, history, best)
@@ -365,6 +356,13 @@ def train(
         network.load_state_dict(averaged.module.state_dict())
     network.eval()
     return history
+
+
+def _diverged(found: str, recipe: Recipe) -> FloatingPointError:
+    return FloatingPointError(
+        f"{found}: lower the learning rate (now {recipe.learning_rate:g}) or choose another recipe; the last "
+        "checkpoint was kept."
+    )
 
 
 def average_of(network: nn.Module, recipe: Recipe) -> AveragedModel | None:
@@ -679,19 +677,7 @@ def load_checkpoint(
     `made` is the run's `identity`. Raises ValueError, naming what differs, where the checkpoint has another one, and
     where the file cannot be read, was changed after it was written, or holds numbers that are not finite.
     """
-    try:
-        with ZipFile(path) as archive:
-            if archive.testzip():  # torch compares no checksum
-                raise BadZipFile
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        differing = differences(state["made"], made)
-    except Exception as error:  # torch reports a damaged file in many ways
-        raise _unreadable(path, error) from None
-    if differing:
-        raise ValueError(
-            f"{path.name} belongs to another run ({differing}): "
-            "restore the old parameters to resume it, or delete it to start again."
-        )
+    state = _read_checkpoint(path, made)
     try:
         network.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
@@ -715,6 +701,31 @@ def load_checkpoint(
     except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
         raise _unreadable(path, error) from None
     return history
+
+
+def iterations_done(path: Path, made: Mapping) -> int:
+    """Return the number of iterations in a run's checkpoint, 0 where there is none.
+
+    `made` is the run's `identity`. Raises ValueError where the checkpoint has another one or cannot be read.
+    """
+    return len(_read_checkpoint(path, made)["history"]["loss"]) if path.exists() else 0
+
+
+def _read_checkpoint(path: Path, made: Mapping) -> dict[str, Any]:
+    try:
+        with ZipFile(path) as archive:
+            if archive.testzip():  # torch compares no checksum
+                raise BadZipFile
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        differing = differences(state["made"], made)
+    except Exception as error:  # torch reports a damaged file in many ways
+        raise _unreadable(path, error) from None
+    if differing:
+        raise ValueError(
+            f"{path.name} belongs to another run ({differing}): "
+            "restore the old parameters to resume it, or delete it to start again."
+        )
+    return state
 
 
 def _unreadable(path: Path, error: Exception) -> ValueError:

@@ -36,6 +36,7 @@ from defusion_lib.training import (
     check_masks,
     identity,
     initialise,
+    iterations_done,
     make_recipe,
     train,
     train_or_load,
@@ -136,7 +137,7 @@ def train_network(
         if path.exists():
             say(f"{path} is there: it is scored again, not trained.")
         else:
-            begun = iterations_done(checkpoint)
+            begun = iterations_done(checkpoint, identity(first, photos, recipe))
             lasts = duration(estimate_seconds(first, photos, recipe, device, begun))
             resumed = f"{begun:,} of {recipe.iterations:,} iterations are done. " if begun else ""
             say(f"{resumed}The training takes about {lasts}. Stop it with Ctrl-C: the same command resumes it.")
@@ -238,15 +239,6 @@ def estimate_seconds(
         # The first iteration also waits for photos and for memory: the times are those after it.
         seconds += left * float(np.mean(np.diff(times)))
     return seconds
-
-
-def iterations_done(checkpoint: Path) -> int:
-    """Return the number of iterations in a checkpoint; 0 where there is none, or one that `train` will refuse."""
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-        return len(state["history"]["loss"])
-    except Exception:  # torch reports a damaged file in many ways
-        return 0
 
 
 def held_out_scores(network: DeFusionNet, photos: PhotoSet, size: int) -> dict[str, tuple[float, float]]:

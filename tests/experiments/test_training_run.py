@@ -22,14 +22,13 @@ from defusion_lib.experiments.training_run import (
     describe,
     duration,
     estimate_seconds,
-    iterations_done,
     plan,
     train_network,
 )
 from defusion_lib.network import DeFusionNet
 from defusion_lib.runs.parameters import check_parameters, read_parameters
 from defusion_lib.runs.run import Run
-from defusion_lib.training import make_recipe
+from defusion_lib.training import initialise, make_recipe, train
 from defusion_lib.weights import SHIPPED, load_network, read_card, weights_hash
 from tools.graph import parameters_cell
 
@@ -127,10 +126,24 @@ def test_the_estimate_counts_what_is_left_of_each_stage(monkeypatch):
     assert weights_hash(network) == before
 
 
-def test_a_checkpoint_that_cannot_be_read_counts_nothing(tmp_path):
-    assert iterations_done(tmp_path / "none.pt") == 0
-    (tmp_path / "bad.pt").write_bytes(b"bad")
-    assert iterations_done(tmp_path / "bad.pt") == 0
+@pytest.mark.parametrize("made", ["damaged", "of another recipe"])
+@pytest.mark.slow
+def test_a_checkpoint_that_is_refused_is_refused_before_the_estimate(made, tmp_path, monkeypatch):
+    checkpoint = tmp_path / "network.pt"
+    if made == "damaged":
+        checkpoint.write_bytes(b"bad")
+    else:
+        train(initialise(lambda: DeFusionNet("compact"), SHORT), PHOTOS, SHORT, checkpoint=checkpoint)
+    before = checkpoint.read_bytes()
+    monkeypatch.setattr(training_run, "estimate_seconds", None)
+    with pytest.raises(ValueError, match=r"(is not a readable checkpoint|belongs to another run \(seed=0).*delete it"):
+        train_network(PHOTOS, HELD_OUT, replace(SHORT, seed=1), tmp_path, say=lambda words: None)
+    assert checkpoint.read_bytes() == before
+
+
+def losses_in(checkpoint):
+    """Count the iterations in a checkpoint that another process writes."""
+    return len(torch.load(checkpoint, weights_only=True)["history"]["loss"]) if checkpoint.exists() else 0
 
 
 RUN = """
@@ -164,12 +177,12 @@ def test_a_killed_run_ends_like_an_undisturbed_one(tmp_path):
     ]
 
     killed, checkpoint = start(tmp_path / "killed"), tmp_path / "killed/network.pt"
-    while killed.poll() is None and iterations_done(checkpoint) < 1:
+    while killed.poll() is None and losses_in(checkpoint) < 1:
         pass
     assert killed.poll() is None, killed.stderr.read()
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
-    begun = iterations_done(checkpoint)
+    begun = losses_in(checkpoint)
     assert 1 <= begun < SHORT.iterations
     resumed = start(tmp_path / "killed")
     out, err = resumed.communicate()

@@ -4,6 +4,7 @@ Every function returns the matplotlib figure. Maps and masks are drawn as the fi
 black = in focus.
 """
 
+import io
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
@@ -61,6 +62,15 @@ def make_legible(figure: Figure) -> None:
     for text in figure.findobj(Text):
         if float(text.get_fontsize()) < least:
             text.set_fontsize(least)
+
+
+def as_png(figure: Figure) -> bytes:
+    """Draw a figure with legible text as the bytes of a PNG file, and close it."""
+    picture = io.BytesIO()
+    make_legible(figure)
+    figure.savefig(picture, format="png", bbox_inches="tight")
+    plt.close(figure)
+    return picture.getvalue()
 
 
 def sheet(rows: Mapping[str, Sequence[Place]], titles: Sequence[str] = ()) -> Figure:

@@ -102,11 +102,13 @@ def measure(name: str, size: str, plain: bool) -> dict:
     return {"seconds": float(np.median(seconds)), "peak": peak(), "map": small}
 
 
-def in_a_process(name: str, size: str, plain: bool = False) -> dict:
-    command = [sys.executable, "-m", __spec__.name, "--one", name, size] + ["--plain"] * plain
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+def in_a_process(module: str, *arguments: str) -> dict:
+    """Run `python -m module --one arguments` in a new process, and return the JSON object that it prints last."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--one", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
     if done.returncode:
-        sys.exit(f"{name} {size} failed:\n{done.stderr}")
+        sys.exit(f"{module} {' '.join(arguments)} failed.")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -122,7 +124,7 @@ def bench(names: list[str]) -> dict[str, float]:
 
         def one(*given):
             bar.set_postfix_str(" ".join(map(str, given)))
-            found = in_a_process(*given)
+            found = in_a_process(__spec__.name, *given)
             bar.update()
             return found
 
@@ -131,7 +133,7 @@ def bench(names: list[str]) -> dict[str, float]:
                 found = one(name, size)
                 values[f"flower-{size}/{name}/seconds"] = found["seconds"]
                 values[f"flower-{size}/{name}/peak-mib"] = found["peak"]
-            fast, plain = one(name, CROP), one(name, CROP, True)
+            fast, plain = one(name, CROP), one(name, CROP, "--plain")
             values[f"flower-{CROP}/{name}/seconds"] = fast["seconds"]
             values[f"flower-{CROP}/{name}/plain-seconds"] = plain["seconds"]
             apart = np.abs(np.subtract(fast["map"], plain["map"], dtype=float)).max()

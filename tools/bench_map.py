@@ -14,8 +14,6 @@ rows and pages, and the memory that of the rows.
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tools.bench import peak, photograph
+from tools.bench import in_a_process, peak, photograph
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH, HEIGHT = 4000, 3000
@@ -147,15 +145,6 @@ def growth(folder: Path, count: int) -> dict[str, float]:
     }
 
 
-def in_a_process(which: str, count: int) -> dict[str, float]:
-    """Measure in a new process and a temporary folder."""
-    command = [sys.executable, "-m", __spec__.name, "--one", which, str(count)]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit(f"{which} {count} failed.")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--photos", type=int, default=20, help="photos of 12 megapixels (20)")
@@ -171,9 +160,9 @@ def main() -> None:
 
     parameters = {"profile": "cpu", "seed": 0, "photos": given.photos, "growth": given.growth}
     run = Run("bench_map", parameters, parameters)
-    values = in_a_process("network", given.photos)
+    values = in_a_process(__spec__.name, "network", str(given.photos))
     for count in given.growth:
-        values |= in_a_process("growth", count)
+        values |= in_a_process(__spec__.name, "growth", str(count))
     run.results(values)
     for key, value in values.items():
         print(f"{key:55}{value:16,.2f}")

@@ -15,7 +15,13 @@ from defusion_lib.data import bundled
 from defusion_lib.evaluation.auc_axes import lowest_auc
 from defusion_lib.evaluation.bootstrap import holm
 from defusion_lib.evaluation.protocols import auc_from_paper_axis, auc_paper_ceiling
-from defusion_lib.evaluation.statistics import PairedContrast, detectable_difference, paired_contrast, residual_spread
+from defusion_lib.evaluation.statistics import (
+    PairedContrast,
+    detectable_difference,
+    normal_contrast,
+    paired_contrast,
+    residual_spread,
+)
 from defusion_lib.experiments import controlled_images, stress
 from defusion_lib.experiments.ablations import METRICS
 from defusion_lib.paper import beside, claims, conversion
@@ -90,12 +96,6 @@ class Finding(NamedTuple):
     change: str
 
 
-def paired(value: float, error: float) -> PairedContrast:
-    """Return a mean difference over many photos with its interval and p-value, by the normal distribution."""
-    half = stats.norm.ppf(0.975) * error
-    return PairedContrast(value, value - half, value + half, float(2 * stats.norm.sf(abs(value) / error)))
-
-
 def interval_of_mean(of_image: Mapping[str, float]) -> tuple[float, float]:
     """Return the 95 % interval of a mean over images, by Student's t, which allows for few photos or scenes."""
     error, count = controlled_images.standard_error(of_image)
@@ -132,7 +132,7 @@ def attention_change(figures: Path, change: str, reference: str) -> PairedContra
     with np.load(figures / "attention_effects.npz") as arrays:
         errors = dict(zip(arrays["names"].tolist(), arrays["errors"].astype(float)))
     apart = errors[change] - errors[reference]
-    return paired(apart.mean(), apart.std(ddof=1) / np.sqrt(len(apart)))
+    return normal_contrast(apart.mean(), apart.std(ddof=1) / np.sqrt(len(apart)))
 
 
 def inactive_cams(figures: Path) -> list[str]:
@@ -525,7 +525,7 @@ def disturbances(outputs: Path) -> Finding:
     rows = {}
     for kind, words in DISTURBANCES.items():
         apart = np.array(list(found[f"{SHI}/mae-{kind}"].values())) - plain
-        rows[f"{words}: {stated(shi, SHI, f'mae-{kind}')}"] = paired(apart.mean(), stats.sem(apart))
+        rows[f"{words}: {stated(shi, SHI, f'mae-{kind}')}"] = normal_contrast(apart.mean(), stats.sem(apart))
     unshown = [kind for kind, each in zip(DISTURBANCES, all_shown(rows)) if not each]
     return Finding(
         "On Shi's photos noise, JPEG of quality 50 or less, and other sizes of the photo raise the error, each by less "
@@ -591,7 +591,7 @@ def other_set(outputs: Path) -> Finding:
     frame = stress.differences(stress.read(folder / "stress_szu.npz"), stress.read(folder / "stress_szu-efpn.npz"))
     names = {"mae": "MAE", "max-f-blur": "max F, blur", "max-f-focus": "max F, in focus", "auc": "AUC"}
     rows = {
-        f"{words}: {stated(szu, 'szu', metric)}, EFPN {stated(szu, 'szu', metric, 'efpn')}": paired(
+        f"{words}: {stated(szu, 'szu', metric)}, EFPN {stated(szu, 'szu', metric, 'efpn')}": normal_contrast(
             *frame.loc[f"szu/{metric}"].tolist()
         )
         for metric, words in names.items()
@@ -642,7 +642,7 @@ def carried_over(outputs: Path) -> Finding:
 def auc_change(here: tuple[dict, str], there: tuple[dict, str], method: str) -> PairedContrast:
     """Compare the AUC of a method on two independent sets of photos, each (result file, data set)."""
     (auc, error), (other, of_other) = (auc_and_error(*each, method) for each in (here, there))
-    return paired(auc - other, np.hypot(error, of_other))
+    return normal_contrast(auc - other, np.hypot(error, of_other))
 
 
 def easy_list(outputs: Path) -> Finding:

@@ -49,7 +49,7 @@ def residual_spread(scores: Sequence[Sequence[float]]) -> tuple[float, int]:
 
 
 class PairedContrast(NamedTuple):
-    """A mean difference, the ends of its 95 % interval, and its two-sided p-value for this comparison alone."""
+    """A difference of two means, the ends of its 95 % interval, and its two-sided p-value for this comparison alone."""
 
     difference: float
     low: float
@@ -69,6 +69,16 @@ def paired_contrast(values: Sequence[float], reference: Sequence[float], spread:
     around = stats.t(freedom, difference, spread * math.sqrt(2 / shared))
     low, high = around.ppf([0.025, 0.975])
     return PairedContrast(difference, float(low), float(high), float(2 * min(around.cdf(0), around.sf(0))))
+
+
+def normal_contrast(difference: float, error: float) -> PairedContrast:
+    """Compute the interval and p of a difference with a known standard error, by the normal distribution.
+
+    Without an error, as of one photo or of equal maps, the interval is a point and p is 1.
+    """
+    half = stats.norm.ppf(0.975) * error
+    p = float(2 * stats.norm.sf(abs(difference) / error)) if error else 1.0
+    return PairedContrast(float(difference), float(difference - half), float(difference + half), p)
 
 
 def detectable_difference(spread: float, seeds: int, freedom: int, level: float = 0.05, power: float = 0.8) -> float:

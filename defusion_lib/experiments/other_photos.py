@@ -21,6 +21,7 @@ from defusion_lib.data.datasets import check_unseen
 from defusion_lib.evaluation.bootstrap import FEW, LEVEL, holm, interval
 from defusion_lib.evaluation.map_scores import MapScores, Mask, Measured
 from defusion_lib.evaluation.published_maps import Published
+from defusion_lib.evaluation.statistics import normal_contrast
 from defusion_lib.evaluation.tables import MEASURES
 from defusion_lib.experiments import table_1
 from defusion_lib.experiments.table_1 import Method
@@ -122,7 +123,7 @@ def published_rows(measured: Measurements, ours: str, draws: int, seed: int) -> 
                     "photos": len(stems), "first": first, "second": second, "difference": f"{first - second:+.4f}",
                     "low": f"{low:+.4f}", "high": f"{high:+.4f}",
                 }  # fmt: skip
-                p_values.append(_normal_p(first - second, np.std(apart)))
+                p_values.append(normal_contrast(first - second, np.std(apart)).p)
                 photos.append(len(stems))
     return _with_verdicts(rows, p_values, photos, ("larger than chance", "not shown"))
 
@@ -159,27 +160,19 @@ def carried_rows(
     p are those of a normal distribution, p is corrected for the number of rows (Holm).
     """
     rows: dict[str, dict[str, object]] = {}
-    p_values, photos, sides = [], [], stats.norm.ppf((1 + LEVEL) / 2)
+    p_values, photos = [], []
     for row, (there, error) in sorted(elsewhere.auc.items(), key=lambda item: -item[1][0]):
         if row in measured:
             scores = scores_of(measured[row])
             here, own = scores.value("auc"), np.std(scores.resampled(["auc"], draws, seed)["auc"])
-            difference, both = here - there, np.hypot(error, own)
+            both = np.hypot(error, own)
             if not both:
                 continue  # the AUC of a constant map is one half on all photos
-            rows[row] = {
-                elsewhere.dataset: there, dataset: here, "difference": difference,
-                "low": difference - sides * both, "high": difference + sides * both,
-            }  # fmt: skip
-            p_values.append(_normal_p(difference, both))
+            *ends, p = normal_contrast(here - there, both)
+            rows[row] = {elsewhere.dataset: there, dataset: here} | dict(zip(("difference", "low", "high"), ends))
+            p_values.append(p)
             photos.append(scores.photos("auc"))
     return _with_verdicts(rows, p_values, photos, ("changes", "no change shown"))
-
-
-def _normal_p(difference: float, error: float) -> float:
-    if not error:
-        return 1.0  # of one photo, or of equal maps
-    return float(2 * stats.norm.sf(abs(difference) / error))
 
 
 def _with_verdicts(
@@ -245,10 +238,8 @@ def carried(measured: Measurements, elsewhere: Elsewhere, dataset: str, draws: i
     """Draw the AUC of each method here and on the other photos with 95 % intervals, the best there on top."""
     rows = [row for row in sorted(elsewhere.auc, key=lambda row: elsewhere.auc[row][0]) if row in measured]
     scores = {row: scores_of(measured[row]) for row in rows}
-    sides = stats.norm.ppf((1 + LEVEL) / 2)
-    there = [elsewhere.auc[row] for row in rows]
     sets = {
-        elsewhere.dataset: [(auc, auc - sides * error, auc + sides * error) for auc, error in there],
+        elsewhere.dataset: [normal_contrast(*elsewhere.auc[row])[:3] for row in rows],
         dataset: [
             (scores[row].value("auc"), *interval(scores[row].resampled(["auc"], draws, seed)["auc"])) for row in rows
         ],

@@ -1,6 +1,5 @@
 """Your method's row: maps from a folder, scored beside DeFusionNet and classical methods on the same photos."""
 
-import io
 import json
 import re
 import time
@@ -11,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 from defusion_lib import inference
@@ -25,7 +23,7 @@ from defusion_lib.experiments.map_cache import cached_map, fingerprint
 from defusion_lib.experiments.table_1 import Method, package_method, seen_in_training
 from defusion_lib.network import DeFusionNet
 from defusion_lib.paths import display_path, outputs_root, write_atomically
-from defusion_lib.plots import Drawing, make_legible
+from defusion_lib.plots import Drawing, as_png
 from defusion_lib.progress import tqdm
 from defusion_lib.runs.provenance import environment_info
 from defusion_lib.weights import load_network, result_name, weights_hash
@@ -287,10 +285,6 @@ def write_row(row: Row, into: str | Path) -> list[Path]:
     for name, content in contents.items():
         write_atomically(into / name, name_bytes(content))
     for drawing in drawings(row):
-        picture = io.BytesIO()
-        make_legible(drawing.figure)
-        drawing.figure.savefig(picture, format="png", bbox_inches="tight")
-        plt.close(drawing.figure)
         contents[f"{drawing.name}.png"] = ""
-        write_atomically(into / f"{drawing.name}.png", picture.getvalue())
+        write_atomically(into / f"{drawing.name}.png", as_png(drawing.figure))
     return [into / name for name in contents]

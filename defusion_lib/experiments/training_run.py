@@ -13,7 +13,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from PIL import Image
@@ -26,7 +25,7 @@ from defusion_lib.experiments import stress
 from defusion_lib.inference import detect
 from defusion_lib.lock import locked
 from defusion_lib.network import DeFusionNet
-from defusion_lib.paths import check_writable, locate, replacing, write_atomically
+from defusion_lib.paths import check_writable, locate, write_atomically
 from defusion_lib.runs.provenance import environment_info
 from defusion_lib.runs.run import Run
 from defusion_lib.training import (
@@ -296,11 +295,8 @@ def has_seen(photos: PhotoSet, file: str | Path | None) -> bool:
 def _draw(into: Path, card: Mapping[str, Any]) -> Path:
     changes = np.cumsum([stage[0] for stage in card["recipe"]["stages"]])[:-1]
     figure = plots.training_loss(card["loss"], 6 * card["switches"]["steps"] + 1, changes=changes.tolist())
-    plots.make_legible(figure)
     path = into / "curve.png"
-    with replacing(path) as part:
-        figure.savefig(part, format="png", bbox_inches="tight")
-    plt.close(figure)
+    write_atomically(path, plots.as_png(figure))
     return path
 
 

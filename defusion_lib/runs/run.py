@@ -151,10 +151,9 @@ class Run:
         Raises ValueError where no array is given or one holds objects, or where the caption is no sentence.
         """
         # Imported here, so that reading results (tools/execute.py) does not wait seconds for them.
-        import matplotlib.pyplot as plt
         from IPython.display import Image, Markdown, display
 
-        from defusion_lib.plots import make_legible
+        from defusion_lib.plots import as_png
         from defusion_lib.runs.pictures import for_screen, shrink
 
         if not _SLUG.fullmatch(name):
@@ -168,15 +167,13 @@ class Run:
             if array.dtype == object or key == "stamp":
                 raise ValueError(f"Array {key!r} of figure {name} must be of numbers or text, under another name.")
         folder = self.folder / "figures"
-        picture, data = io.BytesIO(), io.BytesIO()
-        make_legible(figure)
-        figure.savefig(picture, format="png", bbox_inches="tight")
+        data = io.BytesIO()
         np.savez_compressed(data, stamp=json.dumps(self.stamp), **arrays)
         write_atomically(folder / f"{name}.npz", data.getvalue())
-        write_atomically(folder / f"{name}.png", picture.getvalue())
-        plt.close(figure)
+        picture = as_png(figure)
+        write_atomically(folder / f"{name}.png", picture)
         # The words also stand below: JupyterLab and most exported pages leave out a picture's alternative text.
-        shown_picture, kind = for_screen(picture.getvalue())
+        shown_picture, kind = for_screen(picture)
         display(Image(shown_picture, format=kind, alt=caption), Markdown(f"*Picture:* {caption}"))
         self._count(display_path(folder / f"{name}.png"), folder / f"{name}.png")
 

@@ -8,6 +8,7 @@ from defusion_lib.evaluation.statistics import (
     contrast,
     contrast_within,
     detectable_difference,
+    normal_contrast,
     paired_contrast,
     residual_spread,
 )
@@ -59,6 +60,13 @@ def test_one_seed_is_compared_on_the_seed_that_it_has():
     half = stats.t.ppf(0.975, 4) * 0.1 * np.sqrt(2)
     assert found[:3] == pytest.approx((0.3, 0.3 - half, 0.3 + half))
     assert found.p == pytest.approx(2 * stats.t.sf(0.3 / (0.1 * np.sqrt(2)), 4))
+
+
+def test_a_difference_with_a_known_error():
+    found = normal_contrast(0.02, 0.01)
+    assert (found.low, found.high) == pytest.approx((0.02 - 0.0196, 0.02 + 0.0196), abs=1e-5)
+    assert found.p == pytest.approx(0.0455, abs=1e-4) and normal_contrast(-0.02, 0.01).p == found.p
+    assert normal_contrast(0.0, 0.0) == (0, 0, 0, 1)
 
 
 def test_without_a_spread_there_is_no_test():

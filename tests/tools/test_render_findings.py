@@ -10,7 +10,7 @@ import pytest
 from defusion_lib.evaluation.statistics import PairedContrast
 from defusion_lib.experiments.ablations import contrasts
 from tools import render_findings
-from tools.render_findings import CHAPTERS, ablation, compared, first_weights, paired, seeds
+from tools.render_findings import CHAPTERS, ablation, compared, first_weights, seeds
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKERS = [make for makers in CHAPTERS.values() for make in makers]
@@ -27,12 +27,6 @@ def change(path, old, new):
     changed = re.sub(old, new, text)
     assert changed != text
     path.write_text(changed, encoding="utf-8")
-
-
-def test_an_interval_and_its_p_value():
-    found = paired(0.02, 0.01)
-    assert (found.low, found.high) == pytest.approx((0.02 - 0.0196, 0.02 + 0.0196), abs=1e-5)
-    assert found.p == pytest.approx(0.0455, abs=1e-4)
 
 
 def test_p_values_are_corrected_for_their_number():

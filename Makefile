@@ -89,7 +89,7 @@ store: $(READY)   ## execute the notebooks, and store their outputs and results 
 	cp build/store/notebooks/*.ipynb notebooks/
 	$(BIN)/python -m tools.verify build/store/quick --store
 
-bench: $(READY)   ## time the compared methods, and each against its plain loop version (minutes)
+bench: $(READY)   ## time the compared methods, and each against its plain loop version (minutes; python -m tools.bench_map and tools.bench_score time the commands)
 	$(BIN)/python -m tools.bench
 
 bench-spin: $(READY)   ## time a training step and make run on free cores and beside busy loops (half an hour, nothing else running)

@@ -19,7 +19,6 @@ STALE = {
     "box/03_training": BEFORE,
     "cpu/07_comparison": RENAMED,
     "cpu/08_ablations": BEFORE,
-    "cpu/10_efficiency": BEFORE,
     "cpu/12_rivals": RENAMED,
 }
 

@@ -71,6 +71,11 @@ def costs_page(results: Path, box: Path, grid: Path) -> str:
     parameters of notebook 08 that are counted.
     """
     efficiency, bench, trained = read(results / "10_efficiency.json"), read(results / "bench_map.json"), _trained(box)
+    if (threads := efficiency["stamp"]["threads"]) != 1:
+        raise ValueError(
+            f"Notebook 10 of profile cpu was run with {threads} threads, and its times are those of one core here: "
+            "run it with DEFUSION_THREADS=1."
+        )
     given = yaml.safe_load(grid.read_text(encoding="utf-8"))
     ((iterations, size, batch),) = given["stages"]
     runs = len(given["rows"]) * len(given["seeds"]) + len(given["rows_once"])

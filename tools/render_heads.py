@@ -190,10 +190,10 @@ def efficiency(outputs: Path) -> str:
     low, high = (values[f"{here}/{end}-quartile-seconds"] for end in ("lower", "upper"))
     return (
         f"one image of {side} x {side} pixels takes {values[f'{here}/seconds']:.3f} s in single precision on "
-        f"{stamp['threads']} CPU thread (quartiles {low:.3f} to {high:.3f}) with the network in the package, one of "
-        f"320 x 320 takes {values['random-320x320/defusionnet/seconds']:.2f} s with the reference network; the paper "
-        f"states {TIMINGS['test-320x320'].value} s on a GPU. (The images are noise: times do not depend on what they "
-        "show.)"
+        f"{stamp['threads']} CPU thread{'s' * (stamp['threads'] > 1)} (quartiles {low:.3f} to {high:.3f}) with the "
+        f"network in the package, one of 320 x 320 takes {values['random-320x320/defusionnet/seconds']:.2f} s with the "
+        f"reference network; the paper states {TIMINGS['test-320x320'].value} s on a GPU. (The images are noise: times "
+        "do not depend on what they show.)"
     )
 
 

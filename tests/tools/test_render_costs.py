@@ -27,16 +27,20 @@ MAPPED = {
 }
 
 
-@pytest.fixture
-def page(tmp_path):
+def page_of(tmp_path, threads):
     def write(name, values, **stamp):
         (tmp_path / f"{name}.json").write_text(json.dumps({"stamp": stamp, "values": values}))
 
-    write("10_efficiency", EFFICIENCY, device="a processor")
+    write("10_efficiency", EFFICIENCY, device="a processor", threads=threads)
     write("bench_map", MAPPED, parameters={"growth": [1000, 7000]})
     write("03_training", {"shi/ours/training-seconds": 60.0}, parameters={"stages": [[10, 8, 4], [20, 8, 2]]})
     (tmp_path / "grid.yaml").write_text(GRID)
     return render_costs.costs_page(tmp_path, tmp_path, tmp_path / "grid.yaml")
+
+
+@pytest.fixture
+def page(tmp_path):
+    return page_of(tmp_path, 1)
 
 
 def row(page, words):
@@ -70,3 +74,8 @@ def test_our_own_training_is_per_sample(page):
 
 def test_memory_is_in_gigabytes(page):
     assert "2.1 GB of memory for one sample" in page
+
+
+def test_times_of_several_threads_are_not_those_of_a_core(tmp_path):
+    with pytest.raises(ValueError, match="with 2 threads"):
+        page_of(tmp_path, 2)

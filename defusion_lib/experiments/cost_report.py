@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from defusion_lib.evaluation.tables import table
 from defusion_lib.experiments.efficiency import (
@@ -123,31 +124,34 @@ def draw_times(cases: Sequence[Case], times: Mapping[Case, Timing], step_times: 
     """
     gmac = {case: case.cost.gmac for case in cases}
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
-    for colour, heads in zip(COLOURS, HEADS):
+    # The quartiles are above and below a point: beside it a label covers neither, nor one of the other network.
+    beside = ({"xytext": (6, -9), "ha": "left"}, {"xytext": (-6, 3), "ha": "right"})
+    for colour, heads, where in zip(COLOURS, HEADS, beside):
         timed = sorted((case for case in times if case.heads == heads), key=gmac.__getitem__)
         if not timed:
             continue
         x = [gmac[case] for case in timed]
-        label = f"{head_name(heads)}, median and quartiles"
-        _draw_quartiles(left, x, [times[case] for case in timed], color=colour, linestyle=":", label=label)
+        of_case = [times[case] for case in timed]
+        _draw_quartiles(left, x, of_case, color=colour, linestyle=":", label=head_name(heads))
         for case, place in zip(timed, x):
             point, text = (place, times[case].median), f"{case.width}x{case.height}"
-            # The quartiles are above and below a point: beside it a label covers neither.
-            left.annotate(text, point, xytext=(6, -9), textcoords="offset points", fontsize=8)
-    end, top = 1.25 * max(gmac[case] for case in times), 1.3 * max(timing.quartiles[2] for timing in times.values())
-    left.set(xlabel="GMAC", ylabel="seconds", xlim=(0, end), ylim=(0, top), title="Sizes: time over arithmetic")
-    left.legend(loc="upper left")
+            left.annotate(text, point, textcoords="offset points", fontsize=8, **where)
+    left.set(xscale="log", yscale="log", xlabel="GMAC", ylabel="seconds", title="Sizes: time over arithmetic")
+    for axis in (left.xaxis, left.yaxis):
+        axis.set(major_locator=LogLocator(subs=(1, 2, 3, 5)), major_formatter=StrMethodFormatter("{x:g}"))
+        axis.set_minor_formatter(NullFormatter())
+    left.margins(0.25)
+    left.legend(loc="lower right")
     slope, rest = seconds_per_step(step_times)
     steps, first = [case.steps for case in step_times], next(iter(step_times))
-    label = f"{first.heads}, median and quartiles"
-    _draw_quartiles(right, steps, step_times.values(), color=COLOURS[1], linestyle="none", label=label)
+    _draw_quartiles(right, steps, step_times.values(), color=COLOURS[1], linestyle="none", label=head_name(first.heads))
     right.axline((0, rest), slope=slope, color="0.5", linewidth=1, label=f"straight line: {slope:.3f} s per step")
     right.set(xlabel="recurrent steps", ylabel="seconds", xlim=(0, max(steps) + 0.5), ylim=(0, None))
     right.set_title(f"Steps, at {first.width}x{first.height}")
     right.legend(loc="lower right")
     caption = (
-        "Left: seconds over multiply-accumulates for photos of several sizes. Right: seconds for one to six recurrent "
-        "steps, with a straight line through their medians. Error bars are quartiles."
+        "Left: seconds over multiply-accumulates for photos of several sizes, on logarithmic axes. Right: seconds for "
+        "one to six recurrent steps, with a straight line through their medians. Points are medians, bars quartiles."
     )
     of_heads = {heads: [case for case in cases if case.heads == heads] for heads in HEADS}
     arrays = {f"gmac_{head_name(heads)}": [gmac[case] for case in group] for heads, group in of_heads.items()}

@@ -137,10 +137,12 @@ def draw_times(cases: Sequence[Case], times: Mapping[Case, Timing], step_times: 
             point, text = (place, times[case].median), f"{case.width}x{case.height}"
             left.annotate(text, point, textcoords="offset points", fontsize=8, **where)
     left.set(xscale="log", yscale="log", xlabel="GMAC", ylabel="seconds", title="Sizes: time over arithmetic")
-    for axis in (left.xaxis, left.yaxis):
-        axis.set(major_locator=LogLocator(subs=(1, 2, 3, 5)), major_formatter=StrMethodFormatter("{x:g}"))
-        axis.set_minor_formatter(NullFormatter())
     left.margins(0.25)
+    for axis in (left.xaxis, left.yaxis):
+        low, high = axis.get_view_interval()
+        subs = (1, 2, 3, 5) if high > 10 * low else range(1, 10)
+        axis.set(major_locator=LogLocator(subs=subs), major_formatter=StrMethodFormatter("{x:g}"))
+        axis.set_minor_formatter(NullFormatter())
     left.legend(loc="lower right")
     slope, rest = seconds_per_step(step_times)
     steps, first = [case.steps for case in step_times], next(iter(step_times))

@@ -18,7 +18,6 @@ RENAMED = "one of the two notebooks that became 07_table_1, whose result file is
 STALE = {
     "box/03_training": BEFORE,
     "cpu/07_comparison": RENAMED,
-    "cpu/08_ablations": BEFORE,
     "cpu/12_rivals": RENAMED,
 }
 

@@ -163,7 +163,7 @@ def ablations(outputs: Path) -> str:
     return (
         f"without CAM and FAM the mean absolute error changes by {signed(row.difference)} (95 % interval "
         f"{signed(row.low)} to {signed(row.high)}, {len(given['seeds'])} seeds, {photos(found, SHI)} photos). "
-        f"Budget: {samples(found)} samples at {given['size']} pixels, which decides nothing about a full training."
+        f"Budget: {samples(found):,} samples at {given['size']} pixels, which decides nothing about a full training."
     )
 
 
@@ -251,7 +251,7 @@ HEADS: dict[str, tuple[Callable[[Path], str] | str, str, str]] = {
     "06_claims": (status, "", ""),
     "07_table_1": (table_1, "cpu/07_table_1", "Curves (Figures 8-10)"),
     "07b_other_photos": (other_photos, "cpu-last100/07b_other_photos", "What carries over?"),
-    "08_ablations": (ablations, "cpu/08_ablations", "Table 2 and Table 3, with their spread"),
+    "08_ablations": (ablations, "cpu/08_ablations", "Table 2 and Table 3, with the spread over seeds"),
     "09_channel_attention": (attention, "cpu/09_channel_attention", "Do the weights matter?"),
     "10_efficiency": (efficiency, "cpu/10_efficiency", "Time for one photo"),
     "11_where_it_fails": (failures, "cpu/11_where_it_fails", "Stress suite"),

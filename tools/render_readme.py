@@ -236,7 +236,7 @@ def ablation_table(path: Path) -> str:
     given = stamp["parameters"]
     drawn = render_findings.samples(content)
     seeds = len(given["seeds"])
-    budget = f"{drawn} samples at {given['size']} pixels, {seeds} seeds"
+    budget = f"{drawn:,} samples at {given['size']} pixels, {seeds} seeds"
     head, lines = [f"ablations, profile {stamp['profile']}: {budget}", "MAE ↓", "max F, in focus ↑"], []
     for key in values:
         dataset, method, metric = key.split("/")

@@ -22,6 +22,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.ticker import MaxNLocator
 
 from defusion_lib.backbone import TAPS
 from defusion_lib.data import Photo, PhotoSet
@@ -79,6 +80,7 @@ MEANINGS = {
     14: "The CAM of noGAP has only the maximum of a channel, that of noGMP only its mean",
 }
 BORDER = "mae-border"
+TITLES = MEASURES | {BORDER: "MAE near borders ↓"}  # of columns
 _VIEWS = {*OUTPUTS, *(f"after{step}" for step in range(1, MOST_STEPS + 1))}
 _OF_SEED = re.compile(r"[^/]+/([^/]+)/([^/]+)@seed(\d+)")  # a value of one seed in a result file
 
@@ -347,7 +349,7 @@ def seed_table(
     for name, row in scores.items():
         rows[name] = {"seeds": len(next(iter(row.values())))}
         for metric in metrics:
-            values, title = row[metric], MEASURES.get(metric, metric)
+            values, title = row[metric], TITLES[metric]
             spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
             rows[name][title] = f"{np.mean(values):.3f}{spread}"
             difference, low, high = compare(values, scores[reference][metric][: len(values)])
@@ -436,7 +438,7 @@ def decision_table(scores: Mapping[str, Scores], reference: str, metric: str) ->
             "detectable": found.detectable,
             "verdict": "decided" if found.decided else "undecided",
         }
-    return table(rows, 4).rename_axis(columns=MEASURES.get(metric, metric))
+    return table(rows, 4).rename_axis(columns=TITLES[metric])
 
 
 def power_table(pilot: Path, rows: Sequence[str], rows_once: Sequence[str], seeds: Sequence[int]) -> pd.DataFrame:
@@ -540,6 +542,7 @@ def plot_seed_scores(scores: Mapping[str, Scores], seeds: Sequence[int], referen
             axis.plot(values, [y] * len(values), "o", color=COLOURS[0], alpha=0.6, markersize=5)
             axis.plot(np.mean(values), y, "|", color=COLOURS[1], markersize=14, markeredgewidth=2)
         axis.set(xlabel=METRICS[metric].label, yticks=range(len(names)), yticklabels=names)
+        axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.grid(axis="x", color="0.9")
     axes[0].set_ylim(len(names) - 0.5, -0.5)
     return Drawing(

@@ -357,7 +357,7 @@ def test_both_tables_compare_a_row_of_one_seed_on_that_seed():
 
 def test_the_decision_table_takes_every_metric():
     scores = {row: {"mae-border": of_row["mae"]} for row, of_row in SCORES.items()}
-    assert ablations.decision_table(scores, "full", "mae-border").columns.name == "mae-border"
+    assert ablations.decision_table(scores, "full", "mae-border").columns.name == "MAE near borders ↓"
 
 
 # {row: {metric: one value per seed}}: three rows of three seeds, which move all rows alike, and one of one seed.

@@ -62,7 +62,8 @@ def test_a_difference_is_that_of_notebook_08():
 def test_the_first_weights_are_those_of_the_run():
     frozen = first_weights({"recipe": "frozen", "backbone": "shipped"})
     trained = first_weights({"recipe": "blocks-4-5", "backbone": "imagenet"})
-    assert "VGG-16 fixed" in frozen and trained == "VGG-16 of imagenet and trained with the recipe blocks-4-5"
+    assert frozen == "VGG-16 with the weights of shipped at first, 5 of its 5 blocks fixed"
+    assert trained == "VGG-16 with ImageNet's weights at first, 3 of its 5 blocks fixed"
 
 
 def test_seeds_of_networks_with_a_stride_are_those_of_their_names():

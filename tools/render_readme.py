@@ -86,7 +86,7 @@ of the same size, for two and a half hours of one core. The network of the other
 
 The ablations are small networks with a short training: compare them with one another and with the spread over
 seeds, not with the other rows. Notebook 08 lists which of the paper's differences show. `cpu-pilot` holds the
-ablations from which those of profile cpu were planned{pilot}.
+ablations from which those of profile cpu were planned.
 
 The rows of Table 1 are our implementations on the same photos. All networks were trained on photos of the same training
 list for the minutes shown; `+budget` is DeFusionNet with the same budget, the other row of DeFusionNet is the network
@@ -96,7 +96,6 @@ numbers of newer methods.
 {joined}
 Result files of notebooks hold the parameters that they were made with.{outdated}
 """
-PILOT = ". Until the planned ones\nare trained, both profiles hold the same results"
 JOINED = """`07_comparison.ipynb` and `12_rivals.ipynb` in `outputs/cpu/` are two earlier notebooks, of the
 classical and of the deep methods; `07_table_1.json` joins their results.
 """
@@ -139,7 +138,6 @@ def summary(results: Path, floor: Path) -> str:
 
 def results_page(root: Path) -> str:
     """Render outputs/README.md as Markdown, for the checkout `root`."""
-    planned, measured = (result(root / "outputs", f"{profile}/08_ablations") for profile in ("cpu-pilot", "cpu"))
     sentences = [
         f"The results of notebook{'s' * (len(numbers) > 1)} {', '.join(numbers)} of profile {profile} are older than "
         f"the parameters that are now in `params/{profile}/` and in the notebooks."
@@ -147,7 +145,6 @@ def results_page(root: Path) -> str:
     ]
     return PAGE.format(
         tables=results_tables(root),
-        pilot=PILOT if planned["values"] == measured["values"] else "",
         commands=commands_section(root / "outputs"),
         joined=JOINED if len(runs(result(root / "outputs", "cpu/07_table_1"))) > 1 else "",
         outdated="".join(f"\n{sentence}" for sentence in sentences),

@@ -34,7 +34,7 @@ class Budget(NamedTuple):
 
 
 # Decided before any of these trainings: how long they are, when they end, and which weights they keep.
-MINUTES = 90  # of one core, for each network under budget cpu: preparation, iterations and evaluations
+MINUTES = 35  # of one core, for each network under budget cpu: preparation, iterations and evaluations
 EVALUATIONS = 15  # in a training
 FEWEST = 6  # photos of which every tenth can be held out
 PATIENCE = 4  # evaluations in a row without a new lowest loss, after which a training ends
@@ -52,7 +52,8 @@ def timed(
 
     Stages are (share of the time, photo size, batch size, seconds per iteration); `evaluation` is the seconds of one of
     60 photos, `preparation` those before the first iteration. All were measured once, as the median processor time of
-    one thread (AMD EPYC with AVX512-BF16), so that the iterations do not depend on what else a machine computes.
+    one thread (AMD EPYC with AVX512-BF16), so that the iterations do not depend on the machine or what else it computes:
+    another processor with AVX512-BF16 needed 1.6 to 2 times as long.
     """
     seconds = 60 * MINUTES - preparation - EVALUATIONS * evaluation
     planned = tuple((round(share * seconds / each), size, batch) for share, size, batch, each in stages)

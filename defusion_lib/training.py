@@ -409,13 +409,12 @@ def identity(network: nn.Module, photos: PhotoSet, recipe: Recipe, validation: V
         "recipe": asdict(recipe),
         "recipe_version": RECIPE_VERSION,
         "switches": network.config,
-        "data": photos.provenance() | {"pixels_sha256": photos.in_memory().sha256},
+        "data": photos.in_memory().identity(),
         "begun_with_sha256": weights_hash(network),
     }
     if validation is not None:
-        held_out = validation.photos.in_memory()
         rule = {"every": validation.every, "patience": validation.patience}
-        made["validation"] = held_out.provenance() | {"pixels_sha256": held_out.sha256} | rule
+        made["validation"] = validation.photos.in_memory().identity() | rule
     return json.loads(json.dumps(made))  # as a card keeps it, with lists
 
 

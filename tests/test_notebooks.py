@@ -173,7 +173,7 @@ def reads_every_parameter(notebook):
 
 
 def read_by_trainer(notebook):
-    """The parameters that the module reads which trains the networks of a notebook."""
+    """The parameters that the module reads which trains and tests the networks of a notebook."""
     trainer = graph.trainer(cell.source for cell in code_cells(notebook))
     if trainer is None:
         return set()
@@ -184,7 +184,10 @@ def read_by_trainer(notebook):
             read.add(name)
             return defaults[name]
 
-    importlib.import_module(trainer).trainings(Given())
+    module = importlib.import_module(trainer)
+    module.trainings(Given())
+    if hasattr(module, "open_test"):
+        module.open_test(Given())
     return read
 
 
@@ -199,7 +202,7 @@ def begins_and_ends_a_run(notebook):
 def notes_its_network(notebook):
     """A network that is loaded is named in the stamp of the results."""
     source = "".join(cell.source for cell in code_cells(notebook))
-    if not re.search(r"\bload_network\(", source) or re.search(r"\brun\.note\([^#]*weights_hash\(", source):
+    if not re.search(r"\bload_network\(", source) or re.search(r"\brun\.note\([^#]*weights_hash(es)?\(", source):
         return []
     return ["loads a network without run.note(weights_sha256=weights_hash(network))"]
 

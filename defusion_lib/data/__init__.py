@@ -84,6 +84,10 @@ class InMemory(PhotoSet):
         """Return this set: its photos have been read."""
         return self
 
+    def identity(self) -> dict:
+        """Return the provenance with the hash of what was read, which tells other photos of the same names."""
+        return self.provenance() | {"pixels_sha256": self.sha256}
+
 
 def _with_float_mask(photo: Photo) -> Photo:
     return photo if photo.mask is None else photo._replace(mask=photo.mask.astype(np.float32))

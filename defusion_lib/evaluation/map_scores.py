@@ -75,18 +75,22 @@ class Mask:
         `metrics.check_pair` raises.
         """
         if defocus.dtype == np.uint8 and defocus.shape == self._mask.shape:
-            counts = self._count(defocus)
-            of_image = dict(zip(ERRORS, _errors(counts)))
+            found = of_histogram(self._count(defocus))
             defocus = defocus / 255 if self._weighted else defocus
         else:
             defocus, _ = metrics.check_pair(defocus, self._mask)
-            counts = self._count(metrics.quantise(defocus))
-            of_image = {name: IMAGE_PROTOCOLS[name](defocus, self._mask) for name in ERRORS}
-        of_image |= dict.fromkeys(WEIGHTED, np.nan)
-        return Measured(counts, of_image | {name: each.score(defocus) for name, each in self._weighted.items()})
+            found = of_histogram(self._count(metrics.quantise(defocus)))
+            found.of_image.update({name: IMAGE_PROTOCOLS[name](defocus, self._mask) for name in ERRORS})
+        found.of_image.update({name: each.score(defocus) for name, each in self._weighted.items()})
+        return found
 
     def _count(self, levels: np.ndarray) -> np.ndarray:
         return np.bincount((self._rows + levels).ravel(), minlength=2 * LEVELS).reshape(2, LEVELS)
+
+
+def of_histogram(counts: np.ndarray) -> Measured:
+    """Score a map of 8 bits from its histogram, int (2, 256); weighted F, which needs the map, is NaN."""
+    return Measured(counts, dict(zip(ERRORS, _errors(counts))) | dict.fromkeys(WEIGHTED, np.nan))
 
 
 def _errors(counts: np.ndarray) -> tuple[float, float]:
@@ -96,6 +100,22 @@ def _errors(counts: np.ndarray) -> tuple[float, float]:
     ways = [levels / 255, (levels - low) / (high - low) if high > low else levels / 255]
     plain, stretched = ((counts[0] @ values + counts[1] @ (1 - values)) / counts.sum() for values in ways)
     return float(plain), float(stretched)
+
+
+class HistogramScores(Evaluation):
+    """The scores of maps of 8 bits from their histograms, int (N, 2, 256), alone: all but `border_mae`.
+
+    `stretched`: of the maps stretched to [0, 1], as `protocols.stretch` does it.
+    """
+
+    def __init__(self, counts: np.ndarray, stretched: bool = False):
+        super().__init__()
+        self._errors = [_errors(each)[int(stretched)] for each in counts]
+        self._counts = list(stretch(counts) if stretched else counts)
+
+    def border_mae(self) -> float:
+        """Raise ValueError: which pixels are near a border is not in the histograms."""
+        raise ValueError("Histograms do not tell which pixels are near a border: score the maps themselves.")
 
 
 class MapScores:

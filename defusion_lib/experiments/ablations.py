@@ -6,17 +6,12 @@ together, and differences of rows are compared with the spread that is left with
 (`evaluation.statistics.residual_spread`).
 """
 
-import io
 import json
 import re
-import zlib
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -37,19 +32,18 @@ from defusion_lib.evaluation.statistics import (
     residual_spread,
 )
 from defusion_lib.evaluation.tables import MEASURES, table
+from defusion_lib.experiments.kept import code_sha256, read_alike, write
 from defusion_lib.experiments.training_run import Training, backbone_file, check_unlearnt, has_seen
 from defusion_lib.inference import detect, predict_maps, resize_map
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import FUSION_STRIDES, MOST_STEPS, OUTPUTS, DeFusionNet
 from defusion_lib.paper.claims import RESULT_NAMES
 from defusion_lib.paper.tables import METHODS, TABLE_2, TABLE_3, VARIANTS
-from defusion_lib.paths import display_path, write_atomically
 from defusion_lib.plots import COLOURS, Drawing, as_levels, lettered, lettered_sheet
 from defusion_lib.progress import tqdm
 from defusion_lib.runs.pictures import shrink
 from defusion_lib.runs.run import Run
-from defusion_lib.sources import PACKAGE, bare_code, running_code
-from defusion_lib.training import differences, identity, initialise, make_recipe, train_or_load
+from defusion_lib.training import identity, initialise, make_recipe, train_or_load
 from defusion_lib.weights import SHIPPED, read_card, result_name
 
 # The rows of Tables 2 and 3 and of Figure 14 with their switches, under the names in result files
@@ -83,10 +77,6 @@ BORDER = "mae-border"
 TITLES = MEASURES | {BORDER: "MAE near borders ↓"}  # of columns
 _VIEWS = {*OUTPUTS, *(f"after{step}" for step in range(1, MOST_STEPS + 1))}
 _OF_SEED = re.compile(r"[^/]+/([^/]+)/([^/]+)@seed(\d+)")  # a value of one seed in a result file
-
-# What reading a damaged file of arrays raises.
-DAMAGED = (OSError, ValueError, KeyError, EOFError, SyntaxError, NotImplementedError)
-DAMAGED += (TokenError, BadZipFile, zlib.error)
 Scores = Mapping[str, Sequence[float]]  # {metric: one value per seed}
 
 
@@ -186,21 +176,22 @@ def train_one(run: Run, name: str, photos: PhotoSet) -> Tested:
     """
     training, given = trainings(run.parameters)[name], run.parameters
     every_view, is_pictured = name.partition("@")[0] == given.rows[0], training.recipe.seed == given.seeds[0]
-    test, kept = open_test(given).in_memory(), run.path(f"results/08_ablations/{name}.npz")
+    test, file = open_test(given).in_memory(), run.path(f"results/08_ablations/{name}.npz")
     build, backbone = partial(DeFusionNet, **training.switches), backbone_file(training.backbone)
     check_unlearnt(test, photos, backbone)
     photos = photos.in_memory()
     made = identity(initialise(build, training.recipe, backbone), photos, training.recipe)
     made |= {
-        "test": test.provenance() | {"pixels_sha256": test.sha256},
+        "test": test.identity(),
         "size": given.size,
         "every_view": every_view,
         "pictured": given.examples if is_pictured else 0,
-        "code_sha256": _code_of_scores(),
+        "code_sha256": code_sha256(),
     }
-    found = _read(kept, made)
+    found = read_alike(file, made)
     if found is not None:
-        return found
+        maps = [found[f"map_{i}"] for i in range(made["pictured"])]
+        return Tested(found["method"], found["scores"], found["loss"], maps, found["stamp"]["training_stretches"])
     path = run.path(training.file)
     network = train_or_load(path, build, photos, training.recipe, backbone, run.device, run.stamp)
     assert isinstance(network, DeFusionNet)
@@ -214,47 +205,10 @@ def train_one(run: Run, name: str, photos: PhotoSet) -> Tested:
         [shrink(as_levels(detect(photo.image, network, given.size))) for photo in shown],
         card["stretches"],
     )
-    _write(kept, tested, run.stamp | {"training_stretches": card["stretches"]}, made)
-    return tested
-
-
-def _code_of_scores() -> str:
-    """Return a hash of the code that maps and scores depend on: the network and the metrics."""
-    sources = running_code([DeFusionNet.__module__, Evaluation.__module__], [PACKAGE])
-    return sha256("".join(bare_code(source) for _, source in sorted(sources.items())).encode()).hexdigest()
-
-
-def _write(path: Path, tested: Tested, stamp: Mapping, made: Mapping) -> None:
+    stamp = run.stamp | {"training_stretches": card["stretches"]}
     words = {"stamp": stamp, "made": made, "method": tested.method, "scores": tested.scores}
-    content = io.BytesIO()
-    maps = {f"map_{i}": defocus for i, defocus in enumerate(tested.maps)}
-    np.savez_compressed(content, loss=tested.loss, **{key: json.dumps(each) for key, each in words.items()}, **maps)
-    write_atomically(path, content.getvalue())
-
-
-def _read(path: Path, made: Mapping) -> Tested | None:
-    """Read what is kept of a network; None where there is nothing, or it is of a network that was made otherwise.
-
-    Raises ValueError where the file is damaged.
-    """
-    try:
-        with np.load(path) as kept:
-            before = json.loads(str(kept["made"]))
-            if before != made:
-                print(
-                    f"{display_path(path)} was made in another way ({differences(before, made)}), so this network is "
-                    "trained and tested again."
-                )
-                return None
-            maps = [kept[f"map_{i}"] for i in range(len([key for key in kept.files if key.startswith("map_")]))]
-            method, scores, stamp = (json.loads(str(kept[key])) for key in ("method", "scores", "stamp"))
-            return Tested(method, scores, kept["loss"], maps, stamp["training_stretches"])
-    except FileNotFoundError:
-        return None
-    except DAMAGED as error:
-        raise ValueError(
-            f"{display_path(path)} is damaged ({error}): restore it, or delete it to train and test that network again."
-        ) from error
+    write(file, words, {"loss": tested.loss} | {f"map_{i}": each for i, each in enumerate(tested.maps)})
+    return tested
 
 
 def view_names(network: DeFusionNet) -> tuple[str, ...]:

@@ -13,21 +13,19 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from scipy import stats
-from torch import nn
 
 from defusion_lib import plots
 from defusion_lib.data import PhotoSet
 from defusion_lib.data.datasets import check_unseen
 from defusion_lib.evaluation.bootstrap import FEW, LEVEL, holm, interval
-from defusion_lib.evaluation.map_scores import MapScores, Mask, Measured
+from defusion_lib.evaluation.map_scores import MapScores, Mask, Measured, of_histogram
 from defusion_lib.evaluation.published_maps import Published
 from defusion_lib.evaluation.statistics import normal_contrast
 from defusion_lib.evaluation.tables import MEASURES
 from defusion_lib.experiments import table_1
-from defusion_lib.experiments.table_1 import Method
+from defusion_lib.experiments.table_1 import Rival, Tested
 from defusion_lib.metrics import quantise
 from defusion_lib.paths import display_path, outputs_root
-from defusion_lib.weights import load_network, read_card
 
 TABLE = ("auc", "mae", "max-f-focus", "max-f-blur")  # metrics of the table of scores
 COMPARED = ("auc", "mae")  # metrics of comparisons with published maps
@@ -37,39 +35,38 @@ ALL_BLURRED = "all-blurred"
 Measurements = Mapping[str, Mapping[str, Measured]]  # {row: {photo: what is kept of its map}}
 
 
-def load_networks(profile: str, photos: PhotoSet, device: torch.device | str = "cpu") -> dict[str, nn.Module]:
-    """Load the networks that notebook 07 trained in a profile, {name in `table_1.TRAINED`: network}; "" for none.
+def read_rivals(profile: str, photos: PhotoSet, device: torch.device | str = "cpu") -> dict[str, Rival]:
+    """Read the networks that notebook 07 trained in a profile, {name in `table_1.TRAINED`: rival}; "" for none.
 
     Raises FileNotFoundError where the profile has none, and ValueError where one was trained on some of `photos`.
     """
     if not profile:
         return {}
-    folder = outputs_root() / profile / "weights/07_table_1"
-    paths = {name: folder / f"{name}.safetensors" for name in table_1.TRAINED}
-    paths = {name: path for name, path in paths.items() if path.is_file()}
-    if not paths:
+    folder, rivals = outputs_root() / profile, {}
+    for name in table_1.TRAINED:
+        file = folder / f"results/07_table_1/{name}.npz"
+        if file.is_file():
+            weights = folder / f"weights/07_table_1/{name}.safetensors"
+            rivals[name] = table_1.read_rival(name, file, weights, device)
+            check_unseen(photos, rivals[name].card)
+    if not rivals:
         raise FileNotFoundError(
-            f"{display_path(folder)} holds no network: run notebook 07 in that profile first "
+            f"{display_path(folder)} holds no network of notebook 07: run it in that profile first "
             f"(make run PROFILE={profile}), or leave trained_in empty."
         )
-    for path in paths.values():
-        check_unseen(photos, read_card(path))
-    return {name: load_network(path, device, table_1.TRAINED[name].network) for name, path in paths.items()}
+    return rivals
 
 
 def measure(
-    methods: Mapping[str, Method], published: Mapping[str, Published], photos: PhotoSet, cache: Path
+    tested: Mapping[str, Tested], published: Mapping[str, Published], photos: PhotoSet
 ) -> dict[str, dict[str, Measured]]:
     """Score the maps of methods, published maps and the map that marks everything: {row: {photo: measured}}.
 
-    A row of published maps has those of the photos that have one. `cache` as in `Method.evaluate`.
+    A row of published maps has those of the photos that have one.
     """
-    found: dict[str, dict[str, Measured]] = {}
-    for name, method in methods.items():
-        found[name] = {
-            photo.name: Mask(photo.mask, weighted=False).measure(quantise(one.defocus))
-            for photo, one in method.maps(photos, cache)
-        }
+    found: dict[str, dict[str, Measured]] = {
+        name: dict(zip(photos.stems, map(of_histogram, each.counts), strict=True)) for name, each in tested.items()
+    }
     for row in (*(name + PUBLISHED for name in published), ALL_BLURRED):
         found[row] = {}
     for photo in photos:
@@ -223,15 +220,6 @@ def results(photos: PhotoSet, measured: Measurements, draws: int, seed: int) -> 
             found |= {f"{dataset}/{row}/{metric}": scores.value(metric) for metric in RESULTS}
             found[f"{dataset}/{row}/auc-std"] = float(np.std(scores.resampled(["auc"], draws, seed)["auc"]))
     return found
-
-
-def sheet(methods: Mapping[str, Method], photos: PhotoSet, count: int, cache: Path, name: str) -> plots.Drawing:
-    """Draw the maps of all methods of `count` photos, from the least to the most blurred, as the figure `name`."""
-    evaluation = table_1.all_blurred(photos)
-    chosen = table_1.diverse(evaluation, count)
-    shown = PhotoSet(photos.name, [photos.stems[i] for i in chosen], photos.read)
-    maps = {row: [found.defocus for _, found in method.maps(shown, cache)] for row, method in methods.items()}
-    return table_1.map_sheet(shown, range(len(shown)), maps, methods)._replace(name=name)
 
 
 def carried(measured: Measurements, elsewhere: Elsewhere, dataset: str, draws: int, seed: int) -> plots.Drawing:

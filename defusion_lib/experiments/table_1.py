@@ -18,14 +18,17 @@ from scipy.stats import kendalltau
 from torch import nn
 
 from defusion_lib import inference, metrics, plots
-from defusion_lib.baselines import BASELINES, CLASSICAL, DEEP, images
-from defusion_lib.baselines.deep import OURS, Deep, dhde
+from defusion_lib.baselines import BASELINES, CLASSICAL, DEEP
+from defusion_lib.baselines.deep import OURS, Deep, dhde, dmenet, held_out
 from defusion_lib.baselines.fitted import SPLIT, fitted_to
 from defusion_lib.data import PhotoSet
+from defusion_lib.data.datasets import open_dataset
 from defusion_lib.data.shi import split_stems
 from defusion_lib.evaluation.bootstrap import FEW, interval
+from defusion_lib.evaluation.map_scores import HistogramScores
 from defusion_lib.evaluation.published_maps import Published, crop_correlation, photographs
 from defusion_lib.evaluation.statistics import correlation
+from defusion_lib.experiments import kept
 from defusion_lib.experiments.efficiency import Cost, benchmark, total_cost
 from defusion_lib.experiments.map_cache import cached_maps, fingerprint
 from defusion_lib.experiments.result_keys import result_keys
@@ -35,15 +38,44 @@ from defusion_lib.network import DeFusionNet, count_parameters
 from defusion_lib.paper import claims, conversion
 from defusion_lib.paper.tables import D_DFFNET, METHODS, TABLE_1, matching_metrics
 from defusion_lib.plots import Drawing
+from defusion_lib.runs.pictures import shrink
 from defusion_lib.runs.run import Run
 from defusion_lib.training import Recipe
-from defusion_lib.weights import read_card, result_name, weights_hash
+from defusion_lib.weights import load_network, read_card, result_name, weights_hash
 
 TRAINED = DEEP | {"defusionnet": OURS}  # networks that are trained for the table, all alike
 PUBLISHED_METRICS = ("auc", "max-f-blur", "max-f-focus", "mae")
 FIGURE_1 = ("lbp", "hifst", "btbnet", "defusionnet")
 RETRAINED = "same budget"  # our network, trained with the budget of the others, in figures
 Scores = Mapping[str, Mapping[str, float]]  # {row: {metric: value}}
+
+
+class Rival(NamedTuple):
+    """A network that was trained for the table, or what is kept of one whose weights are on another machine.
+
+    network:   with its weights, or else with random ones, which tell its size and its speed alone
+    card:      of its file (`training.train_or_load`)
+    sha256:    of its weights
+    looks:     what else was measured of it, {name: array}; see `look_inside`
+    is_loaded: whether the network has its weights
+    """
+
+    network: nn.Module
+    card: Mapping[str, Any]
+    sha256: str
+    looks: Mapping[str, np.ndarray]
+    is_loaded: bool = True
+
+
+class Tested(NamedTuple):
+    """The histograms of a method's maps of some photos, int (N, 2, 256), and some of the maps, uint8 levels (H, W)."""
+
+    counts: np.ndarray
+    maps: list[np.ndarray]
+
+    def scores(self, stretched: bool = False) -> HistogramScores:
+        """Return the scores of the maps, or of the `stretched` maps (`HistogramScores`)."""
+        return HistogramScores(self.counts, stretched)
 
 
 class Method(NamedTuple):
@@ -54,7 +86,8 @@ class Method(NamedTuple):
     state:    its `fingerprint`, for the map cache
     in_paper: its name in the tables of the paper, and that of a folder of published maps; "" for none
     network:  None for a classical method
-    trained:  whether its network was trained for the table
+    rival:    of a network that was trained for the table
+    size:     in pixels, of what the rival sees
     """
 
     name: str
@@ -62,29 +95,54 @@ class Method(NamedTuple):
     state: str
     in_paper: str = ""
     network: nn.Module | None = None
-    trained: bool = False
+    rival: Rival | None = None
+    size: int = 0
 
-    def evaluate(
-        self,
-        photos: PhotoSet,
-        cache: Path,
-        keep: Sequence[int] = (),
-        change: Callable[[np.ndarray], np.ndarray] = lambda defocus: defocus,
-    ) -> tuple[Evaluation, list[np.ndarray]]:
-        """Score the maps of photos, each changed by `change`; return the scores and the maps with the indices `keep`.
+    def test(self, photos: PhotoSet, run: Run, shown: Sequence[int] = ()) -> Tested:
+        """Count the levels of the method's maps of photos; with the maps of those with the indices `shown`.
 
-        `cache` is the folder of stored maps (`map_cache.cached_maps`).
+        Maps are stored in the run's folder `maps` (`map_cache.cached_maps`). What is found of a network that was
+        trained for the table is kept in the results, and read there where its weights are on another machine.
+        Raises ValueError where neither is there.
         """
-        evaluation, kept = Evaluation(), {}
-        for i, (photo, found) in enumerate(self.maps(photos, cache)):
-            defocus = change(found.defocus)
-            evaluation.add(defocus, photo.mask)
-            if i in keep:
-                kept[i] = defocus
-        return evaluation, [kept[i] for i in keep]
+        if self.rival is None:
+            return self._test(photos, run, shown)
+        file = run.path(f"results/{run.stem}/{self.name}@{photos.name}.npz")
+        made = {
+            "weights_sha256": self.rival.sha256,
+            "size": self.size,
+            "test": photos.in_memory().identity(),
+            "shown": list(shown),
+            "code_sha256": kept.code_sha256(type(self.network).__module__),
+        }
+        found = kept.read_alike(file, made)
+        if found is not None:
+            return Tested(found["counts"].astype(np.int64), [found[f"map_{i}"] for i in shown])
+        counts, maps = self._test(photos, run, shown)
+        tested = Tested(counts, [shrink(defocus) for defocus in maps])
+        arrays = {"counts": counts.astype(np.uint32)}
+        arrays |= {f"map_{i}": defocus for i, defocus in zip(shown, tested.maps)}
+        kept.write(file, {"stamp": run.stamp, "made": made}, arrays)
+        return tested
+
+    def _test(self, photos: PhotoSet, run: Run, shown: Sequence[int]) -> Tested:
+        counts, maps = [], {}
+        for i, (photo, found) in enumerate(self.maps(photos, run.folder / "maps")):
+            counts.append(metrics.histogram(found.defocus, photo.mask))
+            if i in shown:
+                maps[i] = plots.as_levels(found.defocus)
+        return Tested(np.stack(counts), [maps[i] for i in shown])
 
     def maps(self, photos: PhotoSet, cache: Path):
-        """Yield each photo with its map, as `map_cache.cached_maps` does."""
+        """Yield each photo with its map, as `map_cache.cached_maps` does.
+
+        Raises ValueError where the weights are on another machine.
+        """
+        if self.rival is not None and not self.rival.is_loaded:
+            raise ValueError(
+                f"The weights of {self.name} are not here, and nothing is kept of its maps of these {len(photos)} "
+                f"photos of {photos.name}: train it with notebook 07, or use the parameters that it was tested with."
+            )
         return cached_maps(photos, self.detect, cache / photos.name / self.name, self.state)
 
 
@@ -95,30 +153,43 @@ def row_name(name: str, network: nn.Module) -> str:
 
 
 def methods(
-    networks: Mapping[str, nn.Module], budget: str, package: DeFusionNet | None, size: int, split: str = SPLIT
+    rivals: Mapping[str, Rival], budget: str, package: DeFusionNet | None, size: int, split: str = SPLIT
 ) -> dict[str, Method]:
     """Return the rows of the table, {name: method}, in the order of `BASELINES`; DeFusionNet is last.
 
-    networks: the trained ones by their names in `TRAINED`; they see images at the size of their `budget`, and those
-              that are missing have no row
-    package:  the network that ships with the library, which sees images at `size` pixels (0: as they are), or None
-    split:    of Shi's set, whose training photos the classical methods have learnt from
+    rivals:  by their names in `TRAINED`; they see images at the size of their `budget`, and those that are missing
+             have no row
+    package: the network that ships with the library, which sees images at `size` pixels (0: as they are), or None
+    split:   of Shi's set, whose training photos the classical methods have learnt from
     """
     rows = []
     for name, baseline in (BASELINES | {"defusionnet": OURS}).items():
-        in_paper = "" if name == "defusionnet" else name  # the paper's row is that of the network in the package
         if not isinstance(baseline, Deep):
             classical = fitted_to(baseline, split)
-            rows.append(Method(name, classical, fingerprint(classical), in_paper))
-            continue
-        if name not in networks:
-            continue
-        network, seen = networks[name], baseline.budget(budget).size
-        state = fingerprint(baseline.detect, seen, weights_hash(network), module=baseline.network.__module__)
-        rows.append(Method(row_name(name, network), baseline.detector(network, seen), state, in_paper, network, True))
+            rows.append(Method(name, classical, fingerprint(classical), name))
+        elif name in rivals:
+            rows.append(rival_method(name, rivals[name], budget))
     if package is not None:
         rows.append(package_method(package, size))
     return {row.name: row for row in rows}
+
+
+def weights_hashes(rows: Mapping[str, Method]) -> dict[str, str]:
+    """Return the hash of the weights of each row that has a network, {row: SHA-256}."""
+    return {
+        name: row.rival.sha256 if row.rival else weights_hash(row.network)
+        for name, row in rows.items()
+        if row.network is not None
+    }
+
+
+def rival_method(name: str, rival: Rival, budget: str) -> Method:
+    """Return the row of a network in `TRAINED`, which sees images at the size of its `budget`."""
+    baseline, network = TRAINED[name], rival.network
+    seen = baseline.budget(budget).size
+    state = fingerprint(baseline.detect, seen, rival.sha256, module=baseline.network.__module__)
+    in_paper = "" if name == "defusionnet" else name  # the paper's row is that of the network in the package
+    return Method(row_name(name, network), baseline.detector(network, seen), state, in_paper, network, rival, seen)
 
 
 def package_method(network: DeFusionNet, size: int) -> Method:
@@ -157,38 +228,103 @@ def _for_random_weights(recipe: Recipe, name: str, encoder: str) -> Recipe:
     return replace(recipe, frozen_blocks=0, backbone_factor=1.0) if (name, encoder) == ("dmenet", "vgg19") else recipe
 
 
-def train_one(run: Run, name: str, photos: PhotoSet) -> nn.Module:
-    """Train a network of `trainings` on its photos, or load it where this profile has it."""
-    training, baseline = trainings(run.parameters)[name], TRAINED[name]
+def open_test(parameters: Any) -> PhotoSet:
+    """Open the photos that notebook 07 tests on, from its parameters (attributes)."""
+    given = parameters
+    split = given.split if given.dataset == "shi" else SPLIT
+    of_set = (given.dataset, given.part, given.data_root, split, given.count, given.seed, given.masks_white)
+    return open_dataset(*of_set).in_memory()
+
+
+def train_one(run: Run, name: str, photos: PhotoSet, test: PhotoSet | None = None) -> Rival:
+    """Train a network of `trainings` on its photos and test it, or load it, or read what an earlier run kept of it.
+
+    Files of a few kB in `results/07_table_1/` have, with a stamp, the card of the weights (<name>.npz) and what was
+    found of the maps (<row>@<photos>.npz, `Method.test`), so that trainings of several machines can be put together in
+    one folder. A network whose files are there is trained again only where its recipe, switches, first weights, photos
+    or test differ, or its code. `test` are the photos of `open_test`, if they have been read. Raises ValueError where
+    the files are damaged, where the network or its first weights learnt from photos of the test, and what
+    `training.train_or_load` raises.
+    """
+    training, baseline, given = trainings(run.parameters)[name], TRAINED[name], run.parameters
+    test = test or open_test(given)
     path, backbone = run.path(training.file), backbone_file(training.backbone)
-    evaluations = baseline.budget(run.parameters.budget).evaluations
-    return baseline.train_or_load(
-        path, photos, training.recipe, backbone, run.device, run.stamp, evaluations, **training.switches
-    )
+    check_unlearnt(test, photos, backbone)
+    how = photos.in_memory(), training.recipe, backbone
+    evaluations = baseline.budget(given.budget).evaluations
+    made = baseline.identity(*how, evaluations, **training.switches)
+    made |= {
+        "test": test.in_memory().identity(),
+        "scenes": given.scenes,
+        "seed": given.seed,
+        "code_sha256": kept.code_sha256(baseline.network.__module__),
+    }
+    file = run.path(f"results/07_table_1/{name}.npz")
+    found = kept.read_alike(file, made)
+    if found is None or path.is_file():
+        network = baseline.train_or_load(path, *how, run.device, run.stamp, evaluations, **training.switches)
+        if found is None:
+            looks = look_inside(name, network, test, given)
+            card = read_card(path)
+            words = {"stamp": run.stamp, "made": made, "card": card, "sha256": weights_hash(network)}
+            kept.write(file, words, looks)
+    rival = read_rival(name, file, path, run.device)
+    method = rival_method(name, rival, given.budget)
+    method.test(test, run, diverse(all_blurred(test), given.pictured))
+    return rival
 
 
-def train_networks(run: Run, photos: PhotoSet) -> tuple[dict[str, nn.Module], dict[str, dict]]:
-    """Train each network of `TRAINED`, or load it where the run has it; return networks and their cards by name."""
-    networks = {name: train_one(run, name, photos) for name in TRAINED}
-    cards = {name: read_card(run.path(training.file)) for name, training in trainings(run.parameters).items()}
-    return networks, cards
+def look_inside(name: str, network: nn.Module, test: PhotoSet, parameters: Any) -> dict[str, np.ndarray]:
+    """Measure DHDE's sigmas (`dhde.confusion`) and DMENet's pixels (`dmenet.amount_error`), {name: array}."""
+    given = parameters
+    if isinstance(network, dhde.DHDE):
+        return {"confusion": dhde.confusion(network, test, given.seed)}
+    if isinstance(network, dmenet.DMENet):
+        size = TRAINED[name].budget(given.budget).size
+        return {"amount_error": np.array(dmenet.amount_error(network, size, given.scenes, given.seed))}
+    return {}
 
 
-def evaluate(
-    rows: Mapping[str, Method], photos: PhotoSet, cache: Path, pictured: int
-) -> tuple[dict[str, Evaluation], dict[str, list[np.ndarray]], list[int]]:
-    """Score all methods; return the scores, the maps of `pictured` diverse photos, and the indices of these photos.
+def read_rival(name: str, file: Path, weights: Path, device: torch.device | str = "cpu") -> Rival:
+    """Read what is kept of a network of `TRAINED`, with its weights where their file is there and of this training."""
+    found, kind = kept.read(file), TRAINED[name].network
+    looks = {key: each for key, each in found.items() if isinstance(each, np.ndarray)}
+    if weights.is_file():
+        network = load_network(weights, device, kind)
+        if weights_hash(network) == found["sha256"]:
+            return Rival(network, found["card"], found["sha256"], looks)
+    network = kind(**found["card"]["switches"]).to(device).eval()
+    return Rival(network, found["card"], found["sha256"], looks, is_loaded=False)
+
+
+def train_all(run: Run, photos: PhotoSet, test: PhotoSet) -> dict[str, Rival]:
+    """Return each network of `TRAINED` by its name, as `train_one` does."""
+    return {name: train_one(run, name, photos, test) for name in TRAINED}
+
+
+def learnt(photos: PhotoSet, budget: str) -> list[PhotoSet]:
+    """Return what the networks learn from of their training photos, and then what a budget holds out of these."""
+    return list(held_out(photos)) if OURS.budget(budget).evaluations else [photos]
+
+
+def test_all(
+    rows: Mapping[str, Method], photos: PhotoSet, run: Run, pictured: int
+) -> tuple[dict[str, Tested], list[int]]:
+    """Test all methods; with the maps of `pictured` diverse photos, whose indices are returned too."""
+    shown = diverse(all_blurred(photos), pictured)
+    return {name: method.test(photos, run, shown) for name, method in rows.items()}, shown
+
+
+def evaluate(tested: Mapping[str, Tested], photos: PhotoSet) -> dict[str, Evaluation]:
+    """Score all methods.
 
     Two more rows have scores: DMENet with stretched maps, and the map that marks every pixel as blurred.
     """
-    floor = all_blurred(photos)
-    chosen = diverse(floor, pictured)
-    evaluations, maps = {}, {}
-    for name, method in rows.items():
-        evaluations[name], maps[name] = method.evaluate(photos, cache, chosen)
-    evaluations["dmenet+stretched"], _ = rows["dmenet"].evaluate(photos, cache, change=images.stretch)
-    evaluations["all-blurred"] = floor
-    return evaluations, maps, chosen
+    evaluations: dict[str, Evaluation] = {name: each.scores() for name, each in tested.items()}
+    return evaluations | {
+        "dmenet+stretched": tested["dmenet"].scores(stretched=True),
+        "all-blurred": all_blurred(photos),
+    }
 
 
 def all_blurred(photos: PhotoSet) -> Evaluation:
@@ -236,14 +372,6 @@ def score_results(
     return results | ({f"{dataset}/all-classics/kendall-tau": agreement.tau} if agreement else {})
 
 
-def check_test(given: Any, test: PhotoSet, learn: PhotoSet) -> None:
-    """Raise ValueError where `test` has photos that the networks learn from, or that their first weights learnt from.
-
-    `given` are the parameters of notebook 07 (attributes), `learn` is what the networks learn from.
-    """
-    check_unlearnt(test, learn, backbone_file(given.backbone))
-
-
 def seen_in_training(photos: PhotoSet) -> int:
     """Count the photos that classical methods with learnt parts and the network in the package were trained on."""
     learnt = split_stems("dutlab100", "train") if photos.name == "shi-last100" else []
@@ -263,11 +391,11 @@ def samples(recipe: Recipe) -> int:
     return sum(iterations * batch for iterations, _, batch in recipe.stages)
 
 
-def budget_rows(networks: Mapping[str, nn.Module], recipe: str, budget: str) -> dict[str, dict]:
+def budget_rows(rivals: Mapping[str, Rival], recipe: str, budget: str) -> dict[str, dict]:
     """Describe what each trained network is and what it was given, {name: {column: value}}."""
     rows = {}
-    for name, network in networks.items():
-        baseline = TRAINED[name]
+    for name, rival in rivals.items():
+        baseline, network = TRAINED[name], rival.network
         given, size = baseline.recipe(recipe, budget), baseline.budget(budget).size
         rows[name] = {"parameters, M": count_parameters(network) / 1e6}
         if one_pass(baseline):
@@ -294,19 +422,17 @@ def cost_rows(costs: Mapping[str, Cost]) -> dict[str, dict]:
     }
 
 
-def training_results(
-    dataset: str, networks: Mapping[str, nn.Module], cards: Mapping[str, Mapping], costs: Mapping[str, Cost]
-) -> dict[str, float]:
+def training_results(dataset: str, rivals: Mapping[str, Rival], costs: Mapping[str, Cost]) -> dict[str, float]:
     """Return the seconds of each training, and the sizes and costs of the networks, under keys of result files."""
     results: dict[str, float] = {}
-    for name, network in networks.items():
-        row = row_name(name, network)
-        results[f"{dataset}/{row}/training-seconds"] = sum(stretch["seconds"] for stretch in cards[name]["stretches"])
-        results[f"{dataset}/{row}/parameters"] = count_parameters(network)
-        if "held_out" in cards[name]:
-            iteration, loss = cards[name]["held_out"][cards[name]["kept"]]
-            kept = {"iterations": len(cards[name]["loss"]), "iterations-kept": iteration, "held-out-loss": loss}
-            results |= result_keys(dataset, {row: kept})
+    for name, rival in rivals.items():
+        row, card = row_name(name, rival.network), rival.card
+        results[f"{dataset}/{row}/training-seconds"] = sum(stretch["seconds"] for stretch in card["stretches"])
+        results[f"{dataset}/{row}/parameters"] = count_parameters(rival.network)
+        if "held_out" in card:
+            iteration, loss = card["held_out"][card["kept"]]
+            lowest = {"iterations": len(card["loss"]), "iterations-kept": iteration, "held-out-loss": loss}
+            results |= result_keys(dataset, {row: lowest})
     for name in [name for name in costs if name in DEEP]:
         results |= {f"full/{name}/gmac": costs[name].macs / 1e9, f"full/{name}/parameters": costs[name].parameters}
     return results
@@ -320,20 +446,15 @@ def median_seconds(
     return {name: float(np.median(timing.seconds)) for name, timing in timings.items()}
 
 
-def training_times(cards: Mapping[str, Mapping]) -> dict[str, dict]:
-    """Return how long each network was trained, and on what, from the cards of their files; and why it ended."""
-    return {
-        name: {
-            "minutes": sum(stretch["seconds"] for stretch in card["stretches"]) / 60,
-            "where": "; ".join(
-                sorted(
-                    {f"{each['device']}, threads: {each['threads']}, {each['precision']}" for each in card["stretches"]}
-                )
-            ),
-        }
-        | ending(card)
-        for name, card in cards.items()
-    }
+def training_times(rivals: Mapping[str, Rival]) -> dict[str, dict]:
+    """Return how long each network was trained, and on what; and why it ended."""
+    rows = {}
+    for name, rival in rivals.items():
+        stretches = rival.card["stretches"]
+        where = {f"{each['device']}, threads: {each['threads']}, {each['precision']}" for each in stretches}
+        minutes = sum(stretch["seconds"] for stretch in stretches) / 60
+        rows[name] = {"minutes": minutes, "where": "; ".join(sorted(where))} | ending(rival.card)
+    return rows
 
 
 def ending(card: Mapping) -> dict:
@@ -511,8 +632,9 @@ def best_constant_error(confusion: np.ndarray) -> float:
 # --------------------------------------------------------------------------------------------------- figures
 
 
-def losses(cards: Mapping[str, Mapping]) -> Drawing:
+def losses(rivals: Mapping[str, Rival]) -> Drawing:
     """Draw the loss of each trained network over the share of its training, and its losses on held-out photos."""
+    cards = {name: rival.card for name, rival in rivals.items()}
     validated = {name for name, card in cards.items() if "held_out" in card}
     height = 3.2 if not validated else 6.4
     figure, axes = plt.subplots(1 + bool(validated), figsize=(7, height), squeeze=False, layout="constrained")
@@ -599,7 +721,7 @@ def _trained_here(rows: Mapping[str, Method]) -> str:
     """Say which network is that in the package, and which ones were trained here."""
     names = paper_names(rows)
     words = "DeFusionNet is the network in the package." if "DeFusionNet" in names.values() else ""
-    trained = [names[name] for name in names if rows[name].trained and names[name] != RETRAINED]
+    trained = [names[name] for name in names if rows[name].rival is not None and names[name] != RETRAINED]
     if trained:
         *others, last = trained
         listed = f"{', '.join(others)} and {last} were" if others else f"{last} was"
@@ -609,14 +731,14 @@ def _trained_here(rows: Mapping[str, Method]) -> str:
 
 
 def figure_1(
-    photos: PhotoSet, chosen: Sequence[int], maps: Mapping[str, Sequence[np.ndarray]], rows: Mapping[str, Method]
+    photos: PhotoSet, shown: Sequence[int], tested: Mapping[str, Tested], rows: Mapping[str, Method]
 ) -> Drawing:
-    """Draw the maps of the methods in Figure 1 of the chosen photos, one row per photo."""
-    shown = [photos[i] for i in chosen]
-    named = {words: maps[name] for name, words in paper_names(rows).items()}
-    columns: dict[str, Sequence] = {"Input": [photo.image for photo in shown]}
+    """Draw the maps of the methods in Figure 1 of the photos with the indices `shown`, one row per photo."""
+    of_rows = [photos[i] for i in shown]
+    named = {words: tested[name].maps for name, words in paper_names(rows).items()}
+    columns: dict[str, Sequence] = {"Input": [photo.image for photo in of_rows]}
     columns |= {METHODS[method]: named[METHODS[method]] for method in FIGURE_1 if METHODS[method] in named}
-    columns["GT"] = [photo.mask for photo in shown]
+    columns["GT"] = [photo.mask for photo in of_rows]
     caption = (
         f"Laid out like Figure 1 of the paper: {', '.join(plots.lettered(columns))}. GT is the mask, and white is "
         f"blurred. What differs: the photos are of {photos.name}, from the least to the most blurred, and have no "
@@ -624,24 +746,24 @@ def figure_1(
         + (", and DeFusionNet is the network in the package." if METHODS["defusionnet"] in named else ".")
     )
     # The maps themselves are stored with Figure 11.
-    arrays = {"names": [photo.name for photo in shown], "columns": list(columns)}
+    arrays = {"names": [photo.name for photo in of_rows], "columns": list(columns)}
     return Drawing("figure_1", plots.lettered_sheet(columns), caption, arrays)
 
 
 def map_sheet(
-    photos: PhotoSet, chosen: Sequence[int], maps: Mapping[str, Sequence[np.ndarray]], rows: Mapping[str, Method]
+    photos: PhotoSet, shown: Sequence[int], tested: Mapping[str, Tested], rows: Mapping[str, Method]
 ) -> Drawing:
-    """Draw the maps of all methods of the chosen photos, one row per photo (Figure 11)."""
-    shown = [photos[i] for i in chosen]
-    columns: dict[str, Sequence] = {"Input": [photo.image for photo in shown], "GT": [photo.mask for photo in shown]}
-    columns |= {words: maps[name] for name, words in paper_names(rows).items()}
+    """Draw the maps of all methods of the photos with the indices `shown`, one row per photo (Figure 11)."""
+    of_rows = [photos[i] for i in shown]
+    columns: dict[str, Sequence] = {"Input": [each.image for each in of_rows], "GT": [each.mask for each in of_rows]}
+    columns |= {words: tested[name].maps for name, words in paper_names(rows).items()}
     caption = (
         f"Laid out like Figure 11 of the paper: {', '.join(plots.lettered(columns))}. GT is the mask, and white is "
         f"blurred. What differs: the photos are of {photos.name}, from the least to the most blurred "
-        f"({', '.join(photo.name for photo in shown)}). {_trained_here(rows)}"
+        f"({', '.join(photo.name for photo in of_rows)}). {_trained_here(rows)}"
     ).rstrip()
-    arrays = {"names": [photo.name for photo in shown]} | {
-        f"{name}_{i}": metrics.quantise(defocus) for name, of in maps.items() for i, defocus in enumerate(of)
+    arrays = {"names": [photo.name for photo in of_rows]} | {
+        f"{name}_{i}": defocus for name, each in tested.items() for i, defocus in enumerate(each.maps)
     }
     return Drawing("rivals_maps", plots.lettered_sheet(columns), caption, arrays)
 
@@ -656,7 +778,7 @@ def quality_and_cost(rows: Mapping[str, Method], scores: Scores, seconds: Mappin
     markers = dict(zip(rows, cycle(plots.MARKERS)))
     for axis, of, words in zip(axes, costs, ("seconds for one photo", "learnt parameters")):
         for name, cost in of.items():
-            colour = 0 if rows[name].trained else 7 if rows[name].network is None else 3
+            colour = 0 if rows[name].rival is not None else 7 if rows[name].network is None else 3
             style = {"color": plots.COLOURS[colour], "markersize": 8, "label": name}
             axis.plot(cost, scores[name]["max-f-focus"], markers[name], **style)
         axis.set(xscale="log", xlabel=f"{words} (log)")

@@ -100,8 +100,11 @@ def test_every_network_is_evaluated_on_held_out_photos(name, photos, tmp_path):
     given = applicable(replace(RECIPE, stages=STAGES.get(name, RECIPE.stages)), NETWORKS[name].task)
     several = PhotoSet("made-up", [str(number) for number in range(11)], lambda stem: photos[int(stem) % 2])
     trained(name, given, several, tmp_path, evaluations=1, **NARROW)
-    ((iteration, loss),) = read_card(tmp_path / f"{name}.safetensors")["held_out"]
+    card = read_card(tmp_path / f"{name}.safetensors")
+    ((iteration, loss),) = card["held_out"]
     assert iteration == 2 and np.isfinite(loss)
+    made = NETWORKS[name].identity(several, given, evaluations=1, **NARROW)
+    assert made == {key: card[key] for key in made} and made["validation"]["photographs"] == 1
 
 
 @pytest.mark.slow

@@ -6,8 +6,9 @@ import pytest
 from defusion_lib import metrics
 from defusion_lib.evaluation import map_scores
 from defusion_lib.evaluation.bootstrap import resampled_means
-from defusion_lib.evaluation.map_scores import METRICS, OF_COUNTS, MapScores, Mask
+from defusion_lib.evaluation.map_scores import METRICS, OF_COUNTS, HistogramScores, MapScores, Mask, with_errors
 from defusion_lib.evaluation.protocols import ProtocolScores
+from defusion_lib.metrics import Evaluation
 
 EXACT = 1e-12
 
@@ -102,3 +103,19 @@ def test_standard_errors_of_all_protocols_are_those_of_the_resamples():
     found, values = map_scores.with_errors(slow, draws=50, seed=2), slow.values()
     expected = scores_of(given).resampled([*values], 50, 2)
     assert found == pytest.approx(values | {f"{name}-se": each.std() for name, each in expected.items()}, abs=EXACT)
+
+
+def test_histograms_are_enough_for_the_scores_of_8_bits():
+    given, expected, stretched = pairs(), Evaluation(), Evaluation()
+    for levels, mask in given:
+        expected.add(levels / 255, mask)
+        stretched.add((levels - levels.min()) / np.ptp(levels), mask)
+    found = HistogramScores(expected.counts)
+    assert found.values() == pytest.approx(expected.values(), abs=EXACT)
+    assert with_errors(found, 50) == pytest.approx(with_errors(expected, 50), abs=EXACT)
+    found = HistogramScores(expected.counts, stretched=True).values()
+    assert found.pop("mae") == pytest.approx(stretched.mae(), abs=EXACT)
+    # The others count levels, and a level is rounded down there.
+    assert found == pytest.approx({name: stretched.values()[name] for name in found}, abs=5e-3)
+    with pytest.raises(ValueError, match="border"):
+        HistogramScores(expected.counts).border_mae()

@@ -16,8 +16,10 @@ from defusion_lib.evaluation.bootstrap import holm, interval
 from defusion_lib.evaluation.map_scores import Mask
 from defusion_lib.evaluation.published_maps import open_published
 from defusion_lib.experiments import other_photos, table_1
+from defusion_lib.experiments.kept import write
 from defusion_lib.metrics import Evaluation, quantise
-from defusion_lib.weights import save_network, weights_hash
+from defusion_lib.runs.run import Run
+from defusion_lib.weights import load_network, save_network, weights_hash
 
 DRAWS = 400
 
@@ -50,8 +52,19 @@ def maps(tmp_path):
 
 
 @pytest.fixture
-def measured(maps, tmp_path):
-    return other_photos.measure(METHODS, maps, PHOTOS, tmp_path / "cache")
+def run(outputs):
+    given = {"profile": "tiny", "seed": 0}
+    return Run("07b_other_photos", given, given)
+
+
+@pytest.fixture
+def tested(run):
+    return table_1.test_all(METHODS, PHOTOS, run, 3)[0]
+
+
+@pytest.fixture
+def measured(maps, tested):
+    return other_photos.measure(tested, maps, PHOTOS)
 
 
 def evaluation(method, stems=PHOTOS.stems):
@@ -88,10 +101,11 @@ def test_every_score_has_its_interval(measured):
     assert rows["red"]["AUC ↑"] == f"{aucs.mean():.3f} [{low:.3f}, {high:.3f}]"
 
 
-def test_few_published_maps_decide_nothing(maps, tmp_path):
+def test_few_published_maps_decide_nothing(maps, tested):
+    one = {name: each._replace(counts=each.counts[:1]) for name, each in tested.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        measured = other_photos.measure(METHODS, {"red": maps["red"]}, PHOTOS[:1], tmp_path / "cache")
+        measured = other_photos.measure(one, {"red": maps["red"]}, PHOTOS[:1])
         rows = other_photos.published_rows(measured, "green", DRAWS, 0)
     assert {row["verdict"] for row in rows.values()} == {"too few photos"}
 
@@ -118,9 +132,9 @@ def test_published_maps_are_compared_on_their_photos(measured, monkeypatch):
     ]
 
 
-def test_a_folder_without_a_map_of_these_photos_is_named(maps, tmp_path):
+def test_a_folder_without_a_map_of_these_photos_is_named(maps):
     with pytest.raises(ValueError, match="red.published has no map of a photo of others"):
-        other_photos.measure({}, {"red": maps["red"]}, PhotoSet("others", ["9"], read), tmp_path / "cache")
+        other_photos.measure({}, {"red": maps["red"]}, PhotoSet("others", ["9"], read))
 
 
 def stored(folder, **auc):
@@ -190,10 +204,10 @@ def test_both_sets_of_photos_are_drawn(measured):
     assert [text.get_text() for text in drawing.figure.axes[0].get_yticklabels()] == ["green", "red"]
 
 
-def test_a_sheet_has_the_maps_of_all_methods(tmp_path):
-    drawing = other_photos.sheet(METHODS, PHOTOS, 3, tmp_path, "look_maps")
+def test_a_sheet_has_the_maps_of_all_methods(run):
+    drawing = table_1.map_sheet(PHOTOS, *reversed(table_1.test_all(METHODS, PHOTOS, run, 3)), METHODS)
     assert drawing.caption.endswith(").")  # no method was trained here
-    assert drawing.name == "look_maps" and drawing.arrays["names"][0] == "0" and drawing.arrays["names"][-1] == "11"
+    assert drawing.arrays["names"][0] == "0" and drawing.arrays["names"][-1] == "11"
     last = METHODS["green"].detect(PHOTOS.read("11").image)
     assert np.array_equal(drawing.arrays["green_2"], quantise(last))
 
@@ -201,18 +215,41 @@ def test_a_sheet_has_the_maps_of_all_methods(tmp_path):
 @pytest.mark.slow
 def test_networks_come_from_the_run_of_another_profile(outputs):
     photos = PhotoSet("szu", ["0"], read)
-    assert other_photos.load_networks("", photos) == {}
-    with pytest.raises(FileNotFoundError, match="holds no network: run notebook 07 in that profile first"):
-        other_photos.load_networks("cpu", photos)
+    assert other_photos.read_rivals("", photos) == {}
+    with pytest.raises(FileNotFoundError, match="holds no network of notebook 07: run it in that profile first"):
+        other_photos.read_rivals("cpu", photos)
     torch.manual_seed(0)
     network = table_1.TRAINED["cvpr19"].build(heads="compact", steps=1)
-    path = outputs / "cpu/weights/07_table_1/cvpr19.safetensors"
-    path.parent.mkdir(parents=True)
-    save_network(network, path, {"data": {"name": "shi-dutlab100", "stems": ["0"]}})
-    (name, found), *others = other_photos.load_networks("cpu", photos).items()
-    assert name == "cvpr19" and not others and found.config == network.config and weights_hash(found)
+    weights, file = (outputs / "cpu" / folder / "07_table_1" for folder in ("weights", "results"))
+    weights.mkdir(parents=True)
+    save_network(network, weights / "cvpr19.safetensors", {})
+    sha256 = weights_hash(load_network(weights / "cvpr19.safetensors"))
+    card = {"data": {"name": "shi-dutlab100", "stems": ["0"]}, "switches": network.config}
+    write(file / "cvpr19.npz", {"card": card, "sha256": sha256}, {})
+    (name, found), *others = other_photos.read_rivals("cpu", photos).items()
+    assert name == "cvpr19" and not others and found.network.config == network.config and found.is_loaded
     with pytest.raises(ValueError, match="trained on 0 of shi-dutlab100"):
-        other_photos.load_networks("cpu", PhotoSet("shi-dutlab100", ["0"], read))
+        other_photos.read_rivals("cpu", PhotoSet("shi-dutlab100", ["0"], read))
+    (weights / "cvpr19.safetensors").unlink()
+    found = other_photos.read_rivals("cpu", photos)["cvpr19"]
+    assert not found.is_loaded and found.network.config == network.config and found.sha256 == sha256
+
+
+@pytest.mark.slow
+def test_maps_of_a_network_are_kept_for_where_its_weights_are_gone(run):
+    torch.manual_seed(0)
+    network = table_1.TRAINED["cvpr19"].build(heads="compact", steps=1).eval()
+    rival = table_1.Rival(network, {}, weights_hash(network), {})
+    first, shown = table_1.test_all(table_1.methods({"cvpr19": rival}, "quick", None, 32), PHOTOS, run, 3)
+    assert run.path("results/07b_other_photos/cvpr19-compact@made-up.npz").is_file()
+    gone = rival._replace(is_loaded=False)
+    method = table_1.rival_method("cvpr19", gone, "quick")
+    again = method.test(PHOTOS, run, shown)
+    assert np.array_equal(again.counts, first[method.name].counts)
+    measured = other_photos.measure({method.name: again}, {}, PHOTOS)
+    values = other_photos.results(PHOTOS, measured, DRAWS, 0)
+    for metric, value in first[method.name].scores().values().items():
+        assert values[f"made-up/{method.name}/{metric}"] == pytest.approx(value, abs=1e-9)
 
 
 @pytest.mark.slow

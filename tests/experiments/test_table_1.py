@@ -16,16 +16,19 @@ import torch
 from scipy.stats import kendalltau
 from sklearn.metrics import roc_auc_score
 
-from defusion_lib import metrics, plots
+from defusion_lib import metrics, plots, training
 from defusion_lib.baselines import BASELINES, CLASSICAL
 from defusion_lib.baselines.deep import dhde
 from defusion_lib.data import Photo, PhotoSet
 from defusion_lib.data.shi import split_stems
 from defusion_lib.evaluation.bootstrap import resampled_means
-from defusion_lib.experiments import table_1
+from defusion_lib.experiments import kept, table_1
 from defusion_lib.metrics import Evaluation
 from defusion_lib.network import DeFusionNet
 from defusion_lib.paper.tables import METHODS, TABLE_1
+from defusion_lib.runs.pictures import shrink
+from defusion_lib.runs.run import Run
+from defusion_lib.weights import weights_hash
 
 ROOT = Path(__file__).resolve().parents[2]
 SWITCHES = {"divide": 16, "encoder": "vgg16", "heads": "compact"}
@@ -42,12 +45,35 @@ def photo(stem):
 PHOTOS = PhotoSet("made-up", ["3", "1", "4", "2"], photo)
 
 
+PARAMETERS = {
+    "profile": "tiny", "seed": 3, "dataset": "synthetic", "part": "test", "data_root": "", "masks_white": "",
+    "split": "dutlab100", "count": 2, "learn_from": "", "learn_root": "", "budget": "quick", "recipe": "cpu",
+    "backbone": "random", "divide": 16, "encoder": "vgg16", "heads": "compact", "scenes": 2, "pictured": 1,
+}  # fmt: skip
+
+
+def begin(outputs, **changes):
+    """Begin a run like that of notebook 07, whose networks take a second to train."""
+    given = PARAMETERS | changes
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEFUSION_OUTPUTS", str(outputs))
+        return Run("07_table_1", PARAMETERS, given)
+
+
+def rival(network, **card):
+    """A network as if it had been trained for the table."""
+    return table_1.Rival(network, card, weights_hash(network), {})
+
+
+def untrained(seed=0):
+    torch.manual_seed(seed)
+    return {name: rival(deep.build(**SWITCHES).eval()) for name, deep in table_1.TRAINED.items()}
+
+
 @pytest.fixture(scope="module")
 def rows():
     """All rows of the table, of networks that are not trained."""
-    torch.manual_seed(0)
-    networks = {name: deep.build(**SWITCHES).eval() for name, deep in table_1.TRAINED.items()}
-    return table_1.methods(networks, "quick", DeFusionNet("compact", steps=1).eval(), 32)
+    return table_1.methods(untrained(), "quick", DeFusionNet("compact", steps=1).eval(), 32)
 
 
 def made_up_scores(names, count=20):
@@ -69,30 +95,36 @@ def test_rows_are_the_baselines_in_their_order_and_defusionnet(rows):
 @pytest.mark.slow
 @pytest.mark.parametrize(("budget", "size"), [("cpu", 32), ("quick", 48)])
 def test_the_state_of_a_network_names_its_size(rows, budget, size):
-    networks = {row.in_paper or "defusionnet": row.network for row in rows.values() if row.trained}
+    rivals = {row.in_paper or "defusionnet": row.rival for row in rows.values() if row.rival}
     package = rows["defusionnet-compact+step1"].network
-    states = {name: row.state for name, row in table_1.methods(networks, budget, package, size).items()}
+    states = {name: row.state for name, row in table_1.methods(rivals, budget, package, size).items()}
     changed = {name for name, row in rows.items() if states[name] != row.state}
-    deep = {name for name, row in rows.items() if row.trained} - {"dhde"}  # patches of one size
+    deep = {name for name, row in rows.items() if row.rival} - {"dhde"}  # patches of one size
     assert changed == (deep if budget == "cpu" else set()) | ({"defusionnet-compact+step1"} if size != 32 else set())
 
 
 @pytest.mark.slow
 def test_the_state_of_a_network_names_its_weights(rows):
-    torch.manual_seed(1)
-    networks = {name: deep.build(**SWITCHES) for name, deep in table_1.TRAINED.items()}
-    others = table_1.methods(networks, "quick", rows["defusionnet-compact+step1"].network, 32)
-    assert {name for name in rows if others[name].state != rows[name].state} == {n for n in rows if rows[n].trained}
+    others = table_1.methods(untrained(seed=1), "quick", rows["defusionnet-compact+step1"].network, 32)
+    assert {name for name in rows if others[name].state != rows[name].state} == {n for n in rows if rows[n].rival}
+    hashes = table_1.weights_hashes(rows)
+    assert hashes.keys() == {name for name, row in rows.items() if row.network} and len(set(hashes.values())) == 7
+    assert hashes["dbm"] == weights_hash(rows["dbm"].network)
 
 
-def test_a_method_is_scored_and_its_maps_are_kept_in_order(tmp_path):
-    method = table_1.Method("red", lambda image: image[..., 0] / np.float32(255), "state")
-    evaluation, kept = method.evaluate(PHOTOS, tmp_path, [2, 0], change=lambda defocus: 1 - defocus)
-    errors = [np.abs(1 - each.image[..., 0] / 255 - each.mask).mean() for each in PHOTOS]
-    assert evaluation.mae() == pytest.approx(np.mean(errors), abs=1e-7)
-    for defocus, i in zip(kept, [2, 0]):
-        np.testing.assert_allclose(defocus, 1 - PHOTOS[i].image[..., 0] / 255, atol=1e-7)
-    assert sorted(path.name for path in (tmp_path / "made-up/red").iterdir()) == [f"{i}.png" for i in range(1, 5)]
+RED = table_1.Method("red", lambda image: image[..., 0] / np.float32(255), "state")
+
+
+def test_a_method_is_tested_and_its_maps_come_in_order(tmp_path):
+    run = begin(tmp_path)
+    tested = RED.test(PHOTOS, run, [2, 0])
+    errors = [np.abs(each.image[..., 0] / 255 - each.mask).mean() for each in PHOTOS]
+    assert tested.scores().mae() == pytest.approx(np.mean(errors), abs=1e-7)
+    for levels, i in zip(tested.maps, [2, 0], strict=True):
+        assert np.array_equal(levels, PHOTOS[i].image[..., 0])
+    found = run.folder / "maps/made-up/red"
+    assert sorted(path.name for path in found.iterdir()) == [f"{i}.png" for i in range(1, 5)]
+    assert not (run.folder / "results").exists()  # a classical method is computed anew anywhere
 
 
 def test_diverse_photos_span_the_share_of_blurred_pixels():
@@ -116,14 +148,11 @@ def test_auc_of_photos_is_that_of_each():
     np.testing.assert_allclose(table_1.auc_of_photos(evaluation), expected)
 
 
-def test_what_the_networks_or_their_first_weights_learnt_from_is_no_test():
-    last100, rendered = (PhotoSet(name, ["1"], photo) for name in ("shi-last100", "synthetic"))
-    random, shipped = (SimpleNamespace(backbone=backbone) for backbone in ("random", "shipped"))
-    table_1.check_test(random, last100, rendered)
-    table_1.check_test(shipped, rendered, rendered)
-    for learn, given in ((PhotoSet("shi-dutlab100", ["2"], photo), random), (rendered, shipped)):
-        with pytest.raises(ValueError, match="trained on shi-dutlab100, which holds most of the test photos"):
-            table_1.check_test(given, last100, learn)
+@pytest.mark.parametrize(("learn", "backbone"), [("shi-dutlab100", "random"), ("synthetic", "shipped")])
+def test_what_the_networks_or_their_first_weights_learnt_from_is_no_test(tmp_path, learn, backbone):
+    last100, photos = (PhotoSet(name, ["1"], photo) for name in ("shi-last100", learn))
+    with pytest.raises(ValueError, match="trained on shi-dutlab100, which holds most of the test photos"):
+        table_1.train_one(begin(tmp_path, backbone=backbone), "dbm", photos, last100)
 
 
 def test_photos_seen_in_training_are_counted():
@@ -141,8 +170,8 @@ def test_every_notebook_gives_the_split_to_the_methods_that_learn():
 
 def test_without_the_network_in_the_package_the_figures_show_the_others(rows):
     others = {name: row for name, row in rows.items() if row.in_paper != "defusionnet"}
-    maps = {name: [photo.mask for photo in PHOTOS[:2]] for name in others}
-    drawing = table_1.figure_1(PHOTOS, [0, 1], maps, others)
+    tested = {name: table_1.Tested(None, [photo.mask for photo in PHOTOS[:2]]) for name in others}
+    drawing = table_1.figure_1(PHOTOS, [0, 1], tested, others)
     assert drawing.arrays["columns"] == ["Input", "LBP", "HiFST", "BTBNet", "GT"] and "package" not in drawing.caption
 
 
@@ -204,12 +233,13 @@ def test_results_have_their_keys():
 def test_all_methods_are_evaluated_and_two_more_rows(tmp_path):
     methods = {
         "dmenet": table_1.Method("dmenet", lambda image: image[..., 0] / np.float32(510), "state"),
-        "red": table_1.Method("red", lambda image: image[..., 0] / np.float32(255), "state"),
+        "red": RED,
     }
-    evaluations, maps, chosen = table_1.evaluate(methods, PHOTOS, tmp_path, 2)
-    assert list(evaluations) == ["dmenet", "red", "dmenet+stretched", "all-blurred"] and chosen == [1, 2]
-    for i, defocus in zip(chosen, maps["red"], strict=True):
-        np.testing.assert_allclose(defocus, PHOTOS[i].image[..., 0] / 255, atol=1e-7)
+    tested, shown = table_1.test_all(methods, PHOTOS, begin(tmp_path), 2)
+    evaluations = table_1.evaluate(tested, PHOTOS)
+    assert list(evaluations) == ["dmenet", "red", "dmenet+stretched", "all-blurred"] and shown == [1, 2]
+    for i, levels in zip(shown, tested["red"].maps, strict=True):
+        assert np.array_equal(levels, PHOTOS[i].image[..., 0])
     assert evaluations["all-blurred"].values() == table_1.all_blurred(PHOTOS).values()
     halves = {name: evaluation.values()["f-half-blur"] for name, evaluation in evaluations.items()}
     assert halves["dmenet+stretched"] == pytest.approx(halves["red"], abs=0.01) and halves["dmenet"] < 0.1
@@ -228,42 +258,105 @@ def test_the_time_of_a_method_is_the_median_of_its_repeats(monkeypatch):
     assert table_1.median_seconds({}, PHOTOS[0].image, 3, torch.device("cpu")) == {"a": 2, "b": 4}
 
 
-PARAMETERS = {
-    "seed": 3, "dataset": "folder", "data_root": "mine", "masks_white": "focus", "split": "dutlab100", "count": 4,
-    "learn_from": "", "learn_root": "", "budget": "quick", "recipe": "cpu", "backbone": "imagenet", "divide": 16,
-    "encoder": "vgg16", "heads": "compact",
-}  # fmt: skip
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run, its photos, and DBM, trained and tested in it."""
+    run = begin(tmp_path_factory.mktemp("outputs"))
+    photos = table_1.trainings(run.parameters)["dbm"].open_photos()
+    return run, photos, table_1.train_one(run, "dbm", photos)
 
 
-def test_networks_are_trained_alike_and_kept(tmp_path, monkeypatch):
-    asked = []
+def copied(finished, tmp_path, **changes):
+    """The files that are kept of the finished network, on another machine."""
+    other = begin(tmp_path, **changes)
+    for name in ("dbm", "dbm@synthetic"):
+        file = f"results/07_table_1/{name}.npz"
+        other.path(file).write_bytes(finished[0].path(file).read_bytes())
+    return other
 
-    class Baseline:
-        network = str
 
-        def recipe(self, name, budget, seed):
-            return name, budget, seed
+def test_what_is_kept_of_a_network_is_read_where_its_weights_are_gone(finished, tmp_path, monkeypatch):
+    run, photos, trained = finished
+    other, test = copied(finished, tmp_path), table_1.open_test(run.parameters)
+    monkeypatch.setattr(training, "train", None)
+    found = table_1.train_one(other, "dbm", photos)
+    assert not found.is_loaded and trained.is_loaded and weights_hash(found.network) != found.sha256
+    assert found.card == trained.card and found.sha256 == trained.sha256 == weights_hash(trained.network)
+    assert found.card["stretches"][-1]["to"] == len(found.card["loss"]) == 4
+    method, expected = (table_1.rival_method("dbm", each, "quick") for each in (found, trained))
+    tested, computed = method.test(test, other, [0]), expected._test(test, run, [0])
+    assert np.array_equal(tested.counts, computed.counts) and tested.counts.dtype == np.int64
+    assert np.array_equal(tested.maps[0], shrink(computed.maps[0]))
+    assert tested.scores().values() == pytest.approx(Evaluation.values(evaluated(expected, test)), abs=1e-7)
+    assert kept.read(run.path("results/07_table_1/dbm@synthetic.npz"))["stamp"]["profile"] == "tiny"
 
-        def budget(self, name):
-            return SimpleNamespace(evaluations={"quick": 7}[name])
 
-        def train_or_load(self, *given, **switches):
-            asked.append((given, switches))
-            return "network"
+def evaluated(method, photos):
+    evaluation = Evaluation()
+    for each in photos:
+        evaluation.add(metrics.quantise(method.detect(each.image)) / 255, each.mask)
+    return evaluation
 
-    monkeypatch.setattr(table_1, "TRAINED", {"one": Baseline(), "two": Baseline()})
-    monkeypatch.setattr(table_1, "read_card", lambda path: {"name": path.stem})
-    run = SimpleNamespace(
-        device="cpu",
-        stamp={"seed": 3},
-        parameters=SimpleNamespace(**PARAMETERS),
-        path=lambda name: tmp_path / name,
-    )
-    networks, cards = table_1.train_networks(run, PHOTOS)
-    assert networks == {"one": "network", "two": "network"} and cards["two"] == {"name": "two"}
-    path = tmp_path / "weights/07_table_1/one.safetensors"
-    switches = {"divide": 16, "encoder": "vgg16", "heads": "compact"}
-    assert asked[0] == ((path, PHOTOS, ("cpu", "quick", 3), "imagenet", "cpu", {"seed": 3}, 7), switches)
+
+def test_a_network_without_weights_maps_no_photo(finished, tmp_path, monkeypatch):
+    other, photos = copied(finished, tmp_path), finished[1]
+    method = table_1.rival_method("dbm", table_1.train_one(other, "dbm", photos), "quick")
+    with pytest.raises(ValueError, match="The weights of dbm are not here, and nothing is kept of its maps of these 4"):
+        method.test(PHOTOS, other)
+    assert table_1.median_seconds({"dbm": method}, PHOTOS[0].image, 1, torch.device("cpu"))["dbm"] > 0
+
+
+def test_weights_of_another_training_are_not_those_of_what_is_kept(finished, tmp_path):
+    other = copied(finished, tmp_path)
+    weights = other.path("weights/07_table_1/dbm.safetensors")
+    weights.write_bytes(finished[0].path("weights/07_table_1/dbm.safetensors").read_bytes())
+    file = other.path("results/07_table_1/dbm.npz")
+    assert table_1.read_rival("dbm", file, weights).is_loaded
+    words = {key: each for key, each in kept.read(file).items() if not isinstance(each, np.ndarray)}
+    kept.write(file, words | {"sha256": "0"}, {})
+    assert not table_1.read_rival("dbm", file, weights).is_loaded
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [dict(seed=4), dict(count=3), dict(scenes=3), dict(recipe="frozen"), dict(divide=8)],
+)
+def test_what_was_made_in_another_way_is_trained_again(finished, tmp_path, changes, capsys):
+    other = copied(finished, tmp_path, **changes)
+    photos = table_1.trainings(other.parameters)["dbm"].open_photos()
+    found = table_1.train_one(other, "dbm", photos)
+    assert found.is_loaded and "dbm.npz was made in another way" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [dict(pictured=2), dict(size=48)])
+def test_maps_of_another_test_are_computed_again(finished, tmp_path, changes, monkeypatch):
+    run, _, trained = finished
+    other, test = copied(finished, tmp_path), table_1.open_test(run.parameters)
+    method = table_1.rival_method("dbm", trained, "quick")
+    monkeypatch.setattr(table_1.Method, "_test", lambda *given: pytest.fail("computes", pytrace=False))
+    method.test(test, other, [0])
+    with pytest.raises(pytest.fail.Exception, match="computes"):
+        method._replace(size=changes.get("size", method.size)).test(test, other, range(changes.get("pictured", 1)))
+
+
+@pytest.mark.slow
+def test_sigmas_and_pixels_are_kept_too(tmp_path):
+    run = begin(tmp_path)
+    photos = table_1.trainings(run.parameters)["dbm"].open_photos()
+    test = table_1.open_test(run.parameters)
+    for name, look, shape in (("dhde", "confusion", (11, 11)), ("dmenet", "amount_error", (2,))):
+        found = table_1.train_one(run, name, photos, test)
+        again = table_1.look_inside(name, found.network, test, run.parameters)
+        assert list(found.looks) == [look] and found.looks[look].shape == shape
+        np.testing.assert_allclose(found.looks[look], again[look], rtol=1e-6)
+
+
+def test_a_budget_holds_photos_out_of_what_the_networks_learn_from():
+    photos = PhotoSet("shi-dutlab100", split_stems("dutlab100", "train"), photo)
+    assert [len(part) for part in table_1.learnt(photos, "cpu")] == [544, 60]
+    assert table_1.learnt(photos, "quick") == [photos]
 
 
 @pytest.mark.parametrize(
@@ -276,9 +369,10 @@ def test_networks_are_trained_alike_and_kept(tmp_path, monkeypatch):
     ],
 )
 def test_networks_learn_from_the_photos_that_the_parameters_name(given, read):
-    found = table_1.trainings(SimpleNamespace(**PARAMETERS | given))
+    mine = PARAMETERS | {"dataset": "folder", "data_root": "mine", "masks_white": "focus"}
+    found = table_1.trainings(SimpleNamespace(**mine | given))
     assert list(found) == list(table_1.TRAINED)
-    more = {"part": "train", "split": "dutlab100", "count": 4, "seed": 3}
+    more = {"part": "train", "split": "dutlab100", "count": 2, "seed": 3}
     assert all(training.photos == read | more for training in found.values())
     assert found["dhde"].recipe.stages == ((60, 8, 32),) and found["dhde"].recipe.seed == 3
     assert found["dhde"].modules[0] == "defusion_lib.baselines.deep.dhde"
@@ -323,15 +417,16 @@ def test_sigma_scores_are_those_of_single_patches():
 
 @pytest.mark.slow
 def test_budgets_and_costs_are_of_every_network(rows):
-    networks = dict(zip(table_1.TRAINED, [row.network for row in rows.values() if row.trained]))
-    found = table_1.budget_rows(networks, "cpu", "quick")
+    rivals = dict(zip(table_1.TRAINED, [row.rival for row in rows.values() if row.rival]))
+    found = table_1.budget_rows(rivals, "cpu", "quick")
     assert list(found) == list(table_1.TRAINED) and found["dhde"]["samples"] == 60 * 32
     assert "GMAC" not in found["dhde"] and found["btbnet"]["trained at, pixels"] == "48"
     costs = table_1.full_costs(32)
     assert costs.keys() == table_1.TRAINED.keys() - {"dhde"} | {"defusionnet-compact"}
     assert table_1.cost_rows(costs)["defusionnet"]["x DeFusionNet"] == 1
-    cards = {name: {"stretches": [{"seconds": 2.0}, {"seconds": 3.5}]} for name in networks}
-    results = table_1.training_results("made-up", networks, cards, costs)
+    card = {"stretches": [{"seconds": 2.0}, {"seconds": 3.5}]}
+    rivals = {name: each._replace(card=card) for name, each in rivals.items()}
+    results = table_1.training_results("made-up", rivals, costs)
     assert results["made-up/cvpr19-compact/training-seconds"] == 5.5
     assert results["full/dbm/parameters"] == 14715201 and "full/defusionnet/gmac" not in results
 
@@ -347,7 +442,8 @@ def test_the_ending_of_a_training_is_told():
         "btbnet": {"loss": [1.0] * 1500, "held_out": held_out[:3], "kept": 1} | rule,
         "dhde": {"loss": [1.0] * 2000} | rule,
     }
-    found = table_1.training_times(cards)
+    rivals = {name: rival(table_1.TRAINED[name].build(divide=16), **card) for name, card in cards.items()}
+    found = table_1.training_times(rivals)
     assert found["dbm"] == {
         "minutes": 1.5, "where": "A, threads: 1, fp32", "iterations": "2,000 of 2,000", "ended because": "the time was over",
         "weights of iteration": "1,000", "their held-out loss": "0.250",
@@ -355,12 +451,11 @@ def test_the_ending_of_a_training_is_told():
     assert found["btbnet"]["iterations"] == "1,500 of 2,000"
     assert found["btbnet"]["ended because"] == "the held-out loss had stopped falling"
     assert found["dhde"].keys() == {"minutes", "where"}
-    networks = {name: table_1.TRAINED[name].build(divide=16) for name in cards}
-    results = table_1.training_results("made-up", networks, cards, {})
-    kept = {"iterations": 1500, "iterations-kept": 1000, "held-out-loss": 0.25}
-    assert {name: results[f"made-up/btbnet/{name}"] for name in kept} == kept
+    results = table_1.training_results("made-up", rivals, {})
+    lowest = {"iterations": 1500, "iterations-kept": 1000, "held-out-loss": 0.25}
+    assert {name: results[f"made-up/btbnet/{name}"] for name in lowest} == lowest
     assert "made-up/dhde/iterations" not in results
-    drawing = table_1.losses(cards)
+    drawing = table_1.losses(rivals)
     above, below = drawing.figure.axes
     assert [line.get_label() for line in above.lines] == list(cards)
     assert [round(max(line.get_xdata())) for line in above.lines] == [100, 75, 100]
@@ -391,7 +486,7 @@ def test_rows_have_the_names_and_the_order_of_the_paper(rows):
 
 
 @pytest.mark.parametrize(
-    ("kept", "words"),
+    ("trained", "words"),
     [
         (("dbm", "btbnet", "+budget"), "DBM and BTBNet were trained here with one budget, and so was DeFusionNet once more"),
         (("dbm", "btbnet", "cvpr19"), "DBM, BTBNet and CVPR19 were trained here with one budget."),
@@ -400,10 +495,10 @@ def test_rows_have_the_names_and_the_order_of_the_paper(rows):
         ((), ""),
     ],
 )  # fmt: skip
-def test_a_caption_names_the_networks_that_were_trained(rows, kept, words):
-    few = {name: row for name, row in rows.items() if not row.trained or any(part in name for part in kept)}
+def test_a_caption_names_the_networks_that_were_trained(rows, trained, words):
+    few = {name: row for name, row in rows.items() if not row.rival or any(part in name for part in trained)}
     drawing = table_1.curves(dict.fromkeys(few, table_1.all_blurred(PHOTOS)), few, "lbp", "made-up")
-    same_budget = ', as "same budget".' if "+budget" in kept else ""
+    same_budget = ', as "same budget".' if "+budget" in trained else ""
     end = f" {words}{same_budget}" if words else ""
     few_photos = " It is drawn from 4 photos, too few to compare methods."
     assert drawing.caption.endswith(f"LBP is bold. DeFusionNet is the network in the package.{end}{few_photos}")
@@ -413,8 +508,9 @@ def test_a_caption_names_the_networks_that_were_trained(rows, kept, words):
 def test_figures_1_and_11_have_the_paper_s_columns(rows):
     """Each map is in the column of its method, and the caption lists what stands below the columns."""
     chosen = [1, 2]
-    maps = {name: [np.full((32, 40), place / 20)] * 2 for place, name in enumerate(rows)}
-    first, sheet = (draw(PHOTOS, chosen, maps, rows) for draw in (table_1.figure_1, table_1.map_sheet))
+    maps = {name: [np.full((32, 40), 12 * place, np.uint8)] * 2 for place, name in enumerate(rows)}
+    tested = {name: table_1.Tested(None, of_row) for name, of_row in maps.items()}
+    first, sheet = (draw(PHOTOS, chosen, tested, rows) for draw in (table_1.figure_1, table_1.map_sheet))
     assert labels(first.figure) == [
         *("(a) Input", "(b) LBP", "(c) HiFST", "(d) BTBNet", "(e) DeFusionNet", "(f) GT"),
     ]
@@ -438,10 +534,10 @@ def test_every_row_is_in_every_figure(rows):
     assert len(rows) > max(len(plots.STYLES), len(plots.MARKERS))
     evaluation = table_1.all_blurred(PHOTOS)
     chosen = table_1.diverse(evaluation, 2)
-    cards = {name: {"loss": [1.0, 0.5]} for name in rows}
+    trained = dict.fromkeys(rows, rival(rows["dbm"].network, loss=[1.0, 0.5]))
     scores = made_up_scores(rows)
     drawings = [
-        table_1.losses(cards),
+        table_1.losses(trained),
         table_1.quality_and_cost(rows, dict.fromkeys(rows, evaluation.values()), dict.fromkeys(rows, 1.0), "made-up"),
     ]
     for drawing in drawings:
@@ -450,7 +546,8 @@ def test_every_row_is_in_every_figure(rows):
     assert legend(drawing.figure) >= set(table_1.paper_names(rows).values())
     bold = {line.get_label() for axis in drawing.figure.axes for line in axis.lines if line.get_linewidth() == 3}
     assert bold == {"DBM"} and {f"{name}_blur_f" for name in rows} < drawing.arrays.keys()
-    sheet = table_1.map_sheet(PHOTOS, chosen, {name: [PHOTOS[i].mask for i in chosen] for name in rows}, rows)
+    masks = table_1.Tested(None, [plots.as_levels(PHOTOS[i].mask) for i in chosen])
+    sheet = table_1.map_sheet(PHOTOS, chosen, dict.fromkeys(rows, masks), rows)
     assert sheet.arrays["names"] == ["1", "4"] and np.array_equal(sheet.arrays["jnb_1"], 255 * photo("4").mask)
     assert labels(sheet.figure) == plots.lettered(["Input", "GT", *table_1.paper_names(rows).values()])
     ranked = table_1.order(scores, resampled_means(scores, 100), {"jnb": 0.6}, "made-up")
@@ -468,7 +565,7 @@ def test_a_confusion_matrix_shows_shares_of_rows():
 # -------------------------------------------------------------------------- add a method, as the notebook says
 
 ADDED = """
-import json, sys
+import json
 import torch
 from defusion_lib.baselines import BASELINES
 from defusion_lib.data.datasets import open_dataset
@@ -476,14 +573,17 @@ from defusion_lib.evaluation.tables import table
 from defusion_lib.experiments import table_1
 from defusion_lib.network import DeFusionNet
 from defusion_lib.paper import claims
-from pathlib import Path
+from defusion_lib.runs.run import Run
+from defusion_lib.weights import weights_hash
 
 networks = {name: deep.build(divide=16, encoder="vgg16", heads="compact").eval() for name, deep in table_1.TRAINED.items()}
-rows = table_1.methods(networks, "quick", DeFusionNet("compact", steps=1).eval(), 64)
+rivals = {name: table_1.Rival(network, {}, weights_hash(network), {}) for name, network in networks.items()}
+rows = table_1.methods(rivals, "quick", DeFusionNet("compact", steps=1).eval(), 64)
 photos = open_dataset("synthetic", "test", count=2)
-scored = {name: rows[name].evaluate(photos, Path(sys.argv[1]))[0].values() for name in ("little-detail", "little-deep")}
+run = Run("07_table_1", *[{"profile": "added", "seed": 0}] * 2)
+scored = {name: rows[name].test(photos, run).scores().values() for name in ("little-detail", "little-deep")}
 counts = {key: value for key, value in claims.counts().items() if "/compared-" in key}
-budgets = table_1.budget_rows(networks, "cpu", "quick")
+budgets = table_1.budget_rows(rivals, "cpu", "quick")
 said = {"baselines": list(BASELINES), "rows": list(rows), "counts": counts, "budgets": list(budgets)}
 print(json.dumps(said | {"scored": scored, "table": list(table(scored).index)}))
 """
@@ -536,7 +636,7 @@ def in_copy(copy, *command):
 
 @pytest.mark.slow
 def test_an_added_method_and_network_are_in_the_tables(copy):
-    said = json.loads(in_copy(copy, "-c", ADDED, str(copy / "maps")).splitlines()[-1])
+    said = json.loads(in_copy(copy, "-c", ADDED).splitlines()[-1])
     assert said["rows"].index("little-detail") == said["rows"].index("btbnet") + 1
     assert [name for name in said["baselines"] if name not in BASELINES] == ["little-detail", "little-deep"]
     assert {"little-detail", "little-deep"} <= set(said["rows"]) and "little-deep" in said["budgets"]

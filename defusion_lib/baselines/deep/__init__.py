@@ -15,7 +15,17 @@ from defusion_lib import inference
 from defusion_lib.data import PhotoSet
 from defusion_lib.data.shi import every_tenth
 from defusion_lib.network import DeFusionNet
-from defusion_lib.training import MASKS, Recipe, Task, Validation, applicable, make_recipe, train_or_load
+from defusion_lib.training import (
+    MASKS,
+    Recipe,
+    Task,
+    Validation,
+    applicable,
+    identity,
+    initialise,
+    make_recipe,
+    train_or_load,
+)
 
 
 class Budget(NamedTuple):
@@ -52,8 +62,8 @@ def timed(
 
     Stages are (share of the time, photo size, batch size, seconds per iteration); `evaluation` is the seconds of one of
     60 photos, `preparation` those before the first iteration. All were measured once, as the median processor time of
-    one thread (AMD EPYC with AVX512-BF16), so that the iterations do not depend on the machine or what else it computes:
-    another processor with AVX512-BF16 needed 1.6 to 2 times as long.
+    one thread (AMD EPYC with AVX512-BF16), so that the iterations do not depend on the machine or what else it
+    computes: another processor with AVX512-BF16 needed 1.6 to 2 times as long.
     """
     seconds = 60 * MINUTES - preparation - EVALUATIONS * evaluation
     planned = tuple((round(share * seconds / each), size, batch) for share, size, batch, each in stages)
@@ -120,21 +130,34 @@ class Deep(NamedTuple):
 
         With `evaluations` (`Budget`), a part of the photos is held out; see `held_out`.
         """
-        build, validation = partial(self.build, **switches), None
-        if evaluations:
-            if len(photos) < FEWEST:
-                raise ValueError(
-                    f"{photos.name} holds {len(photos)} photos to train on, expected at least {FEWEST} where every "
-                    "tenth is held out: give more, or choose the budget quick."
-                )
-            photos, unseen = held_out(photos)
-            validation = Validation(unseen, ceil(recipe.iterations / evaluations), PATIENCE)
+        photos, validation = _with_validation(photos, recipe, evaluations)
+        build = partial(self.build, **switches)
         return train_or_load(path, build, photos, recipe, backbone, device, stamp, self.task, validation)
+
+    def identity(
+        self, photos: PhotoSet, recipe: Recipe, backbone: str | Path | None = None, evaluations: int = 0, **switches
+    ) -> dict:
+        """Return what identifies the training of `train_or_load` with these arguments; see `training.identity`."""
+        photos, validation = _with_validation(photos, recipe, evaluations)
+        return identity(initialise(partial(self.build, **switches), recipe, backbone), photos, recipe, validation)
 
     def detector(self, network: nn.Module, size: int) -> Callable[[np.ndarray], np.ndarray]:
         """Return the call of a trained network, `detect(image)`, as classical methods have it."""
         seen = {"size": size} if "size" in inspect.signature(self.detect).parameters else {}
         return partial(self.detect, network=network, **seen)
+
+
+def _with_validation(photos: PhotoSet, recipe: Recipe, evaluations: int) -> tuple[PhotoSet, Validation | None]:
+    """Hold a part of the photos out where there are evaluations; return the other photos, and the validation."""
+    if not evaluations:
+        return photos, None
+    if len(photos) < FEWEST:
+        raise ValueError(
+            f"{photos.name} holds {len(photos)} photos to train on, expected at least {FEWEST} where every tenth is "
+            "held out: give more, or choose the budget quick."
+        )
+    photos, unseen = held_out(photos)
+    return photos, Validation(unseen, ceil(recipe.iterations / evaluations), PATIENCE)
 
 
 OURS = Deep(DeFusionNet)  # under the budget of the compared networks

@@ -87,7 +87,7 @@ def display_path(path: str | Path) -> str:
     return f"…/{path.name}"
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file atomically: an old file is kept until the new one is complete.
 
     Raises OSError with one sentence where that is not possible.

@@ -24,7 +24,7 @@ from defusion_lib.distributed import Processes, join
 from defusion_lib.freeze import freeze
 from defusion_lib.lock import locked
 from defusion_lib.losses import deep_supervision, side_loss
-from defusion_lib.paths import display_path, replacing
+from defusion_lib.paths import display_path, write_atomically
 from defusion_lib.precision import PRECISIONS, autocast, place, resolve_precision
 from defusion_lib.progress import tqdm
 from defusion_lib.weights import load_backbone, load_network, read_card, save_network, weights_hash
@@ -659,8 +659,7 @@ def save_checkpoint(
     # Through memory: where a disk is full, torch.save ends in an error that does not name it.
     content = io.BytesIO()
     torch.save(state, content)
-    with replacing(path) as part:
-        part.write_bytes(content.getbuffer())
+    write_atomically(path, content.getbuffer())
 
 
 def load_checkpoint(

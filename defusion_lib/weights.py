@@ -14,7 +14,7 @@ from torch import nn
 from defusion_lib.backbone import VGG16
 from defusion_lib.data import first_few
 from defusion_lib.network import DeFusionNet
-from defusion_lib.paths import replacing
+from defusion_lib.paths import write_atomically
 
 SHIPPED = Path(__file__).with_name("shipped") / "defusionnet_compact.safetensors"
 
@@ -76,8 +76,7 @@ def save_network(network: nn.Module, path: Path, card: dict, bits: int = 16) -> 
         "bits": str(bits),
     }
     metadata[HASH] = contents_hash(tensors, metadata)
-    with replacing(path) as part:
-        part.write_bytes(save(tensors, metadata))
+    write_atomically(path, save(tensors, metadata))
 
 
 def quantise(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

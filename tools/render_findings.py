@@ -106,7 +106,7 @@ def interval_of_mean(of_image: Mapping[str, float]) -> tuple[float, float]:
 
 def seeds(content: dict, row: str, metric: str) -> list[float]:
     """Return a metric of a row of notebook 08, one value per seed; the row "" is the full network."""
-    stride = content["stamp"]["parameters"].get("fusion_stride", 1)
+    stride = content["stamp"]["parameters"]["fusion_stride"]
     parts = "+".join([OURS, *filter(None, [row, f"stride{stride}" * (stride > 1)])])
     return [value for key, value in content["values"].items() if key.startswith(f"{SHI}/{parts}/{metric}@seed")]
 

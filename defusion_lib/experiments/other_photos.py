@@ -5,7 +5,7 @@ photos. Methods on the same photos are compared on the same resamples; two sets 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,17 +35,20 @@ ALL_BLURRED = "all-blurred"
 Measurements = Mapping[str, Mapping[str, Measured]]  # {row: {photo: what is kept of its map}}
 
 
-def read_rivals(profile: str, photos: PhotoSet, device: torch.device | str = "cpu") -> dict[str, Rival]:
+def read_rivals(
+    profile: str, photos: PhotoSet, device: torch.device | str = "cpu", without: Container[str] = ()
+) -> dict[str, Rival]:
     """Read the networks that notebook 07 trained in a profile, {name in `table_1.TRAINED`: rival}; "" for none.
 
-    Raises FileNotFoundError where the profile has none, and ValueError where one was trained on some of `photos`.
+    Those in `without` are left out. Raises FileNotFoundError where the profile has none, and ValueError where one was
+    trained on some of `photos`.
     """
     if not profile:
         return {}
     folder, rivals = outputs_root() / profile, {}
     for name in table_1.TRAINED:
         file = folder / f"results/07_table_1/{name}.npz"
-        if file.is_file():
+        if name not in without and file.is_file():
             weights = folder / f"weights/07_table_1/{name}.safetensors"
             rivals[name] = table_1.read_rival(name, file, weights, device)
             check_unseen(photos, rivals[name].card)

@@ -230,6 +230,8 @@ def test_networks_come_from_the_run_of_another_profile(outputs):
     assert name == "cvpr19" and not others and found.network.config == network.config and found.is_loaded
     with pytest.raises(ValueError, match="trained on 0 of shi-dutlab100"):
         other_photos.read_rivals("cpu", PhotoSet("shi-dutlab100", ["0"], read))
+    with pytest.raises(FileNotFoundError, match="holds no network"):
+        other_photos.read_rivals("cpu", photos, without=["cvpr19"])
     (weights / "cvpr19.safetensors").unlink()
     found = other_photos.read_rivals("cpu", photos)["cvpr19"]
     assert not found.is_loaded and found.network.config == network.config and found.sha256 == sha256

@@ -39,7 +39,7 @@ def test_p_values_are_corrected_for_their_number():
 
 
 def test_seeds_are_of_one_row():
-    ours, given = "shi-dutlab100/defusionnet-compact", {"stamp": {"parameters": {}}}
+    ours, given = "shi-dutlab100/defusionnet-compact", {"stamp": {"parameters": {"fusion_stride": 1}}}
     given["values"] = {f"{ours}/mae@seed0": 1, f"{ours}+step1/mae@seed0": 2}
     assert (seeds(given, "", "mae"), seeds(given, "step1", "mae")) == ([1], [2])
 
@@ -54,7 +54,7 @@ def test_a_difference_is_that_of_notebook_08():
         for row in rows
         for seed, value in enumerate(scores[row]["mae"])
     }
-    found = ablation({"stamp": {"parameters": {"rows": rows}}, "values": values}, "noffrm", "mae")
+    found = ablation({"stamp": {"parameters": {"rows": rows, "fusion_stride": 1}}, "values": values}, "noffrm", "mae")
     expected = contrasts(scores, "full", "mae")["noffrm"]
     assert (found.difference, found.low, found.high) == pytest.approx(expected[:3])
 

@@ -260,14 +260,10 @@ def train_one(run: Run, name: str, photos: PhotoSet, test: PhotoSet | None = Non
         "code_sha256": kept.code_sha256(baseline.network.__module__),
     }
     file = run.path(f"results/07_table_1/{name}.npz")
-    found = kept.read_alike(file, made)
-    if found is None or path.is_file():
+    if kept.read_alike(file, made) is None:
         network = baseline.train_or_load(path, *how, run.device, run.stamp, evaluations, **training.switches)
-        if found is None:
-            looks = look_inside(name, network, test, given)
-            card = read_card(path)
-            words = {"stamp": run.stamp, "made": made, "card": card, "sha256": weights_hash(network)}
-            kept.write(file, words, looks)
+        words = {"stamp": run.stamp, "made": made, "card": read_card(path), "sha256": weights_hash(network)}
+        kept.write(file, words, look_inside(name, network, test, given))
     rival = read_rival(name, file, path, run.device)
     method = rival_method(name, rival, given.budget)
     method.test(test, run, diverse(all_blurred(test), given.pictured))

@@ -1,7 +1,8 @@
 """What is kept of a trained network: small files of words and arrays that take the place of its weights.
 
-They are a few kB where the weights are tens of MB, so they stay with the results, and trainings of several machines
-can be put together in one folder. Each says how it was made (`made`), and is read again while that is the same.
+They are 10 to 300 kB where the weights are tens of MB, so they stay with the results, and trainings of several
+machines can be put together in one folder. Each says how it was made (`made`), and is read again while that is the
+same.
 """
 
 import io
@@ -31,7 +32,7 @@ def code_sha256(*modules: str) -> str:
     """Return a hash of the code that scores depend on: of DeFusionNet and the metrics, and of these modules.
 
     Maps also depend on others, such as `inference`. These are left out, because each of their changes would demand
-    trainings of hours: tests hold their maps.
+    hours of training. Tests compare maps of the network in the package with stored ones.
     """
     names = sorted({*SCORING, *modules})
     sources = running_code(names, [PACKAGE])

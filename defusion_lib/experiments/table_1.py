@@ -239,7 +239,7 @@ def open_test(parameters: Any) -> PhotoSet:
 def train_one(run: Run, name: str, photos: PhotoSet, test: PhotoSet | None = None) -> Rival:
     """Train a network of `trainings` on its photos and test it, or load it, or read what an earlier run kept of it.
 
-    Files of a few kB in `results/07_table_1/` have, with a stamp, the card of the weights (<name>.npz) and what was
+    Small files in `results/07_table_1/` have, with a stamp, the card of the weights (<name>.npz) and what was
     found of the maps (<row>@<photos>.npz, `Method.test`), so that trainings of several machines can be put together in
     one folder. A network whose files are there is trained again only where its recipe, switches, first weights, photos
     or test differ, or its code. `test` are the photos of `open_test`, if they have been read. Raises ValueError where

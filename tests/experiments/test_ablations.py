@@ -16,7 +16,7 @@ from defusion_lib.data import PhotoSet
 from defusion_lib.evaluation.bootstrap import holm
 from defusion_lib.evaluation.statistics import contrast, detectable_difference, paired_contrast, residual_spread
 from defusion_lib.evaluation.tables import MEASURES
-from defusion_lib.experiments import ablations
+from defusion_lib.experiments import ablations, kept
 from defusion_lib.experiments.ablations import GATE_ROWS, PAPER_ROWS, STRIDE_ROWS
 from defusion_lib.experiments.result_keys import result_keys
 from defusion_lib.inference import detect
@@ -223,7 +223,7 @@ def test_a_damaged_file_is_named(finished, damage, tmp_path):
 
 def test_scores_of_other_metrics_are_not_read(finished, monkeypatch):
     run, photos, _ = finished
-    monkeypatch.setattr(ablations, "bare_code", lambda source: f"{bare_code(source)} and another line")
+    monkeypatch.setattr(kept, "bare_code", lambda source: f"{bare_code(source)} and another line")
     monkeypatch.setattr(ablations, "train_or_load", lambda *given: pytest.fail("trains", pytrace=False))
     with pytest.raises(pytest.fail.Exception, match="trains"):
         ablations.train_one(run, "step2@seed0", photos)

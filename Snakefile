@@ -77,7 +77,7 @@ if workflow.is_main_process:
             Path(done(stem)).unlink(missing_ok=True)
     for job, training in TRAININGS.items():
         path = Path(done(*job))
-        # Of each network notebook 08 keeps what it found, and with that it needs the weights no more.
+        # Of each network notebooks 07 and 08 keep what they found, and with that they need the weights no more.
         kept = Path(FOLDER, training.file), Path(FOLDER, "results", *job[:-1], f"{job[-1]}.npz")
         if path.is_file() and (path.read_text() != mark(training) or not any(each.is_file() for each in kept)):
             path.unlink()

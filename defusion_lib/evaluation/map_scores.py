@@ -79,10 +79,10 @@ class Mask:
             defocus = defocus / 255 if self._weighted else defocus
         else:
             defocus, _ = metrics.check_pair(defocus, self._mask)
-            found = of_histogram(self._count(metrics.quantise(defocus)))
-            found.of_image.update({name: IMAGE_PROTOCOLS[name](defocus, self._mask) for name in ERRORS})
-        found.of_image.update({name: each.score(defocus) for name, each in self._weighted.items()})
-        return found
+            errors = {name: IMAGE_PROTOCOLS[name](defocus, self._mask) for name in ERRORS}
+            found = Measured(self._count(metrics.quantise(defocus)), errors | dict.fromkeys(WEIGHTED, np.nan))
+        weighted = {name: each.score(defocus) for name, each in self._weighted.items()}
+        return found._replace(of_image=found.of_image | weighted)
 
     def _count(self, levels: np.ndarray) -> np.ndarray:
         return np.bincount((self._rows + levels).ravel(), minlength=2 * LEVELS).reshape(2, LEVELS)

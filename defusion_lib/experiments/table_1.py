@@ -265,8 +265,7 @@ def train_one(run: Run, name: str, photos: PhotoSet, test: PhotoSet | None = Non
         words = {"stamp": run.stamp, "made": made, "card": read_card(path), "sha256": weights_hash(network)}
         kept.write(file, words, look_inside(name, network, test, given))
     rival = read_rival(name, file, path, run.device)
-    method = rival_method(name, rival, given.budget)
-    method.test(test, run, diverse(all_blurred(test), given.pictured))
+    test_all({name: rival_method(name, rival, given.budget)}, test, run, given.pictured)
     return rival
 
 
@@ -307,6 +306,7 @@ def test_all(
     rows: Mapping[str, Method], photos: PhotoSet, run: Run, pictured: int
 ) -> tuple[dict[str, Tested], list[int]]:
     """Test all methods; with the maps of `pictured` diverse photos, whose indices are returned too."""
+    photos = photos.in_memory()  # each network identifies them, and each method reads them
     shown = diverse(all_blurred(photos), pictured)
     return {name: method.test(photos, run, shown) for name, method in rows.items()}, shown
 

@@ -13,7 +13,8 @@ filter's guide include zeros outside the image.
 
 The cost is 2,544 coefficients per pixel. They are computed in double precision: the smallest ones are some 1e-5 of
 the largest, and stretching amplifies them. Columns are transformed once per strip of rows, then only the required
-coefficients are computed along the rows, as matrix products, and only the smallest are sorted.
+coefficients are computed along the rows, as matrix products. They are rounded to single precision, which keeps their
+order, before the smallest are selected and sorted.
 """
 
 from collections.abc import Callable
@@ -118,6 +119,7 @@ def sorted_coefficients(padded: np.ndarray, out: np.ndarray) -> None:
     """
     height, width, _ = out.shape
     coefficients = np.empty((TILE, height, COEFFICIENTS))
+    magnitudes = np.empty(coefficients.shape, np.float32)
     products, done = [], 0
     for size in BLOCKS:
         base = scipy.fft.dct(np.eye(size), axis=0, norm="ortho")
@@ -136,10 +138,11 @@ def sorted_coefficients(padded: np.ndarray, out: np.ndarray) -> None:
         count = min(TILE, width - left)
         for windows, wanted, place in products:
             np.matmul(windows[left : left + count], wanted, out=place[:count])
-        tile = coefficients[:count]
+        tile = magnitudes[:count]
+        tile[...] = coefficients[:count]
         np.abs(tile, out=tile)
         tile.partition(LAYERS - 1, axis=-1)
-        smallest = tile[..., :LAYERS].astype(np.float32)
+        smallest = tile[..., :LAYERS]
         smallest.sort(axis=-1)
         out[:, left : left + count] = smallest.swapaxes(0, 1)
 

@@ -12,15 +12,12 @@ from tools.copies import is_stale, stored, with_words_of
 
 ROOT = Path(__file__).resolve().parents[1]
 BEFORE = "executed before the notebook's last changes: execute it again"
-RENAMED = "one of the two notebooks that became 07_table_1, whose result file is merged from theirs: remove it with the next run"
 # Copies that are not of the notebook as it stands. A run that renews a copy takes it from this list; the list does not
 # grow for another reason than a change of a notebook that is too long to run at once.
 STALE = {
     "box/03_training": BEFORE,
     "cpu-last100/07b_other_photos": BEFORE,
     "cpu-szu/07b_other_photos": BEFORE,
-    "cpu/07_comparison": RENAMED,
-    "cpu/12_rivals": RENAMED,
 }
 
 

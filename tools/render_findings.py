@@ -11,9 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from defusion_lib import metrics
 from defusion_lib.data import bundled
 from defusion_lib.evaluation.auc_axes import lowest_auc
 from defusion_lib.evaluation.bootstrap import holm
+from defusion_lib.evaluation.map_scores import of_histogram
 from defusion_lib.evaluation.protocols import auc_from_paper_axis, auc_paper_ceiling
 from defusion_lib.evaluation.statistics import (
     PairedContrast,
@@ -22,14 +24,16 @@ from defusion_lib.evaluation.statistics import (
     paired_contrast,
     residual_spread,
 )
-from defusion_lib.experiments import controlled_images, stress
+from defusion_lib.evaluation.tables import MEASURES
+from defusion_lib.experiments import controlled_images, kept, stress
 from defusion_lib.experiments.ablations import BORDER, METRICS
+from defusion_lib.experiments.table_1 import planned_iterations
 from defusion_lib.paper import beside, claims, conversion
 from defusion_lib.paper.tables import IN_FOCUS, SETTINGS, TABLE_1, TABLE_2, TABLE_3
 from defusion_lib.training import RECIPES
 from tools.copies import STALE, is_stale
 from tools.render_card import HELD_OUT
-from tools.render_results import classical_methods, find, photos, result, rows_of, runs, signed, stated
+from tools.render_results import classical_methods, find, photos, result, rows_of, signed, stated
 
 SHI, OURS = "shi-dutlab100", "defusionnet-compact"
 LAST = "shi-last100"
@@ -42,6 +46,8 @@ ROWS = (
     ("step1", "defusionnet+step1", "one step instead of three"),
     ("step2", "defusionnet+step2", "two steps instead of three"),
 )
+# The sign of a difference for the better.
+BETTER = {"mae": -1, "max-f-blur": 1, "max-f-focus": 1, "auc": 1}
 NEAR_BORDERS = "MAE near borders"
 SHORT = {"mae": "MAE", "max-f-focus": "max F", "auc-paper-focus": "AUC, paper's axis"}
 DISTURBANCES = {
@@ -169,11 +175,36 @@ def shown_lower(rows: Mapping[str, PairedContrast]) -> list[bool]:
     return [bool(each) and row.difference < 0 for each, row in zip(all_shown(rows), rows.values())]
 
 
+def paired_rows(
+    content: dict, dataset: str, methods: tuple[str, str], other: str, found: Sequence[stress.Found]
+) -> dict[str, PairedContrast]:
+    """Compare two methods on the same photos, first minus second, {what each has: difference}, as in `BETTER`.
+
+    `content` is the result file with the scores of the `methods`, `other` the second one in words, `found` are the
+    scores of each photo of both.
+    """
+    frame = stress.differences(*found)
+    rows = {}
+    for metric in BETTER:
+        first, second = (stated(content, dataset, metric, method) for method in methods)
+        words = f"{MEASURES[metric].rstrip(' ↑↓')}: {first}, {other} {second}"
+        rows[words] = normal_contrast(*frame.loc[f"{dataset}/{metric}"].tolist())
+    return rows
+
+
+def shown_as(rows: Mapping[str, PairedContrast]) -> list[str]:
+    """Return what is shown of each of the `paired_rows` after the correction: better, worse, or nothing."""
+    return [
+        "" if not each else "better" if row.difference * sign > 0 else "worse"
+        for each, row, sign in zip(all_shown(rows), rows.values(), BETTER.values(), strict=True)
+    ]
+
+
 def is_shipped(content: dict, outputs: Path) -> bool:
     """Return whether the network in the package made a result file."""
     shipped = result(outputs, "box/stress_shi")["stamp"]["weights_sha256"]
-    noted = [run.get("weights_sha256") for run in runs(content)]
-    return shipped in [hash for each in noted for hash in (each.values() if isinstance(each, dict) else [each])]
+    noted = content["stamp"].get("weights_sha256")
+    return shipped in (noted.values() if isinstance(noted, dict) else [noted])
 
 
 def network_words(content: dict, outputs: Path) -> str:
@@ -183,10 +214,10 @@ def network_words(content: dict, outputs: Path) -> str:
     )
 
 
-def copies(content: dict, outputs: Path) -> list[Path]:
-    """Return the executed notebooks that a result file is from, those that are stored."""
-    profile = content["stamp"]["profile"]
-    return [path for run in runs(content) if (path := outputs / profile / f"{run['notebook']}.ipynb").is_file()]
+def executed_copy(content: dict, outputs: Path) -> Path | None:
+    """Return the executed notebook that a result file is from; None where it is not stored."""
+    path = outputs / content["stamp"]["profile"] / f"{content['stamp']['notebook']}.ipynb"
+    return path if path.is_file() else None
 
 
 # ---------------------------------------------------------------------------------------- the paper's numbers
@@ -286,26 +317,39 @@ def tested(outputs: Path) -> Finding:
 
 def same_budget(outputs: Path) -> Finding:
     content = result(outputs, "cpu/07_table_1")
-    methods = ("cvpr19-compact", f"{OURS}+budget")
-    values = {
-        metric: [content["values"][f"{SHI}/{method}/{metric}"] for method in methods]
-        for metric in ("auc", "max-f-focus", "mae", "training-seconds")
-    }
-    without, with_them = (
-        f"AUC {auc_of(content, method)}, F {stated(content, SHI, 'max-f-focus', method)} (in-focus positive) and MAE "
-        f"{stated(content, SHI, 'mae', method)} after {seconds / 60:.0f} minutes"
-        for method, seconds in zip(methods, values["training-seconds"])
-    )
+    ours, before = f"{OURS}+budget", "cvpr19-compact"
+    minutes = [f"{content['values'][f'{SHI}/{method}/training-seconds'] / 60:.0f}" for method in (ours, before)]
+    found = [kept_scores(outputs, method) for method in (ours, before)]
+    rows = paired_rows(content, SHI, (ours, before), "CVPR 2019", found)
+    card = kept.read(outputs / "cpu/results/07_table_1/cvpr19.npz")["card"]
+    done, planned, (last_kept, _) = len(card["loss"]), planned_iterations(card), card["held_out"][card["kept"]]
+    (small, pixels, _), (_, larger, _) = card["recipe"]["stages"]
     return Finding(
-        "In one short training each, DeFusionNet with CAM and FAM shows no advantage over its predecessor without them",
-        all(values[metric][1] <= values[metric][0] for metric in ("auc", "max-f-focus"))
-        and values["mae"][1] >= values["mae"][0],
-        f"On {photos(content, SHI)} test photos the network of CVPR 2019 has {without}; DeFusionNet has {with_them}. "
-        "Each was trained once, and no interval of these differences is stored.",
+        "In one training each at the same budget, DeFusionNet has a lower error than its predecessor without CAM and "
+        "FAM, whose training ended early; that these modules are the reason is not shown",
+        "better" in shown_as(rows) and "worse" not in shown_as(rows) and last_kept <= small < done < planned,
+        f"DeFusionNet was trained for {minutes[0]} minutes of a core, the network of CVPR 2019 for {minutes[1]}: after "
+        f"{done} of {planned:,} iterations its loss on held-out photos had stopped falling, which ends a training with "
+        f"this budget. It keeps its weights of iteration {last_kept}, from before the images became larger ({larger} "
+        f"pixels after iteration {small}, {pixels} until then); DeFusionNet saw the larger ones until the end. "
+        f"On {photos(content, SHI)} test photos, DeFusionNet minus CVPR 2019, photo by photo:\n\n"
+        + compared(rows, "measure", 4)
+        + "\n\nThese intervals are over the photos. How far two trainings of one network differ is not in them.",
         ("07",),
-        "More seeds: one training per network does not show how far two trainings of the same network differ. And a "
-        "longer training: the paper's is (finding 7).",
+        "More seeds and equal numbers of samples: in finding 6, which has both, no such difference is shown.",
     )
+
+
+def kept_scores(outputs: Path, method: str) -> stress.Found:
+    """Return the scores of a network that notebook 07 trained, photo by photo, from what is kept of its maps."""
+    counts = kept.read(outputs / f"cpu/results/07_table_1/{method}@{SHI}.npz")["counts"].astype(np.int64)
+    scores = {
+        "mae": [of_histogram(each).of_image["mae"] for each in counts],
+        "auc": [metrics.auc(each[None]) for each in counts],
+        "counts": counts,
+    }
+    names = [f"{i}" for i in range(len(counts))]
+    return {f"{SHI}/{metric}": dict(zip(names, of_photos)) for metric, of_photos in scores.items()}
 
 
 def auc_of(content: dict, method: str, dataset: str = SHI) -> str:
@@ -593,18 +637,11 @@ def known_blur(outputs: Path) -> Finding:
 def other_set(outputs: Path) -> Finding:
     folder = outputs / "box/results"
     szu = result(outputs, "box/stress_szu")
-    frame = stress.differences(stress.read(folder / "stress_szu.npz"), stress.read(folder / "stress_szu-efpn.npz"))
-    names = {"mae": "MAE", "max-f-blur": "max F, blur", "max-f-focus": "max F, in focus", "auc": "AUC"}
-    rows = {
-        f"{words}: {stated(szu, 'szu', metric)}, EFPN {stated(szu, 'szu', metric, 'efpn')}": normal_contrast(
-            *frame.loc[f"szu/{metric}"].tolist()
-        )
-        for metric, words in names.items()
-    }
-    shown = all_shown(rows)
+    found = [stress.read(folder / f"{name}.npz") for name in ("stress_szu", "stress_szu-efpn")]
+    rows = paired_rows(szu, "szu", (OURS, "efpn"), "EFPN", found)
     return Finding(
         "On photos of another data set the detector finds blur as well as the published maps of EFPN (2019), or better",
-        not any(each and row.difference * sign < 0 for each, row, sign in zip(shown, rows.values(), (-1, 1, 1, 1))),
+        "worse" not in shown_as(rows),
         f"{photos(szu, 'szu')} photos of SZU-BD (those of its available half that are not Shi's), which no "
         "training used. Part 3 of this network's training was added when the test scores after part 2 were known (see "
         "its card). This network minus EFPN, photo by photo:\n\n" + compared(rows, "measure"),
@@ -721,11 +758,12 @@ def text(number: int, finding: Finding, outputs: Path) -> str:
 
 
 def _links(outputs: Path, name: str) -> str:
-    """Return links to a result file and to the executed notebooks that it is from."""
+    """Return links to a result file and to the executed notebook that it is from."""
     profile, _, stem = name.partition("/")
-    files = [outputs / profile / f"results/{stem}.json", *copies(result(outputs, name), outputs)]
+    files = [outputs / profile / f"results/{stem}.json", executed_copy(result(outputs, name), outputs)]
     return ", ".join(
         f"[{path.name}]({path.relative_to(outputs).as_posix()})"
         + STALE * (path.suffix == ".ipynb" and is_stale(path, outputs.parent / "notebooks"))
         for path in files
+        if path is not None
     )

@@ -27,7 +27,7 @@ from tools.render_findings import (
     ablation,
     attention_change,
     auc_of,
-    copies,
+    executed_copy,
     inactive_cams,
     is_shipped,
     network_words,
@@ -270,37 +270,35 @@ def head(root: Path, notebook: str, page: str) -> str:
     if not name:
         return text
     profile, _, stem = name.partition("/")
-    executed = copies(result(root / "outputs", name), root / "outputs")
-    links = ", ".join(
-        f"[{profile}/{path.name}]({posixpath.relpath(path.relative_to(root), posixpath.dirname(page))})"
-        + STALE * (path in executed and is_stale(path, root / "notebooks"))
-        for path in executed or [root / f"outputs/{profile}/results/{stem}.json"]
-    )
-    if not executed:
-        return f"{text}The numbers are in {links}; no executed copy is stored.\n"
-    text = f"{text}See the section *{section}* of the executed copy: {links}.\n"
+    executed = executed_copy(result(root / "outputs", name), root / "outputs")
+    path = executed or root / f"outputs/{profile}/results/{stem}.json"
+    link = f"[{profile}/{path.name}]({posixpath.relpath(path.relative_to(root), posixpath.dirname(page))})"
+    if executed is None:
+        return f"{text}The numbers are in {link}; no executed copy is stored.\n"
+    text += f"See the section *{section}* of the executed copy: {link}{STALE * is_stale(path, root / 'notebooks')}.\n"
     if page.startswith("notebooks/") and (shown := key_figure(executed, section)):
         text += f"\n![{shown.caption or section}](../{FIGURES}/{notebook}.png)\n"
     return text
 
 
-def key_figure(executed: list[Path], section: str) -> Picture | None:
-    """Return the last plot in a section of some executed copies; None where there are only photos or tables."""
+def key_figure(executed: Path | None, section: str) -> Picture | None:
+    """Return the last plot in a section of an executed copy; None where there are only photos or tables, or no copy."""
+    if executed is None:
+        return None
     plots, current = [], ""
-    for path in executed:
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            if cell["cell_type"] == "markdown":
-                titles = [line[3:] for line in "".join(cell["source"]).splitlines() if line.startswith("## ")]
-                current = titles[-1] if titles else current
-            elif current == section:
-                plots += [each for each in pictures_of(path.stem, cell) if each.kind == "png"]
+    for cell in json.loads(executed.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "markdown":
+            titles = [line[3:] for line in "".join(cell["source"]).splitlines() if line.startswith("## ")]
+            current = titles[-1] if titles else current
+        elif current == section:
+            plots += [each for each in pictures_of(executed.stem, cell) if each.kind == "png"]
     return plots[-1] if plots else None
 
 
 def figures(root: Path) -> dict[Path, bytes]:
     """Return the key figures of the notebooks that have one, {path: PNG}."""
     found = {
-        notebook: key_figure(copies(result(root / "outputs", name), root / "outputs"), section)
+        notebook: key_figure(executed_copy(result(root / "outputs", name), root / "outputs"), section)
         for notebook, (_, name, section) in HEADS.items()
         if section
     }

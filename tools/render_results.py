@@ -55,17 +55,10 @@ def signed(value: float, digits: int = 3) -> str:
     return text if float(text) else text[1:]
 
 
-def runs(content: dict) -> list[dict]:
-    """Return the stamps of the runs that a result file is from: one, or those that it was merged from."""
-    return content["stamp"].get("merged_from", [content["stamp"]])
-
-
 def photos(content: dict, dataset: str) -> int:
     """Return how many photos of a data set were measured; photos for training are listed before those for testing."""
-    listed = [
-        data for run in runs(content) for data in (run["data"] if isinstance(run["data"], list) else [run["data"]])
-    ]
-    return [data["photographs"] for data in listed if data["name"] == dataset][-1]
+    data = content["stamp"]["data"]
+    return [each["photographs"] for each in (data if isinstance(data, list) else [data]) if each["name"] == dataset][-1]
 
 
 def rows_of(head: list[str], rows: list[list[str]], words: int = 1) -> str:

@@ -8,7 +8,7 @@ PAGE = """\
 | | |
 |---|---|
 | [06](06_claims.ipynb) | Numbers | | |
-| [07](07_table_1.ipynb) | Table 1 | | [07](../outputs/cpu/07_comparison.ipynb) |
+| [07](07_table_1.ipynb) | Table 1 | | [07](../outputs/cpu/07_table_1.ipynb) |
 | [07b](07b_other_photos.ipynb) | The same | | |
 
 ## In class

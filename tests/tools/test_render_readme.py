@@ -205,9 +205,8 @@ def test_results_that_are_older_than_their_parameters_are_named(tmp_path):
 
     def store(**more):
         for name, parameters in (used | more).items():
-            stamp = {"merged_from": [{"parameters": {"size": 320}}, {"parameters": parameters}]}
             (tmp_path / f"outputs/cpu/results/{name}.json").write_text(
-                json.dumps({"stamp": {"parameters": parameters} if name < "04" else stamp})
+                json.dumps({"stamp": {"parameters": parameters}})
             )
         return render_readme.outdated(tmp_path)
 
@@ -220,17 +219,6 @@ def test_results_that_are_older_than_their_parameters_are_named(tmp_path):
     text = notebook.read_text(encoding="utf-8")
     notebook.write_text(text.replace("seed = 0", "seed = 1"), encoding="utf-8")
     assert store() == {"cpu": ["04"]}
-
-
-@pytest.mark.slow
-def test_the_page_of_results_names_the_earlier_notebooks_of_a_joined_file(tmp_path):
-    shutil.copytree(ROOT / "outputs", tmp_path / "outputs", ignore=shutil.ignore_patterns("*.ipynb", "*.png", "*.npz"))
-    path = tmp_path / "outputs/cpu/results/07_table_1.json"
-    content = json.loads(path.read_text(encoding="utf-8"))
-    for stamp, said in (({"merged_from": [{}, {}]}, True), ({"parameters": {}}, False)):
-        path.write_text(json.dumps(content | {"stamp": stamp | {"profile": "cpu"}}), encoding="utf-8")
-        page = render_readme.results_page(tmp_path)
-        assert ("`12_rivals.ipynb`" in page) == said and "are older than" not in page
 
 
 def test_the_card_says_whether_most_minutes_are_of_one_core():

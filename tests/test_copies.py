@@ -16,8 +16,6 @@ BEFORE = "executed before the notebook's last changes: execute it again"
 # grow for another reason than a change of a notebook that is too long to run at once.
 STALE = {
     "box/03_training": BEFORE,
-    "cpu-last100/07b_other_photos": BEFORE,
-    "cpu-szu/07b_other_photos": BEFORE,
 }
 
 

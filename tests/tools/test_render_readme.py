@@ -169,8 +169,6 @@ def test_numbers_are_those_of_the_result_files():
         ("box/results/stress_szu", "defusion_lib/shipped/README.md"),
         ("cpu/results/stress_shi", "defusion_lib/shipped/README.md"),
         ("box/results/stress_shi", "outputs/FINDINGS.md"),
-        ("box/results/stress_szu", "outputs/FINDINGS.md"),
-        ("cpu/results/07_table_1", "outputs/FINDINGS.md"),
         ("cpu/results/09_channel_attention", "outputs/FINDINGS.md"),
     ],
 )

@@ -182,12 +182,10 @@ def paired_rows(dataset: str, found: Mapping[str, stress.Found], other: str) -> 
     `found` are the scores of each photo of both, by their names; `other` is the second one in words.
     """
     frame = stress.differences(*found.values())
+    values = {method: {"values": stress.results(scores, method)} for method, scores in found.items()}
     rows = {}
     for metric in BETTER:
-        first, second = (
-            stated({"values": stress.results(scores, method)}, dataset, metric, method)
-            for method, scores in found.items()
-        )
+        first, second = (stated(content, dataset, metric, method) for method, content in values.items())
         words = f"{MEASURES[metric].rstrip(' ↑↓')}: {first}, {other} {second}"
         rows[words] = normal_contrast(*frame.loc[f"{dataset}/{metric}"].tolist())
     return rows

@@ -23,7 +23,6 @@ from tools.bench_spin import LIBGOMP
 from tools.graph import parameters_cell
 from tools.render_card import HELD_OUT, model_card
 from tools.render_commands import commands_section
-from tools.render_findings import SHI
 from tools.render_results import cell, read, rendered, result, rows_of
 
 # The profiles whose results of notebook 04 are shown, and which network each one tests.
@@ -228,7 +227,11 @@ def methods_table(path: Path) -> str:
 
 def worse_than_floor(content: dict) -> list[str]:
     """Return the methods of a result file of notebook 07 with a higher MAE than calling every pixel blurred."""
-    of = {method: row["mae"] for (dataset, method), row in scores(content).items() if dataset == SHI and "mae" in row}
+    of = {
+        method: row["mae"]
+        for (dataset, method), row in scores(content).items()
+        if dataset == render_findings.SHI and "mae" in row
+    }
     return [method for method, mae in of.items() if mae > of["all-blurred"] and method != EXAMPLE]
 
 

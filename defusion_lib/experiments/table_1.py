@@ -251,8 +251,9 @@ def train_one(run: Run, name: str, photos: PhotoSet, test: PhotoSet | None = Non
     path, backbone = run.path(training.file), backbone_file(training.backbone)
     check_unlearnt(test, photos, backbone)
     how = photos.in_memory(), training.recipe, backbone
-    evaluations = baseline.budget(given.budget).evaluations
-    made = baseline.identity(*how, evaluations, **training.switches)
+    budget = baseline.budget(given.budget)
+    rule = {"evaluations": budget.evaluations, "patience": budget.patience}
+    made = baseline.identity(*how, **rule, **training.switches)
     made |= {
         "test": test.in_memory().identity(),
         "scenes": given.scenes,
@@ -261,7 +262,7 @@ def train_one(run: Run, name: str, photos: PhotoSet, test: PhotoSet | None = Non
     }
     file = run.path(f"results/07_table_1/{name}.npz")
     if kept.read_alike(file, made) is None:
-        network = baseline.train_or_load(path, *how, run.device, run.stamp, evaluations, **training.switches)
+        network = baseline.train_or_load(path, *how, run.device, run.stamp, **rule, **training.switches)
         words = {"stamp": run.stamp, "made": made, "card": read_card(path), "sha256": weights_hash(network)}
         kept.write(file, words, look_inside(name, network, test, given))
     rival = read_rival(name, file, path, run.device)

@@ -168,7 +168,8 @@ def test_a_budget_of_time_is_spent_on_iterations_and_evaluations():
     budget = timed((0.25, 128, 8, 0.5), (0.75, 224, 4, 2.0), evaluation=20.0, learning_rate=1e-3)
     left = 60 * MINUTES - 20 * EVALUATIONS
     assert budget.stages == ((round(left / 4 / 0.5), 128, 8), (round(left * 3 / 4 / 2), 224, 4))
-    assert budget.size == 224 and budget.evaluations == EVALUATIONS
+    assert budget.size == 224 and (budget.evaluations, budget.patience) == (EVALUATIONS, PATIENCE)
+    assert timed((1, 32, 8, 0.5), evaluation=0, patience=9).patience == 9
     iterations = sum(stage[0] for stage in budget.stages)
     assert budget.changes["averaging"] == pytest.approx(1 - 1 / (0.03 * iterations), abs=1e-4)
     assert budget.changes["learning_rate"] == 1e-3
@@ -206,12 +207,12 @@ def test_every_divisor_that_notebook_07_takes_makes_a_network(name):
 
 def test_a_network_is_validated_on_every_tenth_photo(tmp_path):
     photos = PhotoSet("made-up", [str(number) for number in range(12)], MADE_UP.read)
-    trained("dbm", replace(RECIPE, stages=((5, 32, 2),)), photos, tmp_path, divide=16, evaluations=3)
+    trained("dbm", replace(RECIPE, stages=((5, 32, 2),)), photos, tmp_path, divide=16, evaluations=3, patience=7)
     card = read_card(tmp_path / "dbm.safetensors")
     assert [iteration for iteration, _ in card["held_out"]] == [2, 4, 5]
     assert card["data"]["photographs"] == 11 and card["validation"]["photographs"] == 1
     assert card["validation"]["stems_sha256"] == photos[5:6].provenance()["stems_sha256"]
-    assert (card["validation"]["every"], card["validation"]["patience"]) == (2, PATIENCE)
+    assert (card["validation"]["every"], card["validation"]["patience"]) == (2, 7)
 
 
 def test_a_switch_that_a_network_does_not_have_is_left_out():

@@ -27,6 +27,12 @@ from defusion_lib.training import (
     train_or_load,
 )
 
+# Decided before any of these trainings: how long they are, when they end, and which weights they keep.
+MINUTES = 35  # of one core, for each network under budget cpu: preparation, iterations and evaluations
+EVALUATIONS = 15  # in a training
+FEWEST = 6  # photos of which every tenth can be held out
+PATIENCE = 4  # evaluations, after which a training ends (`Budget`)
+
 
 class Budget(NamedTuple):
     """How much a network learns, and what it sees when it is tested.
@@ -35,19 +41,16 @@ class Budget(NamedTuple):
     size:    in pixels, of the test
     changes: fields of the recipe that differ under this budget
     evaluations: on held-out photos, at equal distances (`held_out`); 0: learn from all photos, without evaluations
+    patience: evaluations in a row without a new lowest loss, after which the training ends
     """
 
     stages: tuple[tuple[int, int, int], ...]
     size: int
     changes: Mapping[str, Any] = {}
     evaluations: int = 0
+    patience: int = PATIENCE
 
 
-# Decided before any of these trainings: how long they are, when they end, and which weights they keep.
-MINUTES = 35  # of one core, for each network under budget cpu: preparation, iterations and evaluations
-EVALUATIONS = 15  # in a training
-FEWEST = 6  # photos of which every tenth can be held out
-PATIENCE = 4  # evaluations in a row without a new lowest loss, after which a training ends
 # The weights are a moving average over this share of the iterations, because the loss of the last ones alone varies;
 # kept is the average of the lowest loss on held-out photos, because a network may fit the training photos too closely.
 AVERAGED = 0.03
@@ -56,7 +59,12 @@ ENGINE = {"precision": "auto", "augmentation": ("crop", "turn", "tone")}
 
 
 def timed(
-    *stages: tuple[float, int, int, float], evaluation: float, preparation: float = 0.0, size: int = 0, **changes: Any
+    *stages: tuple[float, int, int, float],
+    evaluation: float,
+    preparation: float = 0.0,
+    size: int = 0,
+    patience: int = PATIENCE,
+    **changes: Any,
 ) -> Budget:
     """Make the budget that takes `MINUTES` of one core; `size` is that of the test, 0 for that of the last stage.
 
@@ -68,7 +76,7 @@ def timed(
     seconds = 60 * MINUTES - preparation - EVALUATIONS * evaluation
     planned = tuple((round(share * seconds / each), size, batch) for share, size, batch, each in stages)
     averaging = round(1 - 1 / (AVERAGED * sum(iterations for iterations, _, _ in planned)), 4)
-    return Budget(planned, size or planned[-1][1], ENGINE | {"averaging": averaging} | changes, EVALUATIONS)
+    return Budget(planned, size or planned[-1][1], ENGINE | {"averaging": averaging} | changes, EVALUATIONS, patience)
 
 
 def held_out(photos: PhotoSet) -> tuple[PhotoSet, PhotoSet]:
@@ -124,21 +132,28 @@ class Deep(NamedTuple):
         device: torch.device | str = "cpu",
         stamp: Mapping | None = None,
         evaluations: int = 0,
+        patience: int = PATIENCE,
         **switches,
     ) -> nn.Module:
         """Train the network and save it as `path`, or load it from there; see `training.train_or_load`.
 
-        With `evaluations` (`Budget`), a part of the photos is held out; see `held_out`.
+        With `evaluations` (see `Budget`, also for `patience`), a part of the photos is held out; see `held_out`.
         """
-        photos, validation = _with_validation(photos, recipe, evaluations)
+        photos, validation = _with_validation(photos, recipe, evaluations, patience)
         build = partial(self.build, **switches)
         return train_or_load(path, build, photos, recipe, backbone, device, stamp, self.task, validation)
 
     def identity(
-        self, photos: PhotoSet, recipe: Recipe, backbone: str | Path | None = None, evaluations: int = 0, **switches
+        self,
+        photos: PhotoSet,
+        recipe: Recipe,
+        backbone: str | Path | None = None,
+        evaluations: int = 0,
+        patience: int = PATIENCE,
+        **switches,
     ) -> dict:
         """Return what identifies the training of `train_or_load` with these arguments; see `training.identity`."""
-        photos, validation = _with_validation(photos, recipe, evaluations)
+        photos, validation = _with_validation(photos, recipe, evaluations, patience)
         return identity(initialise(partial(self.build, **switches), recipe, backbone), photos, recipe, validation)
 
     def detector(self, network: nn.Module, size: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -147,7 +162,9 @@ class Deep(NamedTuple):
         return partial(self.detect, network=network, **seen)
 
 
-def _with_validation(photos: PhotoSet, recipe: Recipe, evaluations: int) -> tuple[PhotoSet, Validation | None]:
+def _with_validation(
+    photos: PhotoSet, recipe: Recipe, evaluations: int, patience: int
+) -> tuple[PhotoSet, Validation | None]:
     """Hold a part of the photos out where there are evaluations; return the other photos, and the validation."""
     if not evaluations:
         return photos, None
@@ -157,7 +174,7 @@ def _with_validation(photos: PhotoSet, recipe: Recipe, evaluations: int) -> tupl
             "held out: give more, or choose the budget quick."
         )
     photos, unseen = held_out(photos)
-    return photos, Validation(unseen, ceil(recipe.iterations / evaluations), PATIENCE)
+    return photos, Validation(unseen, ceil(recipe.iterations / evaluations), patience)
 
 
 OURS = Deep(DeFusionNet)  # under the budget of the compared networks

@@ -1,4 +1,4 @@
-"""Each executed copy below outputs/ is of the notebook as it stands, or it is listed here with the reason."""
+"""Each executed copy below outputs/ is of the notebook as it stands."""
 
 import subprocess
 from pathlib import Path
@@ -11,12 +11,6 @@ from nbformat import v4
 from tools.copies import is_stale, stored, with_words_of
 
 ROOT = Path(__file__).resolve().parents[1]
-BEFORE = "executed before the notebook's last changes: execute it again"
-# Copies that are not of the notebook as it stands. A run that renews a copy takes it from this list; the list does not
-# grow for another reason than a change of a notebook that is too long to run at once.
-STALE = {
-    "box/03_training": BEFORE,
-}
 
 
 def test_copies_of_a_users_own_runs_are_none_of_the_project(tmp_path):
@@ -31,10 +25,9 @@ def test_copies_of_a_users_own_runs_are_none_of_the_project(tmp_path):
     assert stored(tmp_path) == [theirs]
 
 
-def test_copies_are_of_the_notebooks_as_they_stand_or_listed():
-    """If a copy is stale and not listed: execute it again, or list it. If it is listed and fresh: take it from the list."""
-    copies = {path.relative_to(ROOT / "outputs").with_suffix("").as_posix(): path for path in stored(ROOT)}
-    assert {name for name, path in copies.items() if is_stale(path, ROOT / "notebooks")} == set(STALE)
+def test_copies_are_of_the_notebooks_as_they_stand():
+    """If a copy is stale: execute it again, or remove it. Its results stay, with their stamps."""
+    assert not [path for path in stored(ROOT) if is_stale(path, ROOT / "notebooks")]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from tools.execute import rebased
 
-STALE = " (executed before the notebook's last changes)"  # behind a link to a copy that is stale
 GIVEN = {"parameters", "injected-parameters"}  # tags of the cells that differ between a notebook and its copies
 
 

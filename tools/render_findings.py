@@ -32,7 +32,6 @@ from defusion_lib.experiments.table_1 import planned_iterations
 from defusion_lib.paper import beside, claims, conversion
 from defusion_lib.paper.tables import IN_FOCUS, SETTINGS, TABLE_1, TABLE_2, TABLE_3
 from defusion_lib.training import RECIPES
-from tools.copies import STALE, is_stale
 from tools.render_card import HELD_OUT
 from tools.render_results import classical_methods, find, photos, result, rows_of, signed, stated
 
@@ -767,9 +766,4 @@ def _links(outputs: Path, name: str) -> str:
     """Return links to a result file and to the executed notebook that it is from."""
     profile, _, stem = name.partition("/")
     files = [outputs / profile / f"results/{stem}.json", executed_copy(result(outputs, name), outputs)]
-    return ", ".join(
-        f"[{path.name}]({path.relative_to(outputs).as_posix()})"
-        + STALE * (path.suffix == ".ipynb" and is_stale(path, outputs.parent / "notebooks"))
-        for path in files
-        if path is not None
-    )
+    return ", ".join(f"[{path.name}]({path.relative_to(outputs).as_posix()})" for path in files if path is not None)

@@ -19,7 +19,7 @@ from defusion_lib.evaluation.protocols import auc_paper_ceiling
 from defusion_lib.paper import claims, conversion
 from defusion_lib.paper.tables import TABLE_1, TIMINGS
 from defusion_lib.paths import project_root, write_atomically
-from tools.copies import STALE, is_stale, stored, with_words_of
+from tools.copies import is_stale, stored, with_words_of
 from tools.render_findings import (
     CAMS,
     OURS,
@@ -60,7 +60,7 @@ def data(outputs: Path) -> str:
 
 
 def training(outputs: Path) -> str:
-    found = result(outputs, "box/03_training")
+    found = result(outputs, "cpu/03_training")
     iterations, first, last, seconds = (
         found["values"][find(found, SHI, metric, OURS)]
         for metric in ("iterations", "loss-first", "loss-last", "training-seconds")
@@ -68,9 +68,8 @@ def training(outputs: Path) -> str:
     threads = found["stamp"]["threads"]
     cores = "one core" if threads == 1 else f"{threads} cores"
     return (
-        f"the last part of the training of the network in the package, {iterations:,.0f} iterations in "
-        f"{seconds / 60:.0f} minutes on {cores} without a GPU, with {photos(found, SHI)} photos, took the loss "
-        f"per map from {first:.3f} to {last:.3f} (means of 50 iterations, which vary too much to show a decrease)."
+        f"in {iterations:,.0f} iterations on {photos(found, SHI)} photos, {seconds / 60:.0f} minutes on {cores} "
+        f"without a GPU, the loss per map fell from {first:.2f} to {last:.2f} (means of 50 iterations)."
     )
 
 
@@ -243,7 +242,7 @@ HEADS: dict[str, tuple[Callable[[Path], str] | str, str, str]] = {
     "00_first_map": (first_map, "box/04_evaluation", "The row of Table 1"),
     "01_data": (data, "cpu/01_data", "Shi's 704 photos, and two ways to choose 100 of them"),
     "02_network": ("this notebook explains the network and measures no quality", "", ""),
-    "03_training": (training, "box/03_training", "The run"),
+    "03_training": (training, "cpu/03_training", "The run"),
     "04_evaluation": (evaluation, "box/04_evaluation", "Curves (Figures 8-10)"),
     "05a_protocols": (protocols, "cpu/05a_protocols", "2. Many protocols"),
     "05b_what_auc_means": (auc_axis, "cpu/05b_what_auc_means", "3. A ROC curve on another axis"),
@@ -275,7 +274,7 @@ def head(root: Path, notebook: str, page: str) -> str:
     link = f"[{profile}/{path.name}]({posixpath.relpath(path.relative_to(root), posixpath.dirname(page))})"
     if executed is None:
         return f"{text}The numbers are in {link}; no executed copy is stored.\n"
-    text += f"See the section *{section}* of the executed copy: {link}{STALE * is_stale(path, root / 'notebooks')}.\n"
+    text += f"See the section *{section}* of the executed copy: {link}.\n"
     if page.startswith("notebooks/") and (shown := key_figure(executed, section)):
         text += f"\n![{shown.caption or section}](../{FIGURES}/{notebook}.png)\n"
     return text

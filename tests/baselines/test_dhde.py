@@ -8,6 +8,7 @@ from sklearn.datasets import load_sample_images
 
 from defusion_lib.baselines.deep import dhde
 from defusion_lib.data import Photo, PhotoSet
+from defusion_lib.data.effects import jpeg
 from defusion_lib.training import Recipe, train
 
 temple, flower = load_sample_images().images
@@ -100,12 +101,13 @@ def test_what_is_flat_has_no_edges():
 # Samples -------------------------------------------------------------------------------------------
 
 
-def test_a_patch_is_blurred_by_the_sigma_of_its_class():
+def test_a_patch_is_blurred_by_the_sigma_of_its_class(monkeypatch):
     """By one sigma, and in the last class by one of 2 to 8 pixels."""
+    monkeypatch.setattr(dhde, "as_taken", lambda image, rng: image)
     step = np.zeros((70, 80, 3), np.uint8)
     step[:, 40:] = 200
     photos = sharp_photos({str(i): step for i in range(5)})
-    samples = dhde.Patches(photos, 4, Recipe())
+    samples = dhde.blurred_patches(photos, 4, Recipe())
     assert set(samples.labels) == set(range(11))
     x, last = np.arange(-40, 41), []
     for patch, _, label in samples:
@@ -126,8 +128,8 @@ def test_a_patch_is_blurred_by_the_sigma_of_its_class():
 def test_samples_are_balanced_and_the_same_again(monkeypatch):
     monkeypatch.setattr(dhde, "PAIRS", 22)
     photos = sharp_photos({str(i): mosaic(i, (60, 70)) for i in range(11)})
-    first, again = (dhde.Patches(photos, 6, Recipe(seed=3)) for _ in range(2))
-    other = dhde.Patches(photos, 6, Recipe(seed=4))
+    first, again = (dhde.blurred_patches(photos, 6, Recipe(seed=3)) for _ in range(2))
+    other = dhde.blurred_patches(photos, 6, Recipe(seed=4))
     assert np.bincount(first.labels).tolist() == [12] * 11  # two sigmas a photograph, 6 patches of each
     small = first.features[:, 0] == 0
     assert small.sum() == len(first) // 2
@@ -140,13 +142,14 @@ def test_samples_are_balanced_and_the_same_again(monkeypatch):
     np.testing.assert_array_equal((patch.permute(1, 2, 0) * 255).round().numpy(), first.patches[5])
 
 
-def test_only_what_the_mask_calls_sharp_is_learnt_from():
+def test_only_what_the_mask_calls_sharp_is_learnt_from(monkeypatch):
+    monkeypatch.setattr(dhde, "as_taken", lambda image, rng: image)
     image, mask = mosaic(1), np.zeros(SHAPE, np.float32)
     image[..., 2] = 0
     # Blue marks what is blurred. The mask reaches 20 pixels further, as far as blur could carry the blue.
     image[:, 120:, 2] = 255
     mask[:, 100:] = 1
-    samples = dhde.Patches(PhotoSet("half", ["1"], lambda name: Photo(name, image, mask)), 40, Recipe())
+    samples = dhde.blurred_patches(PhotoSet("half", ["1"], lambda name: Photo(name, image, mask)), 40, Recipe())
     assert len(samples) and not samples.patches[..., 2].any()
 
 
@@ -155,12 +158,68 @@ def test_only_what_the_mask_calls_sharp_is_learnt_from():
     [
         (temple[:60, :60], None, "no mask"),
         (temple[:60, :60], np.ones((60, 60), np.float32), "edge in focus"),
-        (np.zeros((60, 60, 3), np.uint8), np.zeros((60, 60), np.float32), "edge in focus"),
     ],
 )
 def test_nothing_to_learn_from_is_said(image, mask, words):
     with pytest.raises(ValueError, match=words):
-        dhde.Patches(PhotoSet("none", ["1"], lambda name: Photo(name, image, mask)), 4, Recipe())
+        dhde.blurred_patches(PhotoSet("none", ["1"], lambda name: Photo(name, image, mask)), 4, Recipe())
+
+
+def test_training_images_get_noise_and_then_jpeg(monkeypatch):
+    flat, given = np.full((80, 80, 3), 128, np.uint8), []
+
+    def recorded(image, quality):
+        given.append((image.std(), quality))
+        return jpeg(image, quality)
+
+    monkeypatch.setattr(dhde, "jpeg", recorded)
+    found = [dhde.as_taken(flat, np.random.default_rng(seed)) for seed in range(40)]
+    noise, qualities = np.transpose(given)
+    assert min(noise) < 0.3 and 1.2 < max(noise) < 1.6  # rounding adds a little
+    assert 75 <= min(qualities) < 78 and 92 < max(qualities) < 96
+    np.testing.assert_array_equal(found[7], dhde.as_taken(flat, np.random.default_rng(7)))
+    assert np.mean([image.std() for image in found]) < noise.mean() / 2  # JPEG smoothes
+
+
+def half_blurred(name):
+    """A mosaic whose right part is blurred in the mask, and odd in red."""
+    image, mask = mosaic(int(name)), np.zeros(SHAPE, np.float32)
+    mask[:, 100:] = 1
+    image[..., 0] = image[..., 0] // 2 * 2 + mask
+    return Photo(name, image, mask)
+
+
+def test_held_out_edges_are_labelled_by_the_mask_and_balanced():
+    photos = PhotoSet("half", ["1", "2"], half_blurred)
+    first, again = (dhde.photo_edges(photos, 8, Recipe(seed=3)) for _ in range(2))
+    np.testing.assert_array_equal(first.patches, again.patches)
+    assert np.bincount(first.labels.astype(int)).tolist() == [16, 16]  # two photographs, two scales, four patches
+    assert ((first.features[:, 0] == 0).reshape(2, 2, 8) == [[False], [True]]).all()
+    np.testing.assert_array_equal(first.patches[:, 13, 13, 0] % 2, first.labels)
+    assert first[0][2].dtype == torch.float32
+    few = dhde.photo_edges(photos, 10**6, Recipe())
+    is_small = few.features[:, 0] == 0
+    for small in (False, True):
+        in_focus, blurred = np.bincount(few.labels[is_small == small].astype(int))
+        assert in_focus == blurred > 4
+
+
+def test_held_out_photos_without_edges_of_both_kinds_are_named():
+    with pytest.raises(ValueError, match="No photo of sharp has edges in focus and edges out of focus"):
+        dhde.photo_edges(sharp_photos({"1": mosaic(1)}), 8, Recipe())
+    with pytest.raises(ValueError, match="1 has no mask"):
+        dhde.photo_edges(PhotoSet("none", ["1"], lambda name: Photo(name, mosaic(1), None)), 8, Recipe())
+
+
+def test_the_held_out_loss_is_the_error_of_the_map_at_edges():
+    """Logits that are sure of one class: the loss is that class's distance from the mask."""
+
+    def sure(of):
+        return lambda patch, features: 100.0 * torch.nn.functional.one_hot(torch.tensor(of), 11)
+
+    given = torch.zeros(2, 3, 27, 27), torch.zeros(2, 120)
+    found = [dhde._map_error(sure(of), *given, torch.tensor([0.0, 1.0])).item() for of in ([0, 10], [10, 0], [5, 8])]
+    np.testing.assert_allclose(found, [0, 1, (0.5 + 0.2) / 2], atol=1e-6)
 
 
 # From edges to a map -------------------------------------------------------------------------------

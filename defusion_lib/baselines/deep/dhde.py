@@ -12,6 +12,9 @@ blurs of 2 pixels and more are one class. Differences from the authors' model:
   authors use the edges of the sharp photo, found with twice the thresholds.
 - The last class is trained with blurs of 2 to 8 pixels, log-uniformly, not of 2 alone. Out-of-focus areas of photos
   are blurred that much, and a classifier that has never seen it predicts small sigmas there.
+- Noise and JPEG are added after the blur, because out-of-focus areas of photos have both.
+- Weights are selected on held-out photos by their masks, not by Gaussian blur: the longer the classifier learns
+  Gaussian blur, the smaller are the sigmas that it predicts in out-of-focus areas.
 - There is no dropout, because a resumed run would have to repeat its random numbers, and no ReLU after the last layer.
 - The range weight of the joint filter (100, on colours in 0..1) is above 0.9998 everywhere, and so omitted. The rolling
   guidance filter (1.5 pixels; 1.5 in colours) hardly preserves edges either: we smooth by a Gaussian.
@@ -34,6 +37,7 @@ from defusion_lib.backbone import initialise
 from defusion_lib.baselines.matting import enlarge, halve, laplacian, solve_positive
 from defusion_lib.baselines.wrapper import classical_method
 from defusion_lib.data import Photo, PhotoSet
+from defusion_lib.data.effects import jpeg, noisy
 from defusion_lib.progress import tqdm
 from defusion_lib.training import Recipe, Task
 
@@ -52,6 +56,8 @@ GUIDE_SIGMA = 1.5  # pixels: smoothing of the image that guides the propagation
 KNOWN_WEIGHT = 0.005  # lambda: weight of an edge pixel's sigma
 EPSILON = 1e-5
 PRIOR_WEIGHT = 1e-7  # of the mean of `SIGMAS` at every pixel: decides only where no edge reaches
+NOISE = 1.5  # levels of 255: the highest standard deviation of noise in training
+QUALITIES = (75, 96)  # of JPEG in training: from the first, below the second
 PAIRS = 6644  # of photo and sigma in training: all 11 sigmas for each of 604 photos
 TEST_PATCHES = 64  # per photo and sigma in `confusion`
 CHUNK = 2048  # patches classified together
@@ -167,25 +173,13 @@ def _grey(image: np.ndarray) -> np.ndarray:
 
 
 class Patches(Sequence):
-    """Training patches of known blur: `size` per photo and sigma, half of each scale.
+    """Patches with labels, from parts (patches (N, 27, 27, 3) uint8, features (N, 120), labels (N,)).
 
-    An item is (patch (3, 27, 27) float32 in [0, 1], features (120,) float32, class () int64). Patches are cut where
-    the mask is sharp in every pixel of the patch, after the photo was blurred by a Gaussian of the class (the last one
-    has 2 to `LARGEST` pixels) and rounded to uint8. Each photo is blurred by some of `SIGMAS`, so that all are equally
-    frequent and there are about `PAIRS` pairs of photo and sigma; if there are fewer edges than `size`, all are used.
-    The patches are computed when the object is created and depend only on the photos, `size` and the recipe's seed.
-    Raises ValueError for a photo without a mask and if no photo has a sharp edge.
+    An item is (patch (3, 27, 27) float32 in [0, 1], features (120,) float32, label ()).
     """
 
-    def __init__(self, photos: PhotoSet, size: int, recipe: Recipe):
-        classes = int(np.clip(PAIRS // max(1, len(photos)), 1, len(SIGMAS)))
-        found = []
-        for index, photo in enumerate(tqdm(photos, desc="dhde: patches", leave=False)):
-            labels = (index * classes + np.arange(classes)) % len(SIGMAS)
-            found += _photo_patches(photo, labels, size, np.random.default_rng((recipe.seed, index)))
-        if not any(len(labels) for _, _, labels in found):
-            raise ValueError(f"No photo of {photos.name} has an edge in focus: DHDE needs them, use other photos.")
-        self.patches, self.features, self.labels = map(np.concatenate, zip(*found))
+    def __init__(self, parts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]):
+        self.patches, self.features, self.labels = map(np.concatenate, zip(*parts))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -195,18 +189,59 @@ class Patches(Sequence):
         return _as_input(self.patches[index]), features, label
 
 
+def blurred_patches(photos: PhotoSet, size: int, recipe: Recipe) -> Patches:
+    """Cut patches of known blur: `size` per photo and sigma, half of each scale; labels are classes, int64.
+
+    Patches are cut where the mask is sharp in every pixel of the patch, after the photo was blurred by a Gaussian of
+    the class (the last one has 2 to `LARGEST` pixels), rounded to uint8, and stored with noise (`as_taken`). Each photo
+    is blurred by some of `SIGMAS`, so that all are equally frequent and there are about `PAIRS` pairs of photo and
+    sigma; if there are fewer edges than `size`, all are used. The patches depend only on the photos, `size` and the
+    recipe's seed. Raises ValueError for a photo without a mask and if no photo has a sharp edge.
+    """
+    classes = int(np.clip(PAIRS // max(1, len(photos)), 1, len(SIGMAS)))
+    found = []
+    for index, photo in enumerate(tqdm(photos, desc="dhde: patches", leave=False)):
+        labels = (index * classes + np.arange(classes)) % len(SIGMAS)
+        found += _photo_patches(photo, labels, size, np.random.default_rng((recipe.seed, index)))
+    if not any(len(labels) for _, _, labels in found):
+        raise ValueError(f"No photo of {photos.name} has an edge in focus: DHDE needs them, use other photos.")
+    return Patches(found)
+
+
+def photo_edges(photos: PhotoSet, size: int, recipe: Recipe) -> Patches:
+    """Cut patches of photos as they are, at edges; the label is the mask at the edge, float32, 1 = blurred.
+
+    Of each photo and scale there are up to `size` / 2 patches in focus and as many out of focus. The patches depend
+    only on the photos, `size` and the recipe's seed. Raises ValueError for a photo without a mask and if no photo has
+    edges of both kinds.
+    """
+    found = []
+    for index, photo in enumerate(photos):
+        mask, rng = _mask(photo), np.random.default_rng((recipe.seed, index))
+        for side, edge in zip(SIDES, edges(photo.image)):
+            kinds = [np.argwhere(edge & (mask == label)) for label in (0, 1)]
+            count = min(size // 2, *map(len, kinds))
+            for label, at in enumerate(kinds):
+                at = at[rng.permutation(len(at))[:count]]
+                found.append((*cut_patches(photo.image, at, side), np.full(count, label, np.float32)))
+    if not any(len(labels) for _, _, labels in found):
+        raise ValueError(
+            f"No photo of {photos.name} has edges in focus and edges out of focus: DHDE needs both in held-out photos, "
+            "use other ones."
+        )
+    return Patches(found)
+
+
 def _photo_patches(
     photo: Photo, labels: np.ndarray, size: int, rng: np.random.Generator
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Return patches, features and labels of one photo, for each of the labels and both scales."""
-    if photo.mask is None:
-        raise ValueError(f"{photo.name} has no mask: DHDE is trained on the sharp areas of masks.")
-    sharp = [maximum_filter(photo.mask, side, mode="nearest") == 0 for side in SIDES]
+    sharp = [maximum_filter(_mask(photo), side, mode="nearest") == 0 for side in SIDES]
     found = []
     for label in labels:
         is_last = label == len(SIGMAS) - 1
         sigma = SIGMAS[-1] * (LARGEST / SIGMAS[-1]) ** rng.random() if is_last else SIGMAS[label]
-        image = blur(photo.image, sigma)
+        image = as_taken(blur(photo.image, sigma), rng)
         for side, edge, allowed in zip(SIDES, edges(image), sharp):
             at = np.argwhere(edge & allowed)
             at = at[rng.permutation(len(at))[: size // 2]]
@@ -214,10 +249,21 @@ def _photo_patches(
     return found
 
 
+def _mask(photo: Photo) -> np.ndarray:
+    if photo.mask is None:
+        raise ValueError(f"{photo.name} has no mask: DHDE is trained on the sharp areas of masks.")
+    return photo.mask
+
+
 def blur(image: np.ndarray, sigma: float) -> np.ndarray:
     """Blur an image (H, W, 3) uint8 by a Gaussian of `sigma` pixels and round it to uint8."""
     smooth = gaussian_filter(image.astype(np.float32), (sigma, sigma, 0), mode="nearest")
     return np.rint(smooth).astype(np.uint8)
+
+
+def as_taken(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Add noise and JPEG of random strengths (up to `NOISE`, of `QUALITIES`) to an image (H, W, 3) uint8."""
+    return jpeg(noisy(image, rng.uniform(0, NOISE), rng.integers(2**32)), int(rng.integers(*QUALITIES)))
 
 
 def _as_input(patches: np.ndarray) -> torch.Tensor:
@@ -229,9 +275,15 @@ def _loss(network: DHDE, patch: torch.Tensor, features: torch.Tensor, label: tor
     return F.cross_entropy(network(patch, features).float(), label)
 
 
+def _map_error(network: DHDE, patch: torch.Tensor, features: torch.Tensor, is_blurred: torch.Tensor) -> torch.Tensor:
+    """Compute the mean absolute error of the map at edges; the mean of all sigmas varies less than the likeliest."""
+    sigma = torch.softmax(network(patch, features).float(), 1) @ torch.from_numpy(SIGMAS).float().to(patch.device)
+    return ((sigma - SIGMAS[0]) / (SIGMAS[-1] - SIGMAS[0]) - is_blurred).abs().mean()
+
+
 # DHDE cuts its own samples and has no VGG-16.
 IGNORED = ("rotations", "scales", "augmentation", "backbone_factor", "frozen_blocks")
-TASK = Task(Patches, _loss, ignores=IGNORED, held_out=Patches, held_out_loss=_loss)
+TASK = Task(blurred_patches, _loss, ignores=IGNORED, held_out=photo_edges, held_out_loss=_map_error)
 
 
 def classify(network: DHDE, patches: np.ndarray, features: np.ndarray) -> np.ndarray:
@@ -246,9 +298,9 @@ def classify(network: DHDE, patches: np.ndarray, features: np.ndarray) -> np.nda
 def confusion(network: DHDE, photos: PhotoSet, seed: int = 0) -> np.ndarray:
     """Compute the confusion matrix of sigmas: int (11, 11), true ones in rows, estimated ones in columns.
 
-    Uses patches of photos with masks, which should not be training photos. Raises what `Patches` raises.
+    Uses patches of photos with masks, which should not be training photos. Raises what `blurred_patches` raises.
     """
-    patches = Patches(photos, TEST_PATCHES, Recipe(seed=seed))
+    patches = blurred_patches(photos, TEST_PATCHES, Recipe(seed=seed))
     counts = np.zeros((len(SIGMAS), len(SIGMAS)), int)
     for begin in range(0, len(patches), CHUNK):
         part = slice(begin, begin + CHUNK)

@@ -24,11 +24,11 @@ from defusion_lib.backbone import VGG16
 from defusion_lib.data import PhotoSet
 from defusion_lib.data.augmentation import resize_to_square
 from defusion_lib.data.datasets import open_dataset
-from defusion_lib.experiments.training_run import sets_behind
+from defusion_lib.experiments import training_run
 from defusion_lib.paths import display_path, project_root, write_atomically
 from defusion_lib.runs.parameters import check_parameters, read_parameters
 from defusion_lib.runs.provenance import environment_info
-from defusion_lib.weights import load_backbone, resolve
+from defusion_lib.weights import load_backbone
 from tools.execute import read_profile
 from tools.graph import parameters_cell
 
@@ -110,7 +110,7 @@ def pack(root: Path, profile: str, data: str, backbone: str, folder: Path) -> li
         "commit": environment_info()["commit"],
         "parameters": {stem: {name: each[name] for name in ("defaults", "given")} for stem, each in parameters.items()},
         "backbone": f"{words}, in half precision",
-        "data_before": sets_behind(backbone or training["backbone"]),
+        "data_before": training_run.sets_behind(backbone or training["backbone"]),
         "data": {"name": parts["train"].name, "size": size} | {part: photos.stems for part, photos in parts.items()},
         "notes": {
             "bundle": {  # a hash that identifies it, and how its photos were reduced
@@ -184,7 +184,7 @@ def open_photos(given: dict) -> PhotoSet:
 def backbone_file(source: str) -> tuple[bytes, str]:
     """Return VGG-16's weights in half precision as safetensors, and a few words that name them."""
     network = VGG16()
-    words = load_backbone(network, resolve(source))
+    words = load_backbone(network, training_run.backbone_file(source))
     return save({name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}), words
 
 

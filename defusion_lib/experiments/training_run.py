@@ -42,6 +42,7 @@ from defusion_lib.training import (
 )
 from defusion_lib.weights import (
     SHIPPED,
+    import_torchvision,
     load_backbone,
     load_network,
     read_card,
@@ -382,8 +383,26 @@ class Training(NamedTuple):
 
 
 def backbone_file(name: str) -> str | Path | None:
-    """Return what `load_backbone` takes for a notebook's parameter `backbone`."""
+    """Return what `load_backbone` takes for a notebook's parameter `backbone`.
+
+    Downloads "imagenet" where that was not done before; raises ConnectionError where that fails.
+    """
+    if name == "imagenet":
+        _download_imagenet()
     return None if name == "random" else resolve(str(locate(name, "imagenet", "shipped")))
+
+
+def _download_imagenet() -> None:
+    entry = import_torchvision().models.VGG16_Weights.IMAGENET1K_FEATURES
+    if Path(torch.hub.get_dir(), "checkpoints", Path(entry.url).name).is_file():
+        return
+    try:
+        entry.get_state_dict(progress=True, check_hash=True)
+    except OSError as error:
+        raise ConnectionError(
+            f"{entry.url} could not be downloaded ({error}): connect to the internet, or give as backbone a file of "
+            "these weights (params/README.md), shipped for those of the network in the package, or random."
+        ) from error
 
 
 def trainings(given: Any) -> dict[str, Training]:

@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ from defusion_lib.network import DeFusionNet
 from defusion_lib.runs.parameters import check_parameters, read_parameters
 from defusion_lib.runs.run import Run
 from defusion_lib.training import initialise, make_recipe, train
-from defusion_lib.weights import SHIPPED, load_network, read_card, weights_hash
+from defusion_lib.weights import SHIPPED, import_torchvision, load_network, read_card, weights_hash
 from tools.graph import parameters_cell
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -330,3 +331,20 @@ def test_a_card_has_the_sets_that_the_backbone_learnt_from(outputs):
         assert [each["name"] for each in card["data_before"]] == sets
     with pytest.raises(ValueError, match="trained on shi-dutlab100, which holds most of the test photos"):
         check_unseen(last100, card)
+
+
+def test_imagenets_weights_are_downloaded_once_or_an_error_names_the_way_out(tmp_path, monkeypatch):
+    entry, asked = import_torchvision().models.VGG16_Weights.IMAGENET1K_FEATURES, []
+
+    def offline(url, *arguments, **more):
+        asked.append(url)
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    with pytest.raises(ConnectionError, match="could not be downloaded.*no route to host.*give as backbone a file"):
+        training_run.backbone_file("imagenet")
+    assert asked == [entry.url]
+    (tmp_path / f"checkpoints/{Path(entry.url).name}").touch()
+    assert training_run.backbone_file("imagenet") == "imagenet" and len(asked) == 1
+    assert training_run.backbone_file("random") is None

@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from defusion_lib import SPINCOUNT
+from defusion_lib.baselines.deep import MINUTES
 from defusion_lib.evaluation.tables import MEASURES
 from defusion_lib.paper import claims
 from defusion_lib.paper.tables import METHODS, TABLE_1
@@ -89,8 +90,9 @@ seeds, not with the other rows. Notebook 08 lists which of the paper's differenc
 ablations from which those of profile cpu were planned.
 
 The rows of Table 1 are our implementations on the same photos. All networks were trained with the same budget on
-photos of the same training list, for the minutes shown; a training ends early where the loss on held-out photos has
-stopped falling. `+budget` is DeFusionNet with this budget, the other row of DeFusionNet is the network in the package.
+photos of the same training list: the iterations that {minutes} minutes of one core of a fast processor allow, or fewer
+where the loss on held-out photos had stopped falling. The minutes shown are by the clock on a slower processor, which
+ran other programs during the trainings of DHDE, DBM and CVPR 2019. `+budget` is DeFusionNet with this budget, the other row of DeFusionNet is the network in the package.
 Such a budget decides the ranking, so the rows do not rank the methods. Methods with a higher MAE than calling
 everything blurred: {worse}. (The paper's table has such methods, too: {worse_in_paper}, if calling everything blurred
 has {floor}, as on the test photos that its text states. Its BTBNet was trained for nearly five days.) Notebook 07 has
@@ -149,6 +151,7 @@ def results_page(root: Path) -> str:
         worse=", ".join(worse_than_floor(result(root / "outputs", "cpu/07_table_1"))),
         worse_in_paper=", ".join(method for method in METHODS if TABLE_1["shi", "mae", method] > floor),
         floor=f"{floor:.3f}",
+        minutes=MINUTES,
         outdated="".join(f"\n{sentence}" for sentence in sentences),
     )
 

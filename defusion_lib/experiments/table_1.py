@@ -19,7 +19,7 @@ from torch import nn
 
 from defusion_lib import inference, metrics, plots
 from defusion_lib.baselines import BASELINES, CLASSICAL, DEEP
-from defusion_lib.baselines.deep import OURS, Deep, dhde, dmenet, held_out
+from defusion_lib.baselines.deep import OURS, Deep, dhde, dmenet, held_out, with_validation
 from defusion_lib.baselines.fitted import SPLIT, fitted_to
 from defusion_lib.data import PhotoSet
 from defusion_lib.data.datasets import open_dataset
@@ -250,10 +250,9 @@ def train_one(run: Run, name: str, photos: PhotoSet, test: PhotoSet | None = Non
     test = test or open_test(given)
     path, backbone = run.path(training.file), backbone_file(training.backbone)
     check_unlearnt(test, photos, backbone)
-    how = photos.in_memory(), training.recipe, backbone
-    budget = baseline.budget(given.budget)
-    rule = {"evaluations": budget.evaluations, "patience": budget.patience}
-    made = baseline.identity(*how, **rule, **training.switches)
+    photos, validation = with_validation(photos.in_memory(), training.recipe, baseline.budget(given.budget))
+    how = photos, training.recipe, backbone
+    made = baseline.identity(*how, validation, **training.switches)
     made |= {
         "test": test.in_memory().identity(),
         "scenes": given.scenes,
@@ -262,7 +261,7 @@ def train_one(run: Run, name: str, photos: PhotoSet, test: PhotoSet | None = Non
     }
     file = run.path(f"results/07_table_1/{name}.npz")
     if kept.read_alike(file, made) is None:
-        network = baseline.train_or_load(path, *how, run.device, run.stamp, **rule, **training.switches)
+        network = baseline.train_or_load(path, *how, run.device, run.stamp, validation, **training.switches)
         words = {"stamp": run.stamp, "made": made, "card": read_card(path), "sha256": weights_hash(network)}
         kept.write(file, words, look_inside(name, network, test, given))
     rival = read_rival(name, file, path, run.device)

@@ -11,7 +11,17 @@ from test_training import MADE_UP, SHORT
 
 from defusion_lib import training
 from defusion_lib.baselines import BASELINES, DEEP
-from defusion_lib.baselines.deep import BUDGETS, EVALUATIONS, MINUTES, OURS, PATIENCE, held_out, timed
+from defusion_lib.baselines.deep import (
+    BUDGETS,
+    EVALUATIONS,
+    MINUTES,
+    OURS,
+    PATIENCE,
+    Budget,
+    held_out,
+    timed,
+    with_validation,
+)
 from defusion_lib.data import PhotoSet
 from defusion_lib.data.datasets import open_dataset
 from defusion_lib.data.shi import split_stems
@@ -21,6 +31,7 @@ from defusion_lib.training import applicable
 from defusion_lib.weights import load_network, read_card, weights_hash
 
 RECIPE = replace(SHORT, stages=((2, 32, 2),), frozen_blocks=5)
+BUDGET = Budget(((5, 32, 2),), 32, evaluations=3, patience=7)
 NARROW = {"divide": 16, "encoder": "vgg16", "heads": "compact", "steps": 1}
 NETWORKS = DEEP | {"defusionnet": OURS}
 LIBRARY = Path(training.__file__).parent
@@ -99,11 +110,12 @@ STAGES = {"dhde": ((2, 4, 8),), "dmenet": ((2, 64, 2),)}  # patches a photo; the
 def test_every_network_is_evaluated_on_held_out_photos(name, photos, tmp_path):
     given = applicable(replace(RECIPE, stages=STAGES.get(name, RECIPE.stages)), NETWORKS[name].task)
     several = PhotoSet("made-up", [str(number) for number in range(11)], lambda stem: photos[int(stem) % 2])
-    trained(name, given, several, tmp_path, evaluations=1, **NARROW)
+    fit, validation = with_validation(several, given, Budget(given.stages, 32, evaluations=1))
+    trained(name, given, fit, tmp_path, validation=validation, **NARROW)
     card = read_card(tmp_path / f"{name}.safetensors")
     ((iteration, loss),) = card["held_out"]
     assert iteration == 2 and np.isfinite(loss)
-    made = NETWORKS[name].identity(several, given, evaluations=1, **NARROW)
+    made = NETWORKS[name].identity(fit, given, validation=validation, **NARROW)
     assert made == {key: card[key] for key in made} and made["validation"]["photographs"] == 1
 
 
@@ -192,9 +204,11 @@ def test_held_out_photos_are_those_of_the_parts_of_shis_set():
         assert fit.stems == split_stems(split, "fit") and unseen.stems == split_stems(split, "validation")
 
 
-def test_too_few_photos_to_hold_one_out_are_refused(tmp_path):
+def test_too_few_photos_to_hold_one_out_are_refused():
+    photos = PhotoSet("made-up", list("01234"), None)
     with pytest.raises(ValueError, match="made-up holds 5 photos to train on, expected at least 6"):
-        trained("dbm", RECIPE, PhotoSet("made-up", list("01234"), MADE_UP.read), tmp_path, divide=16, evaluations=3)
+        with_validation(photos, RECIPE, BUDGET)
+    assert with_validation(photos, RECIPE, BUDGET._replace(evaluations=0)) == (photos, None)
     assert all(held_out(PhotoSet("made-up", list("012345"), None)))
 
 
@@ -207,7 +221,9 @@ def test_every_divisor_that_notebook_07_takes_makes_a_network(name):
 
 def test_a_network_is_validated_on_every_tenth_photo(tmp_path):
     photos = PhotoSet("made-up", [str(number) for number in range(12)], MADE_UP.read)
-    trained("dbm", replace(RECIPE, stages=((5, 32, 2),)), photos, tmp_path, divide=16, evaluations=3, patience=7)
+    recipe = replace(RECIPE, stages=BUDGET.stages)
+    fit, validation = with_validation(photos, recipe, BUDGET)
+    trained("dbm", recipe, fit, tmp_path, validation=validation, divide=16)
     card = read_card(tmp_path / "dbm.safetensors")
     assert [iteration for iteration, _ in card["held_out"]] == [2, 4, 5]
     assert card["data"]["photographs"] == 11 and card["validation"]["photographs"] == 1

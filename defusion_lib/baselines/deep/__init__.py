@@ -131,15 +131,10 @@ class Deep(NamedTuple):
         backbone: str | Path | None = None,
         device: torch.device | str = "cpu",
         stamp: Mapping | None = None,
-        evaluations: int = 0,
-        patience: int = PATIENCE,
+        validation: Validation | None = None,
         **switches,
     ) -> nn.Module:
-        """Train the network and save it as `path`, or load it from there; see `training.train_or_load`.
-
-        With `evaluations` (see `Budget`, also for `patience`), a part of the photos is held out; see `held_out`.
-        """
-        photos, validation = _with_validation(photos, recipe, evaluations, patience)
+        """Train the network and save it as `path`, or load it from there; see `training.train_or_load`."""
         build = partial(self.build, **switches)
         return train_or_load(path, build, photos, recipe, backbone, device, stamp, self.task, validation)
 
@@ -148,12 +143,10 @@ class Deep(NamedTuple):
         photos: PhotoSet,
         recipe: Recipe,
         backbone: str | Path | None = None,
-        evaluations: int = 0,
-        patience: int = PATIENCE,
+        validation: Validation | None = None,
         **switches,
     ) -> dict:
         """Return what identifies the training of `train_or_load` with these arguments; see `training.identity`."""
-        photos, validation = _with_validation(photos, recipe, evaluations, patience)
         return identity(initialise(partial(self.build, **switches), recipe, backbone), photos, recipe, validation)
 
     def detector(self, network: nn.Module, size: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -162,11 +155,12 @@ class Deep(NamedTuple):
         return partial(self.detect, network=network, **seen)
 
 
-def _with_validation(
-    photos: PhotoSet, recipe: Recipe, evaluations: int, patience: int
-) -> tuple[PhotoSet, Validation | None]:
-    """Hold a part of the photos out where there are evaluations; return the other photos, and the validation."""
-    if not evaluations:
+def with_validation(photos: PhotoSet, recipe: Recipe, budget: Budget) -> tuple[PhotoSet, Validation | None]:
+    """Hold a part of the photos out where a budget has evaluations; return the other photos, and the validation.
+
+    Raises ValueError where the photos are too few to divide.
+    """
+    if not budget.evaluations:
         return photos, None
     if len(photos) < FEWEST:
         raise ValueError(
@@ -174,7 +168,7 @@ def _with_validation(
             "held out: give more, or choose the budget quick."
         )
     photos, unseen = held_out(photos)
-    return photos, Validation(unseen, ceil(recipe.iterations / evaluations), patience)
+    return photos, Validation(unseen, ceil(recipe.iterations / budget.evaluations), budget.patience)
 
 
 OURS = Deep(DeFusionNet)  # under the budget of the compared networks

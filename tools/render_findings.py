@@ -299,12 +299,13 @@ def tested(outputs: Path) -> Finding:
     rows = claims.tally_rows(claims.load())
     every, table = rows["all"], [row for name, row in rows.items() if name.startswith("Table")]
     reproduced, cells = (sum(row[name] for row in table) for name in ("reproduced", "number"))
+    left = f"; {every['not attempted']} were not attempted" if every["not attempted"] else ""
     return Finding(
         "Most numbers of the paper could not be tested, and of its tables almost nothing is reproduced",
         every["needs data"] + every["needs a GPU"] > every["number"] / 2 and reproduced < cells / 20,
         f"Of {every['number']} numbers and figures, {every['reproduced']} are reproduced, {every['differs']} differ, "
-        f"{every['needs data']} need photos that could not be obtained, {every['needs a GPU']} a GPU, mostly for a "
-        f"training, and {every['not attempted']} were not attempted. "
+        f"{every['needs data']} need photos that could not be obtained, and {every['needs a GPU']} a GPU, mostly for a "
+        f"training{left}. "
         f"Reproduced cells of the tables: {reproduced} of {cells}. What else is reproduced are counts and settings.",
         ("[claims.yaml](../defusion_lib/paper/claims.yaml), [notebook 06](../notebooks/06_claims.ipynb)",),
         "The photos of DUT and CTCUG, and a training with `params/paper` on a GPU.",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from scipy import stats
 
-from defusion_lib.baselines import CLASSICAL
+from defusion_lib.baselines import BASELINES
 from defusion_lib.evaluation.protocols import auc_paper_ceiling
 from defusion_lib.paper import claims, conversion
 from defusion_lib.paper.tables import TABLE_1, TIMINGS
@@ -117,11 +117,11 @@ def converted(outputs: Path) -> str:
 
 def status(outputs: Path) -> str:
     row = claims.tally_rows(claims.load())["all"]
+    left = f"; {row['not attempted']} were not attempted" if row["not attempted"] else ""
     return (
         f"of {row['number']} numbers and figures of the paper {row['reproduced']} are reproduced and {row['differs']} "
-        f"differ; {row['needs data']} need photos that could not be obtained, {row['needs a GPU']} a GPU, and "
-        f"{row['not attempted']} were not attempted. The outputs "
-        "below are of the stored results on real photos."
+        f"differ; {row['needs data']} need photos that could not be obtained, and {row['needs a GPU']} a GPU{left}. "
+        "The outputs below are of the stored results on real photos."
     )
 
 
@@ -144,13 +144,13 @@ def other_photos(outputs: Path) -> str:
     )
     records = claims.assigned(claims.load())
     columns = ("mae", "f", "auc")
-    in_paper = [method for method in CLASSICAL if ("shi", "f", method) in TABLE_1]
+    in_paper = [name for name in BASELINES if f"{stated_split}/{name}/auc" in found["values"]]
     statuses = [records[f"table-1/shi/{column}/{method}"].status for column in columns for method in in_paper]
     return (
         f"on {photos(found, stated_split)} photos of the split that the paper's text states ({stated_split}) the best "
         f"classical method ({best}) has an AUC of {auc_of(found, best, stated_split)}, on {SHI} "
         f"{auc_of(result(outputs, 'cpu/07_table_1'), best)}. Of {len(statuses)} numbers that the paper prints for "
-        f"{len(in_paper)} classical methods, {statuses.count('reproduced')} are reproduced. On "
+        f"{len(in_paper)} of the methods, {statuses.count('reproduced')} are reproduced. On "
         f"{photos(other, 'szu')} photos of another data set (SZU-BD, `outputs/cpu-szu/`) the best of them ({there}) "
         f"has {auc_of(other, there, 'szu')}."
     )

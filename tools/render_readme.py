@@ -92,7 +92,7 @@ ablations from which those of profile cpu were planned.
 The rows of Table 1 are our implementations on the same photos. All networks were trained with the same budget on
 photos of the same training list: the iterations that {minutes} minutes of one core of a fast processor allow, or fewer
 where the loss on held-out photos had stopped falling. The minutes shown are by the clock on a slower processor, which
-ran other programs during the trainings of DHDE, DBM and CVPR 2019. `+budget` is DeFusionNet with this budget, the other
+ran other programs during the trainings of DHDE, DBM, BTBNet and CVPR 2019. `+budget` is DeFusionNet with this budget, the other
 row of DeFusionNet is the network in the package. Such a budget decides the ranking, so the rows do not rank the
 methods. Methods with a higher MAE than calling everything blurred: {worse}. (The paper's table has such methods, too:
 {worse_in_paper}, if calling everything blurred has {floor}, as on the test photos that its text states. Its BTBNet was

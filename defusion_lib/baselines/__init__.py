@@ -52,7 +52,7 @@ BASELINES: dict[str, Callable | Deep] = {
             # Windows of 64 pixels from photos of 256: whole photos of 64 pixels do not show blur any more, and larger
             # ones are too slow. (DBM after 400 such iterations, held-out AUC: whole .67, of 160 .83, of 224 .91.)
             # VGG-16 is frozen: an iteration takes a third of the time, and the held-out loss fell further in less time.
-            # (2.41 seconds are the 7.05 measured with a trained VGG-16, times this ratio, measured on another processor.)
+            # (2.41 seconds are the 7.05 of a trained VGG-16, times this ratio as measured on another processor.)
             "cpu": timed(
                 (1, 64, 4, 2.41),
                 evaluation=32,

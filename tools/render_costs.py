@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from tools.render_results import read, rows_of
+from tools.render_results import read, rows_of, samples
 
 PASSES = 3  # of a training sample, in forward passes: forward, and backward for weights and inputs
 FLOPS = 2  # of a multiply-accumulate
@@ -141,6 +141,5 @@ def _hours(hours: float) -> str:
 def _trained(box: Path) -> float:
     """Return the seconds per sample that the training of the network in the package took."""
     content = read(box / "03_training.json")
-    samples = sum(iterations * batch for iterations, _, batch in content["stamp"]["parameters"]["stages"])
     (seconds,) = (value for key, value in content["values"].items() if key.endswith("/training-seconds"))
-    return seconds / samples
+    return seconds / samples(content)

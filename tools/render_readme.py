@@ -24,7 +24,7 @@ from tools.bench_spin import LIBGOMP
 from tools.graph import parameters_cell
 from tools.render_card import HELD_OUT, model_card
 from tools.render_commands import commands_section
-from tools.render_results import cell, read, rendered, result, rows_of
+from tools.render_results import cell, read, rendered, result, rows_of, samples
 
 # The profiles whose results of notebook 04 are shown, and which network each one tests.
 EVALUATED = {
@@ -82,8 +82,8 @@ networks here are smaller than the reference network (17.8 instead of 62.6 milli
 or two cores.
 
 Profile box is the network in the package ([its card](../defusion_lib/shipped/README.md)). Profile cpu trains a network
-of the same size, for two and a half hours of one core. The network of the other split
-(cpu-last100) was trained for a fraction of that time, so the rows do not compare the splits.
+of the same size, with {of_cpu:,} samples. The network of the other split (cpu-last100) was trained with
+{of_last100:,}, so the rows do not compare the splits.
 
 The ablations are small networks with a short training: compare them with one another and with the spread over
 seeds, not with the other rows. Notebook 08 lists which of the paper's differences show. `cpu-pilot` holds the
@@ -92,11 +92,11 @@ ablations from which those of profile cpu were planned.
 The rows of Table 1 are our implementations on the same photos. All networks were trained with the same budget on
 photos of the same training list: the iterations that {minutes} minutes of one core of a fast processor allow, or fewer
 where the loss on held-out photos had stopped falling. The minutes shown are by the clock on a slower processor, which
-ran other programs during the trainings of DHDE, DBM, BTBNet and CVPR 2019. `+budget` is DeFusionNet with this budget, the other
-row of DeFusionNet is the network in the package. Such a budget decides the ranking, so the rows do not rank the
-methods. Methods with a higher MAE than calling everything blurred: {worse}. (The paper's table has such methods, too:
-{worse_in_paper}, if calling everything blurred has {floor}, as on the test photos that its text states. Its BTBNet was
-trained for nearly five days.) Notebook 07 has the rest, and quotes published numbers of newer methods.
+ran other programs during the trainings of DHDE, DBM, BTBNet and CVPR 2019. `+budget` is DeFusionNet with this budget,
+the other row of DeFusionNet is the network in the package. Such a budget decides the ranking, so the rows do not rank
+the methods. Methods with a higher MAE than calling everything blurred: {worse}. (The paper's table has such methods,
+too: {worse_in_paper}, if calling everything blurred has {floor}, as on the test photos that its text states. Its
+BTBNet was trained for nearly five days.) Notebook 07 has the rest, and quotes published numbers of newer methods.
 
 Result files of notebooks hold the parameters that they were made with.{outdated}
 """
@@ -152,6 +152,8 @@ def results_page(root: Path) -> str:
         worse_in_paper=", ".join(method for method in METHODS if TABLE_1["shi", "mae", method] > floor),
         floor=f"{floor:.3f}",
         minutes=MINUTES,
+        of_cpu=samples(result(root / "outputs", "cpu/03_training")),
+        of_last100=samples(result(root / "outputs", "cpu-last100/03_training")),
         outdated="".join(f"\n{sentence}" for sentence in sentences),
     )
 

@@ -20,6 +20,11 @@ def result(outputs: Path, name: str) -> dict:
     return read(outputs / profile / "results" / f"{stem}.json")
 
 
+def samples(content: dict) -> int:
+    """Count the samples of a training from a result file of notebook 03."""
+    return sum(iterations * batch for iterations, _, batch in content["stamp"]["parameters"]["stages"])
+
+
 def find(content: dict, dataset: str, metric: str, method: str) -> str | None:
     """Return the key of a result; a network that fuses its features at half resolution has a longer name."""
     exact, shortened = f"{dataset}/{method}/{metric}", {}

@@ -34,7 +34,7 @@ from defusion_lib.paper import beside, claims, conversion
 from defusion_lib.paper.tables import IN_FOCUS, SETTINGS, TABLE_1, TABLE_2, TABLE_3
 from defusion_lib.training import RECIPES
 from tools.render_card import HELD_OUT
-from tools.render_results import classical_methods, find, photos, result, rows_of, signed, stated
+from tools.render_results import classical_methods, find, not_attempted, photos, result, rows_of, signed, stated
 
 SHI, OURS = "shi-dutlab100", "defusionnet-compact"
 LAST = "shi-last100"
@@ -299,13 +299,12 @@ def tested(outputs: Path) -> Finding:
     rows = claims.tally_rows(claims.load())
     every, table = rows["all"], [row for name, row in rows.items() if name.startswith("Table")]
     reproduced, cells = (sum(row[name] for row in table) for name in ("reproduced", "number"))
-    left = f"; {every['not attempted']} were not attempted" if every["not attempted"] else ""
     return Finding(
         "Most numbers of the paper could not be tested, and of its tables almost nothing is reproduced",
         every["needs data"] + every["needs a GPU"] > every["number"] / 2 and reproduced < cells / 20,
         f"Of {every['number']} numbers and figures, {every['reproduced']} are reproduced, {every['differs']} differ, "
         f"{every['needs data']} need photos that could not be obtained, and {every['needs a GPU']} a GPU, mostly for a "
-        f"training{left}. "
+        f"training{not_attempted(every)}. "
         f"Reproduced cells of the tables: {reproduced} of {cells}. What else is reproduced are counts and settings.",
         ("[claims.yaml](../defusion_lib/paper/claims.yaml), [notebook 06](../notebooks/06_claims.ipynb)",),
         "The photos of DUT and CTCUG, and a training with `params/paper` on a GPU.",

@@ -33,7 +33,7 @@ from tools.render_findings import (
     network_words,
     samples,
 )
-from tools.render_results import BEGIN, classical_methods, find, photos, rendered, result, signed, stated
+from tools.render_results import BEGIN, classical_methods, find, not_attempted, photos, rendered, result, signed, stated
 from tools.site.paper_index import Picture, pictures_of
 
 FIGURES = "outputs/heads"  # below the root
@@ -117,11 +117,10 @@ def converted(outputs: Path) -> str:
 
 def status(outputs: Path) -> str:
     row = claims.tally_rows(claims.load())["all"]
-    left = f"; {row['not attempted']} were not attempted" if row["not attempted"] else ""
     return (
         f"of {row['number']} numbers and figures of the paper {row['reproduced']} are reproduced and {row['differs']} "
-        f"differ; {row['needs data']} need photos that could not be obtained, and {row['needs a GPU']} a GPU{left}. "
-        "The outputs below are of the stored results on real photos."
+        f"differ; {row['needs data']} need photos that could not be obtained, and {row['needs a GPU']} a GPU"
+        f"{not_attempted(row)}. The outputs below are of the stored results on real photos."
     )
 
 
@@ -144,7 +143,8 @@ def other_photos(outputs: Path) -> str:
     )
     records = claims.assigned(claims.load())
     columns = ("mae", "f", "auc")
-    in_paper = [name for name in BASELINES if f"{stated_split}/{name}/auc" in found["values"]]
+    measured = [name for name in BASELINES if f"{stated_split}/{name}/auc" in found["values"]]
+    in_paper = [name for name in measured if ("shi", "f", name) in TABLE_1]
     statuses = [records[f"table-1/shi/{column}/{method}"].status for column in columns for method in in_paper]
     return (
         f"on {photos(found, stated_split)} photos of the split that the paper's text states ({stated_split}) the best "

@@ -25,6 +25,11 @@ def samples(content: dict) -> int:
     return sum(iterations * batch for iterations, _, batch in content["stamp"]["parameters"]["stages"])
 
 
+def not_attempted(row: dict) -> str:
+    """Render the end of a sentence on the counts of `claims.tally_rows`: the claims not attempted, if there are any."""
+    return f"; {row['not attempted']} were not attempted" if row["not attempted"] else ""
+
+
 def find(content: dict, dataset: str, metric: str, method: str) -> str | None:
     """Return the key of a result; a network that fuses its features at half resolution has a longer name."""
     exact, shortened = f"{dataset}/{method}/{metric}", {}
